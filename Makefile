@@ -1,0 +1,46 @@
+# One environment of its own under .venv; every target builds it first when it is missing or out of date.
+PYTHON ?= python3
+SECONDS_DEFAULT = 120
+BIN = .venv/bin
+STAMP = .venv/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test swarm lint lock clean
+
+help:
+	@echo "make demo [SECONDS=120]   watch a simulated site follow its surplus; ends with report.json and report.html"
+	@echo "make test                 the whole test suite"
+	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
+	@echo "make lint                 style, types and layer contracts"
+	@echo "make lock                 pin the dependencies again"
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "curtaild needs Python 3.11 or newer; name one with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed. On Debian and Ubuntu: sudo apt-get install python3-venv"; rm -rf .venv; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(STAMP)
+
+# SECONDS on the command line sets the length. (A shell's own SECONDS is not exported, so it never leaks in.)
+demo: $(STAMP)
+	$(BIN)/curtaild-sim demo --seconds $(or $(SECONDS),$(SECONDS_DEFAULT)) --report report.json
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+swarm: $(STAMP)
+	$(BIN)/python -m tests.rig.swarm --seeds $(or $(SEEDS),20) --first-seed $(or $(FIRST_SEED),1)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,230 @@
+"""Miners as the core sees them: one index per miner, arrays for everything that many miners have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+ByteArray = NDArray[np.int8]
+
+
+class Condition(IntEnum):
+    """What a telemetry read proved about one miner. UNREACHABLE never reads as ASLEEP."""
+
+    UNKNOWN = 0
+    HASHING = 1
+    ASLEEP = 2
+    UNREACHABLE = 3
+
+
+class Verb(StrEnum):
+    """What can be asked of a miner."""
+
+    SLEEP = "sleep"
+    WAKE = "wake"
+    TRIM = "trim"
+
+
+class Outcome(StrEnum):
+    """What a driver learned from one command. Only core/verify judges watts.
+
+    WITHHELD is the actuator's own: the command never reached the driver (superseded in the queue,
+    journal not writable, site in observe mode).
+    """
+
+    ACKNOWLEDGED = "acknowledged"
+    APPLIED = "applied"
+    ROUNDED = "rounded"
+    REFUSED = "refused"
+    UNSUPPORTED = "unsupported"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+    WITHHELD = "withheld"
+
+
+class Verdict(IntEnum):
+    """What telemetry read after a command proved about it (see core/lifecycle for the transitions)."""
+
+    UNSEEN = 0
+    SETTLED = 1
+    APPROACHING = 2
+    STUCK = 3
+    DRIFTED = 4
+    QUARANTINED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One message to one miner.
+
+    command_id: rises by one with every command of the site's life; the journal's key.
+    level: index into the miner's ladder of levels for TRIM (0 = lowest power); None otherwise.
+    raises: True when obeying can only increase the load; such a command waits for the journal.
+    urgent: True on a shed; the actuator sends it before anything else and skips the read-back.
+    """
+
+    command_id: int
+    miner: int
+    verb: Verb
+    level: int | None
+    raises: bool
+    urgent: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReport:
+    """What became of one command; `sent_at` and `answered_at` are loop seconds, None when nothing was sent."""
+
+    command_id: int
+    miner: int
+    outcome: Outcome
+    sent_at: float | None
+    answered_at: float
+    detail: str = ""
+    rounded_to_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MinerReading:
+    """One telemetry read of one miner.
+
+    power_w: watts the miner reports for itself, None when it reports none.
+    level: index of the running profile in the miner's ladder; None when unknown or not in the ladder.
+    started_at: loop seconds when the read began; only reads begun after a command can prove it.
+    prior: what must be given back one day, in the firmware's own words (a profile name); None when unknown.
+    """
+
+    miner: int
+    condition: Condition
+    power_w: float | None
+    hashrate_th: float | None
+    level: int | None
+    started_at: float
+    finished_at: float
+    prior: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One rung of a miner's ladder: the name its firmware knows it by and its nominal draw."""
+
+    name: str
+    power_w: int
+    hashrate_th: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseClass:
+    """How one model + firmware answers, in seconds; fixed figures now, learned ones later.
+
+    Dead time is until power first moves, `*_90_s` is from there until 90 % of the way is gone.
+    """
+
+    name: str
+    sleep_dead_s: float
+    sleep_90_s: float
+    wake_dead_s: float
+    wake_90_s: float
+    trim_dead_s: float
+    trim_90_s: float
+    sleep_power_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class MinerModel:
+    """The envelope of one model + firmware: its ladder (lowest power first) and its response class."""
+
+    name: str
+    levels: tuple[Level, ...]
+    response: ResponseClass
+
+
+@dataclass(frozen=True, slots=True)
+class MinerUnit:
+    """One row of the inventory as the core needs it. `cap_level` bounds every trim from above."""
+
+    miner_id: str
+    model: MinerModel
+    feeder: int
+    cap_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The fleet's fixed facts as arrays; n miners, f feeders, l = longest ladder.
+
+    level_power_w: (n, l) watts per level, the last rung repeated to the right.
+    level_count: (n,) rungs of each ladder.
+    joule_per_th: (n,) at cap level: the merit order, lower is better.
+    feeder: (n,) index into feeder_names and feeder_rating_w.
+    """
+
+    miner_ids: tuple[str, ...]
+    level_power_w: FloatArray
+    level_count: IntArray
+    cap_level: IntArray
+    sleep_power_w: FloatArray
+    joule_per_th: FloatArray
+    feeder: IntArray
+    feeder_names: tuple[str, ...]
+    feeder_rating_w: FloatArray
+    sleep_dead_s: FloatArray
+    sleep_90_s: FloatArray
+    wake_dead_s: FloatArray
+    wake_90_s: FloatArray
+    trim_dead_s: FloatArray
+    trim_90_s: FloatArray
+    units: tuple[MinerUnit, ...]
+
+    def __len__(self) -> int:
+        return len(self.miner_ids)
+
+    def index_of(self, miner_id: str) -> int:
+        """Index of a miner; raises KeyError naming it when the inventory does not hold it."""
+        try:
+            return self.miner_ids.index(miner_id)
+        except ValueError:
+            raise KeyError(f"no miner {miner_id!r} in the inventory") from None
+
+
+def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], feeder_rating_w: tuple[int, ...]) -> Fleet:
+    """Lay the inventory out as arrays. Units are trusted here: configuration checked them."""
+    rungs = max((len(unit.model.levels) for unit in units), default=1)
+    power = np.zeros((len(units), rungs))
+    efficiency = np.zeros(len(units))
+    for row, unit in enumerate(units):
+        ladder = unit.model.levels
+        for column in range(rungs):
+            power[row, column] = ladder[min(column, len(ladder) - 1)].power_w
+        top = ladder[unit.cap_level]
+        efficiency[row] = top.power_w / top.hashrate_th
+
+    def column_of(name: str) -> FloatArray:
+        return np.array([getattr(unit.model.response, name) for unit in units], dtype=np.float64)
+
+    return Fleet(
+        miner_ids=tuple(unit.miner_id for unit in units),
+        level_power_w=power,
+        level_count=np.array([len(unit.model.levels) for unit in units], dtype=np.int64),
+        cap_level=np.array([unit.cap_level for unit in units], dtype=np.int64),
+        sleep_power_w=column_of("sleep_power_w"),
+        joule_per_th=efficiency,
+        feeder=np.array([unit.feeder for unit in units], dtype=np.int64),
+        feeder_names=feeder_names,
+        feeder_rating_w=np.array(feeder_rating_w, dtype=np.float64),
+        sleep_dead_s=column_of("sleep_dead_s"),
+        sleep_90_s=column_of("sleep_90_s"),
+        wake_dead_s=column_of("wake_dead_s"),
+        wake_90_s=column_of("wake_90_s"),
+        trim_dead_s=column_of("trim_dead_s"),
+        trim_90_s=column_of("trim_90_s"),
+        units=units,
+    )

@@ -1,0 +1,171 @@
+"""What goes into one cycle and what comes out of it: Snapshot and Decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controller.domain.dispatch import Answer, Received
+from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, IntArray, MinerReading
+from controller.domain.metering import Readings
+from controller.domain.reasons import Bound, Unallocated, Why
+
+
+class OperatorVerb(StrEnum):
+    """What a person may order over the local socket. Nothing here raises the load above a cap."""
+
+    CAP = "cap"
+    RELEASE = "release"
+    ADOPT = "adopt"
+    UNQUARANTINE = "unquarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOrder:
+    """One order of a person on the machine; a CAP expires. `miners` are indices, for ADOPT and UNQUARANTINE."""
+
+    verb: OperatorVerb
+    operator: str
+    power_w: int | None = None
+    expires_at: float | None = None
+    miners: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that came in since the last cycle, frozen. `wall` is UTC seconds, for windows and the journal."""
+
+    wall: float
+    readings: Readings
+    telemetry: tuple[MinerReading, ...] = ()
+    reports: tuple[CommandReport, ...] = ()
+    received: tuple[Received, ...] = ()
+    operator: tuple[OperatorOrder, ...] = ()
+    dispatcher_heartbeat_at: float | None = None
+    journal_writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Setpoint:
+    """What the site should draw now: site-meter watts, what bound it, by which order, and until when (UTC)."""
+
+    power_w: float
+    bound: Bound
+    source: str
+    expires_at: float | None
+    shed: bool
+
+
+class InputState(StrEnum):
+    """How much one required input is trusted; worst last."""
+
+    GOOD = "good"
+    HOLD = "hold"
+    FROZEN_UP = "frozen_up"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class InputHealth:
+    """One required input as the fail-safe sees it, with the condition that put it there."""
+
+    name: str
+    state: InputState
+    condition: str
+    age_s: float
+
+
+class EventLevel(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a person wants to read about: logged, journalled and published, always with the same name."""
+
+    name: str
+    level: EventLevel
+    text: str
+    miner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Setpoint x fleet. n miners.
+
+    hashing: (n,) who should hash. level: (n,) rung for those who should. why: (n,) reason codes (index into list(Why)).
+    allocated_w + unallocated_w == the setpoint it was made for, always.
+    """
+
+    hashing: BoolArray
+    level: IntArray
+    why: IntArray
+    allocated_w: float
+    unallocated_w: float
+    unallocated_reason: Unallocated
+
+    def why_of(self, miner: int) -> Why:
+        return WHYS[int(self.why[miner])]
+
+
+WHYS: tuple[Why, ...] = tuple(Why)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The powers of one cycle, watts at the site meter; None where unknown. What /metrics and `status` show."""
+
+    surplus_w: float | None
+    cap_w: float
+    target_w: float
+    expected_w: float
+    measured_w: float | None
+    residual_w: float | None
+    available_up_w: float
+    available_down_w: float
+    floor_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProgress:
+    """Seconds from the last order (or move of the setpoint) to 50, 90 and 100 % of the way; None until then."""
+
+    label: str
+    to_50_s: float | None
+    to_90_s: float | None
+    to_100_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReport:
+    """A command's final judgement: class is the response class, verdict its name, after_s since it was sent."""
+
+    command_id: int
+    miner: int
+    verb: str
+    verdict: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands."""
+
+    cycle: int
+    now: float
+    wall: float
+    setpoint: Setpoint
+    allocation: Allocation
+    figures: Figures
+    inputs: tuple[InputHealth, ...]
+    fail_safe: InputState
+    commands: tuple[Command, ...]
+    answers: tuple[Answer, ...]
+    verdicts: tuple[VerdictReport, ...]
+    events: tuple[Event, ...]
+    counts: dict[str, int]
+    active_orders: tuple[str, ...]
+    progress: OrderProgress | None
+    expected_power_w: FloatArray = field(compare=False)
