@@ -1,9 +1,9 @@
 """Which miners exist: models, their profile ladders and the watts they draw when they do not hash.
 
-Sources of the numbers: the S19k Pro ladder is recorded (`simulators/data/luxminer/profiles.json`). The other models have
-their maker's nameplate (hash rate, watts) at the default profile; their ladders take the *relative* power and voltage the
-recorded one shows at the same relative frequency, in the firmware's own steps of 25 MHz. Sleep watts are the vendor's
-claim for LuxOS (about 25 W: control board only, power supply off).
+Sources of the numbers: the S19k Pro ladder is recorded (`simulators/data/luxminer/profiles.json`). The other models
+have their maker's nameplate (hash rate, watts) at the default profile; their ladders take the *relative* power and
+voltage the recorded one shows at the same relative frequency, in the firmware's own steps of 25 MHz. Sleep watts are
+the vendor's claim for LuxOS (about 25 W: control board only, power supply off).
 """
 
 import json

@@ -1,0 +1,35 @@
+"""What a simulated fleet is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simulators.asic.models import MinerModel
+from simulators.asic.response import LUXOS_RESPONSE, Behaviour, ResponseTimes
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """What a fleet is made of and how it stands at the start.
+
+    `models` names each miner's model, in index order; every other sequence is as long or None. `profile_index` None
+    means every miner at its model's nameplate. `response_scale` multiplies all response times of a miner (2.0 is a
+    miner twice as slow). Biases are fractions; `boot_overshoot` is the largest overshoot drawn, 0 for none.
+    """
+
+    models: Sequence[MinerModel]
+    seed: int
+    asleep: Sequence[bool] | None = None
+    behaviours: Sequence[Behaviour] | None = None
+    profile_index: Sequence[int] | None = None
+    response_scale: Sequence[float] | None = None
+    response: ResponseTimes = LUXOS_RESPONSE
+    report_bias_sigma: float = 0.03
+    report_bias_limit: float = 0.10
+    report_noise_sigma: float = 0.005
+    boot_overshoot: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name in ("asleep", "behaviours", "profile_index", "response_scale"):
+            given: Sequence[object] | None = getattr(self, name)
+            if given is not None and len(given) != len(self.models):
+                raise ValueError(f"{name} has {len(given)} entries for {len(self.models)} miners")
