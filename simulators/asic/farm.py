@@ -1,0 +1,163 @@
+"""Many simulated miners in one process: their physics in real time and a wire server each."""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from simulators.asic.bank import MinerBank
+from simulators.asic.luxos import LuxOSMiner
+from simulators.asic.luxos_server import LuxOSServer
+from simulators.asic.luxos_session import SESSION_TTL_S
+from simulators.asic.spec import FleetSpec
+from simulators.asic.wirelog import WireRecord
+from simulators.faults import FaultSchedule
+
+API_PORT: Final = 4028
+WEB_PORT: Final = 80
+LOOPBACK: Final = "127.0.0.1"
+
+
+class MinerAddress(NamedTuple):
+    """Where one miner listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class VendorPorts:
+    """Every miner at an address of its own inside `network`, on the ports its vendor uses.
+
+    `network` must lie in 127.0.0.0/8, where Linux answers for every address. `web` None serves the page on port 80 if
+    the system lets us bind it, True insists, False leaves it out.
+    """
+
+    network: ipaddress.IPv4Network
+    web: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.network.is_loopback:
+            raise ValueError(f"simulated miners stay on this machine: {self.network} is outside 127.0.0.0/8")
+
+    def hosts(self, count: int) -> list[str]:
+        """The first `count` addresses. Raises ValueError when the network is too small."""
+        found = [str(host) for host, _ in zip(self.network.hosts(), range(count), strict=False)]
+        if len(found) < count:
+            raise ValueError(f"{self.network} has {len(found)} addresses for {count} miners")
+        return found
+
+
+def may_bind_web_port() -> bool:
+    """Whether this process may listen below port 1024 (root, a capability, or the kernel's setting)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.255.255.253", WEB_PORT))
+        except OSError as error:
+            # In use is not forbidden: the miners bind other addresses.
+            return error.errno == errno.EADDRINUSE
+    return True
+
+
+class MinerFarm:
+    """`async with MinerFarm(spec) as farm:` - miners that answer on their sockets until the block ends.
+
+    `ports` None puts each miner on an ephemeral port of 127.0.0.1. Index `i` is the same miner in `addresses`,
+    `miners`, `bank` and the fleet spec. `on_record(index, record)` hears every command as it arrives.
+    """
+
+    def __init__(
+        self,
+        spec: FleetSpec,
+        *,
+        ports: VendorPorts | None = None,
+        tick_s: float = 0.05,
+        session_ttl_s: float = SESSION_TTL_S,
+        schedule: FaultSchedule | None = None,
+        on_record: Callable[[int, WireRecord], None] | None = None,
+    ) -> None:
+        if tick_s <= 0:
+            raise ValueError(f"tick_s must be positive, got {tick_s}")
+        self.bank: Final = MinerBank(spec)
+        self._tick_s = tick_s
+        self._schedule = schedule
+        self._physics: asyncio.Task[None] | None = None
+        count = self.bank.count
+        self.serves_web: Final = ports is not None and (may_bind_web_port() if ports.web is None else ports.web)
+        hosts = [LOOPBACK] * count if ports is None else ports.hosts(count)
+        self.miners: Final = tuple(
+            LuxOSMiner(self.bank, i, host=hosts[i], session_ttl_s=session_ttl_s, on_record=_tagged(i, on_record))
+            for i in range(count)
+        )
+        self._servers: Final = tuple(
+            LuxOSServer(
+                miner,
+                host=hosts[i],
+                port=0 if ports is None else API_PORT,
+                web_port=WEB_PORT if self.serves_web else None,
+            )
+            for i, miner in enumerate(self.miners)
+        )
+        self.faults: Final = tuple(miner.faults for miner in self.miners)
+
+    @property
+    def addresses(self) -> Sequence[MinerAddress]:
+        """Host and port of every miner; ports are known once the farm has been entered."""
+        return [MinerAddress(server.api.host, server.api.port) for server in self._servers]
+
+    def first_write_after(self, at_s: float) -> float | None:
+        """When any miner got its first write at or after `at_s` (CLOCK_MONOTONIC), None if none did."""
+        times = (miner.log.first_write_after(at_s) for miner in self.miners)
+        return min((seen for seen in times if seen is not None), default=None)
+
+    async def __aenter__(self) -> Self:
+        try:
+            for server in self._servers:
+                await server.start()
+        except OSError:
+            self._stop_servers()
+            raise
+        self._physics = asyncio.get_running_loop().create_task(self._run_physics(), name="miner physics")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._physics is not None:
+            self._physics.cancel()
+            await asyncio.wait([self._physics])
+            if not self._physics.cancelled():
+                self._physics.result()  # a bug in the physics must not pass for a quiet end
+        self._stop_servers()
+        await asyncio.sleep(0)  # lets the transports close their sockets
+
+    def _stop_servers(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+    async def _run_physics(self) -> None:
+        """Steps as long as really passed, so that a busy machine slows nothing down."""
+        loop = asyncio.get_running_loop()
+        started_s = last_s = loop.time()
+        while True:
+            await asyncio.sleep(self._tick_s)
+            now_s = loop.time()
+            if self._schedule is not None:
+                self._schedule.apply(self.faults, now_s - started_s)
+            self.bank.step(now_s - last_s)
+            last_s = now_s
+
+
+def _tagged(index: int, hook: Callable[[int, WireRecord], None] | None) -> Callable[[WireRecord], None] | None:
+    if hook is None:
+        return None
+
+    def tagged(record: WireRecord) -> None:
+        hook(index, record)
+
+    return tagged
