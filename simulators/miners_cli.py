@@ -1,0 +1,133 @@
+"""`curtaild-sim miners` and `curtaild-sim fault`: a farm of simulated miners, and trouble for it."""
+
+import asyncio
+import contextlib
+import ipaddress
+import resource
+import signal
+from pathlib import Path
+
+import click
+
+from simulators.asic.control import ControlError, control_socket, send_fault
+from simulators.asic.farm import MinerFarm, VendorPorts
+from simulators.asic.fleet import ALL_MODELS, behaviour_name, mixed_fleet
+from simulators.asic.response import Mode
+from simulators.asic.spec import FleetSpec
+from simulators.faults import Fault
+
+_FILES_PER_MINER = 4  # two listening ports and a client on each
+_FILES_BESIDES = 64
+
+
+@click.command("miners")
+@click.option("--count", type=click.IntRange(min=1), default=20, show_default=True, help="How many miners.")
+@click.option(
+    "--vendor-ports",
+    metavar="NETWORK",
+    help="Give each miner an address of this 127.x.y.z/n network, on the vendor's ports 4028 and (if permitted) 80. "
+    "Without it every miner gets a free port of 127.0.0.1.",
+)
+@click.option(
+    "--model",
+    "models",
+    type=click.Choice(ALL_MODELS),
+    multiple=True,
+    help="Models, dealt in turn; repeatable. Default: all of them.",
+)
+@click.option("--asleep", type=click.IntRange(min=0), default=0, help="How many start asleep, least efficient first.")
+@click.option("--liars", type=click.IntRange(min=0), default=0, help="Acknowledge sleep and hash on.")
+@click.option("--never-wakers", type=click.IntRange(min=0), default=0, help="Acknowledge wake-up and stay asleep.")
+@click.option("--refusers", type=click.IntRange(min=0), default=0, help="Answer every write with an error.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same fleet.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
+@click.option(
+    "--control-socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Listen here for `curtaild-sim fault`.",
+)
+def miners_command(
+    count: int,
+    vendor_ports: str | None,
+    models: tuple[str, ...],
+    asleep: int,
+    liars: int,
+    never_wakers: int,
+    refusers: int,
+    seed: int,
+    seconds: float | None,
+    control_socket: Path | None,
+) -> None:
+    """Run simulated LuxOS miners until interrupted; print one line for each."""
+    try:
+        spec = mixed_fleet(
+            count,
+            seed=seed,
+            model_keys=models or ALL_MODELS,
+            asleep=asleep,
+            liars=liars,
+            never_wakers=never_wakers,
+            refusers=refusers,
+        )
+        ports = None if vendor_ports is None else VendorPorts(ipaddress.IPv4Network(vendor_ports))
+        if ports is not None:
+            ports.hosts(count)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    _raise_file_limit(count * _FILES_PER_MINER + _FILES_BESIDES)
+    try:
+        asyncio.run(_serve(spec, ports, seconds, control_socket))
+    except (OSError, ControlError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _raise_file_limit(needed: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise click.ClickException(f"this many miners need {needed} open files, the limit is {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+async def _serve(spec: FleetSpec, ports: VendorPorts | None, seconds: float | None, control: Path | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        farm = await stack.enter_async_context(MinerFarm(spec, ports=ports))
+        if control is not None:
+            await stack.enter_async_context(control_socket(control, farm.faults))
+        _describe(farm)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+
+
+def _describe(farm: MinerFarm) -> None:
+    for i, (host, port) in enumerate(farm.addresses):
+        mode = "asleep" if farm.bank.mode[i] == Mode.SLEEP else "hashing"
+        behaviour = behaviour_name(int(farm.bank.behaviour[i]))
+        click.echo(f"{i:5d}  {host}:{port:<5d}  {farm.bank.models[i].name:<18s}  {mode:<7s}  {behaviour}")
+
+
+@click.command("fault")
+@click.option(
+    "--socket",
+    "control",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The --control-socket of the running farm.",
+)
+@click.option("--miner", "miners", type=int, multiple=True, required=True, help="Which miner; repeatable.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="The time that goes with `delay` and `drip`.")
+@click.argument("fault", type=click.Choice([fault.value for fault in Fault]))
+@click.argument("state", type=click.Choice(["on", "off"]))
+def fault_command(control: Path, miners: tuple[int, ...], seconds: float | None, fault: str, state: str) -> None:
+    """Switch a fault of a running farm's miner on or off."""
+    for miner in miners:
+        try:
+            send_fault(control, miner=miner, fault=Fault(fault), on=state == "on", seconds=seconds)
+        except ControlError as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"miner {miner}: {fault} {state}")
