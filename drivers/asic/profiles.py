@@ -1,0 +1,163 @@
+"""What each supported model and firmware can do: ladders and response classes, read from `models/*.toml`.
+
+One file per model and firmware; its `[source]` says where the numbers are from and how far to trust them. The real
+firmware is the authority: `mismatches` compares a ladder the miner itself told with the one on file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Final
+
+from controller.domain.fleet import Level, MinerModel, ResponseClass
+
+WATTS_TOLERANCE: Final = 0.01
+"""A rung whose watts differ by more than this share is another rung."""
+
+_RESPONSE_KEYS: Final = (
+    "sleep_dead_s",
+    "sleep_90_s",
+    "wake_dead_s",
+    "wake_90_s",
+    "trim_dead_s",
+    "trim_90_s",
+    "sleep_power_w",
+)
+
+
+class Confidence(StrEnum):
+    """How far the numbers of an entry can be trusted."""
+
+    RECORDED = "recorded"
+    """Read from a real miner."""
+    NAMEPLATE = "nameplate"
+    """The maker's figures at the default profile; the other rungs follow a recorded ladder's relative watts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One entry: the envelope, which rung is the nameplate, how pyasic calls the hardware, and where it is from."""
+
+    model: str
+    firmware: str
+    pyasic_family: str
+    envelope: MinerModel
+    nameplate_level: int
+    confidence: Confidence
+    source: str
+
+
+class ModelFileError(ValueError):
+    """A model file is wrong; names the file, the key and what is expected."""
+
+
+@cache
+def all_facts() -> Mapping[str, ModelFacts]:
+    """Every entry by its envelope's name, such as `Antminer S19k Pro (LuxOS)`. Raises ModelFileError."""
+    facts: dict[str, ModelFacts] = {}
+    files = resources.files("drivers.asic") / "models"
+    for entry in sorted(files.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            loaded = parse(entry.read_text(encoding="utf-8"), entry.name)
+            facts[loaded.envelope.name] = loaded
+    return MappingProxyType(facts)
+
+
+def facts_of(model: str, firmware: str) -> ModelFacts:
+    """The entry of one model and firmware, in any case of letters. Raises ValueError naming those that are known."""
+    wanted = (model.casefold(), firmware.casefold())
+    for facts in all_facts().values():
+        if (facts.model.casefold(), facts.firmware.casefold()) == wanted:
+            return facts
+    known = ", ".join(all_facts())
+    raise ValueError(f"no miner model {model!r} with firmware {firmware!r}; known: {known}")
+
+
+def parse(text: str, file_name: str) -> ModelFacts:
+    """One model file. Raises ModelFileError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ModelFileError(f"{file_name}: {error}") from error
+    model, firmware = _text(table, "model", file_name), _text(table, "firmware", file_name)
+    source = _table(table, "source", file_name)
+    levels = _levels(table, file_name)
+    names = [level.name for level in levels]
+    nameplate = _text(table, "nameplate", file_name)
+    if nameplate not in names:
+        raise ModelFileError(f"{file_name}: nameplate: no level is called {nameplate!r}")
+    confidence = _text(source, "confidence", file_name)
+    if confidence not in set(Confidence):
+        raise ModelFileError(f"{file_name}: source.confidence: {confidence!r} is none of {[*Confidence]}")
+    return ModelFacts(
+        model=model,
+        firmware=firmware,
+        pyasic_family=_text(table, "pyasic_family", file_name),
+        envelope=MinerModel(f"{model} ({firmware})", levels, _response(table, firmware, file_name)),
+        nameplate_level=names.index(nameplate),
+        confidence=Confidence(confidence),
+        source=_text(source, "text", file_name),
+    )
+
+
+def mismatches(on_file: tuple[Level, ...], told: tuple[Level, ...]) -> tuple[str, ...]:
+    """What differs between the ladder on file and the one a miner told, one sentence each; empty when they agree."""
+    ours = {level.name: level for level in on_file}
+    theirs = {level.name: level for level in told}
+    found = [f"the miner has no profile {name!r}" for name in ours if name not in theirs]
+    found += [f"the miner's profile {name!r} is not on file" for name in theirs if name not in ours]
+    for name, level in ours.items():
+        other = theirs.get(name)
+        if other is not None and abs(other.power_w - level.power_w) > WATTS_TOLERANCE * level.power_w:
+            found.append(f"profile {name!r} draws {other.power_w} W, on file {level.power_w} W")
+    return tuple(found)
+
+
+def _levels(table: Mapping[str, Any], file_name: str) -> tuple[Level, ...]:
+    rows = table.get("levels")
+    if not isinstance(rows, list) or not rows:
+        raise ModelFileError(f"{file_name}: levels: expected a list of [name, watts, terahashes per second]")
+    levels = []
+    for number, row in enumerate(rows):
+        match row:
+            case [str(name), int(power_w), int() | float() as hashrate_th] if name and power_w > 0 and hashrate_th > 0:
+                levels.append(Level(name, power_w, float(hashrate_th)))
+            case _:
+                raise ModelFileError(f"{file_name}: levels[{number}]: {row!r} is not [name, watts, TH/s], all positive")
+    if len({level.name for level in levels}) < len(levels):
+        raise ModelFileError(f"{file_name}: levels: a name stands twice")
+    if any(lower.power_w >= upper.power_w for lower, upper in pairwise(levels)):
+        raise ModelFileError(f"{file_name}: levels: watts must rise from each level to the next")
+    return tuple(levels)
+
+
+def _response(table: Mapping[str, Any], firmware: str, file_name: str) -> ResponseClass:
+    given = _table(table, "response", file_name)
+    if set(given) != set(_RESPONSE_KEYS):
+        raise ModelFileError(f"{file_name}: response: expected exactly {', '.join(_RESPONSE_KEYS)}")
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise ModelFileError(f"{file_name}: response.{key}: {value!r} is not a positive number")
+    seconds = {key: float(given[key]) for key in _RESPONSE_KEYS[:-1]}
+    return ResponseClass(name=firmware, sleep_power_w=int(given["sleep_power_w"]), **seconds)
+
+
+def _text(table: Mapping[str, Any], key: str, file_name: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value:
+        raise ModelFileError(f"{file_name}: {key}: expected a text, got {value!r}")
+    return value
+
+
+def _table(table: Mapping[str, Any], key: str, file_name: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{file_name}: [{key}] is missing")
+    return value

@@ -1,0 +1,86 @@
+"""From the names in a configuration to the driver that serves them: all that the application calls of `drivers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from controller.domain.fleet import Level, MinerModel
+from controller.ports import Load
+from drivers.asic.dry_run import DryRunLoad
+from drivers.asic.luxos import LadderUnreadableError, LuxosMiner
+from drivers.asic.profiles import all_facts, facts_of, mismatches
+from drivers.asic.pyasic_miner import PyasicMiner
+
+__all__ = [
+    "LadderUnreadableError",
+    "Miner",
+    "build_dry_run",
+    "build_miner",
+    "known_models",
+    "mismatches",
+    "model_named",
+    "nameplate_level",
+]
+
+
+class Miner(Load, Protocol):
+    """A Load that is one miner."""
+
+    @property
+    def miner_id(self) -> str: ...
+
+    async def read_ladder(self) -> tuple[Level, ...]:
+        """The profiles the miner itself offers, lowest power first. Raises LadderUnreadableError."""
+        ...
+
+
+def known_models() -> Mapping[str, MinerModel]:
+    """Every supported model + firmware by name, such as `Antminer S19k Pro (LuxOS)`."""
+    return MappingProxyType({name: facts.envelope for name, facts in all_facts().items()})
+
+
+def model_named(model: str, firmware: str) -> MinerModel:
+    """The envelope of one model and firmware. Raises ValueError listing what is known."""
+    return facts_of(model, firmware).envelope
+
+
+def nameplate_level(model: str, firmware: str) -> int:
+    """Index of the rung the maker advertises: the highest that is no overclock. Raises ValueError."""
+    return facts_of(model, firmware).nameplate_level
+
+
+def build_miner(
+    *,
+    miner_id: str,
+    index: int,
+    model: str,
+    firmware: str,
+    host: str,
+    port: int,
+    username: str | None,
+    password: str | None,
+    deadline_s: float,
+    ladder: tuple[Level, ...] | None = None,
+) -> Miner:
+    """The driver of one miner; sends nothing. The first call imports pyasic, about 0.7 s.
+
+    index: the miner's index in the fleet. host: an IP address. deadline_s: bounds one read, and one command up to its
+    effect. ladder: levels told by the miner itself, in place of those on file; must be the fleet's own ladder for this
+    miner. Raises ValueError for a host that is no address, a deadline that is not positive and an unknown model.
+    """
+    if deadline_s <= 0:
+        raise ValueError(f"miner {miner_id!r}: deadline_s must be positive, got {deadline_s}")
+    facts = facts_of(model, firmware)
+    wire = PyasicMiner(
+        family=facts.pyasic_family, model=facts.model, host=host, port=port, username=username, password=password
+    )
+    return LuxosMiner(
+        miner_id=miner_id, index=index, wire=wire, levels=ladder or facts.envelope.levels, deadline_s=deadline_s
+    )
+
+
+def build_dry_run(load: Load, *, index: int) -> Load:
+    """`load` in observe mode: it is read, and every command ends WITHHELD."""
+    return DryRunLoad(load, index=index)
