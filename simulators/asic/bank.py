@@ -60,6 +60,7 @@ class MinerBank:
         self._all: Final[Ints] = np.arange(count)
         self.spec: Final = spec
         self.response: Final = spec.response
+        self._verbs: Final = {_SLEEP: spec.response.sleep, _WAKE: spec.response.wake, _PROFILE: spec.response.profile}
         self.models: Final = tuple(spec.models)
         # Separate streams: when commands arrive must not change what the firmware's noise looks like.
         traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
@@ -102,6 +103,7 @@ class MinerBank:
         self._hashrate_goal_th: Floats = self.hashrate_th.copy()
 
         self._pending: Codes = np.zeros(count, dtype=np.int8)
+        self._next_to_90_s: Floats = np.ones(count)
         self._dead_left_s: Floats = np.zeros(count)
         self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
         self._curve: Codes = np.zeros(count, dtype=np.int8)
@@ -140,7 +142,7 @@ class MinerBank:
         # A liar that boots is not stopped either: it finishes booting and hashes on.
         honest = fresh[(self.behaviour[fresh] & Behaviour.LIAR_SLEEP) == 0]
         up = honest[self.boards_on[honest]]
-        self._begin_dead_time(up, _SLEEP, self.response.sleep.dead_time)
+        self._begin_dead_time(up, _SLEEP)
         # Not started yet: there is nothing to stop but the pending start.
         self._pending[honest[~self.boards_on[honest]]] = _NONE
         return answers
@@ -154,12 +156,12 @@ class MinerBank:
         # Boards still on: the sleep had not begun, or the miner lied about it. A profile set meanwhile is still due.
         self._pending[up[self._pending[up] == _SLEEP]] = _NONE
         behind = up[(self._pending[up] == _NONE) & (self._to_w[up] != self._profile_power_w(up))]
-        self._begin_dead_time(behind, _PROFILE, self.response.profile.dead_time)
+        self._begin_dead_time(behind, _PROFILE)
         down = fresh[~self.boards_on[fresh]]
         able = down[(self.behaviour[down] & Behaviour.NEVER_WAKES) == 0]
         rebooting = self._rebooting[able]
         self._pending[able[rebooting]] = _WAKE  # it starts when the reboot is through
-        self._begin_dead_time(able[~rebooting], _WAKE, self.response.wake.dead_time)
+        self._begin_dead_time(able[~rebooting], _WAKE)
         return answers
 
     def command_profile_many(self, indices: Ints, profile_indices: Ints) -> Codes:
@@ -172,7 +174,7 @@ class MinerBank:
         self.profile_index[listening] = wanted
         moving = listening[changed & self.boards_on[listening]]
         # A pending sleep wins over a change of pace.
-        self._begin_dead_time(moving[self._pending[moving] != _SLEEP], _PROFILE, self.response.profile.dead_time)
+        self._begin_dead_time(moving[self._pending[moving] != _SLEEP], _PROFILE)
         return answers
 
     def reboot(self, i: int) -> Answer:
@@ -181,12 +183,14 @@ class MinerBank:
             return Answer.REFUSED
         one = np.array([i])
         starts_again = self.mode[i] == Mode.HASH or bool(self.behaviour[i] & Behaviour.LIAR_SLEEP)
-        off_s = self._draw(one, _PROFILE, self.response.reboot_off)
+        ends_as = _WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else _NONE
+        off_s = self._draw(one, _WAKE, self.response.reboot_off)
+        self._next_to_90_s[one] = self._draw(one, _WAKE, self.response.wake.to_90_percent)
         power_w = self._idle_power_w if starts_again else self.sleep_power_w
         self._start_curve(one, _SLEEP, power_w[one], np.zeros(1), np.full(1, 0.5), np.zeros(1))
         self.boards_on[i] = False
         self._rebooting[i] = True
-        self._pending[i] = _WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else _NONE
+        self._pending[i] = ends_as
         self._dead_left_s[i] = off_s[0]
         self.uptime_s[i] = 0.0
         return Answer.ACKNOWLEDGED
@@ -299,21 +303,20 @@ class MinerBank:
 
     def _power_down(self, indices: Ints, late_s: Floats) -> None:
         self.boards_on[indices] = False
-        seconds = self._draw(indices, _SLEEP, self.response.sleep.to_90_percent)
-        self._start_curve(indices, _SLEEP, self.sleep_power_w[indices], np.zeros(indices.size), seconds, late_s)
+        to_w, to_th = self.sleep_power_w[indices], np.zeros(indices.size)
+        self._start_curve(indices, _SLEEP, to_w, to_th, self._next_to_90_s[indices], late_s)
 
     def _boot(self, indices: Ints, late_s: Floats) -> None:
         self.boards_on[indices] = True
-        seconds = self._draw(indices, _WAKE, self.response.wake.to_90_percent)
-        power_w, hashrate_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
-        self._start_curve(indices, _WAKE, power_w, hashrate_th, seconds, late_s)
+        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
+        self._start_curve(indices, _WAKE, to_w, to_th, self._next_to_90_s[indices], late_s)
 
     def _trim(self, indices: Ints, late_s: Floats) -> None:
         # A trim in the middle of a boot does not make the boot quicker.
         boot_left_s = np.where(self._curve[indices] == _WAKE, self._to_90_s[indices] - self._curve_s[indices], 0.0)
-        own_s = self._draw(indices, _PROFILE, self.response.profile.to_90_percent)
-        power_w, hashrate_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
-        self._start_curve(indices, _PROFILE, power_w, hashrate_th, np.maximum(own_s, boot_left_s), late_s)
+        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
+        to_90_s = np.maximum(self._next_to_90_s[indices], boot_left_s)
+        self._start_curve(indices, _PROFILE, to_w, to_th, to_90_s, late_s)
 
     def _start_curve(
         self, indices: Ints, kind: int, to_w: Floats, to_th: Floats, to_90_s: Floats, elapsed_s: Floats
@@ -326,11 +329,13 @@ class MinerBank:
         self._from_th[indices] = self._hashrate_goal_th[indices]
         self._to_th[indices] = to_th
 
-    def _begin_dead_time(self, indices: Ints, kind: int, dead_time: Span) -> None:
+    def _begin_dead_time(self, indices: Ints, kind: int) -> None:
+        """Every random number of a command is drawn here, when it arrives: the size of later steps plays no part."""
         if not indices.size:
             return
         self._pending[indices] = kind
-        self._dead_left_s[indices] = self._draw(indices, kind, dead_time)
+        self._dead_left_s[indices] = self._draw(indices, kind, self._verbs[kind].dead_time)
+        self._next_to_90_s[indices] = self._draw(indices, kind, self._verbs[kind].to_90_percent)
 
     def _draw(self, indices: Ints, kind: int, span: Span) -> Floats:
         """Seconds within `span` for each miner: its own place, a little different every time, scaled if it is slow."""

@@ -14,7 +14,7 @@ BOOT_ENDS: Final = 2.0
 """Progress at which a boot has arrived and its overshoot has decayed to nothing."""
 
 _LN_10: Final = float(np.log(10.0))
-_SMOOTHSTEP_AT_90: Final = 0.8041902  # u where 3u^2 - 2u^3 = 0.9
+_SMOOTHSTEP_AT_90: Final = 0.8041998943  # u where 3u^2 - 2u^3 = 0.9
 _OVERSHOOT_CENTRE: Final = 1.05
 _OVERSHOOT_WIDTH: Final = 0.15
 
