@@ -1,0 +1,22 @@
+"""One TOML file per site and one CSV inventory, read, resolved and checked before anything starts."""
+
+from controller.config.effective import effective_text
+from controller.config.inventory import Miner
+from controller.config.problems import ConfigError, Problem
+from controller.config.resolve import direction_sign
+from controller.config.sections import Document, MeterSettings
+from controller.config.site import Broker, Credential, SiteConfig, load_site
+
+__all__ = [
+    "Broker",
+    "ConfigError",
+    "Credential",
+    "Document",
+    "MeterSettings",
+    "Miner",
+    "Problem",
+    "SiteConfig",
+    "direction_sign",
+    "effective_text",
+    "load_site",
+]

@@ -1,0 +1,399 @@
+"""The site file, section by section: every key with its unit, its default and why that is the default.
+
+These models are the one place where a key is defined. The reference in docs/configuration.md and the print-out of
+`curtaild check` are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controller.config.quantities import (
+    DerivedFrequency,
+    DerivedPower,
+    DerivedPowerOrShare,
+    DerivedRamp,
+    DerivedSomePowerOrShare,
+    Duration,
+    DurationOrZero,
+    Frequency,
+    Power,
+    PowerOrShare,
+    Ramp,
+    Share,
+    Size,
+    SomePower,
+)
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+HOST_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$"
+LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:]+\]|[0-9A-Za-z.-]+):\d{1,5}$"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def key(says: str, default: object = ..., *, why: str, derived: str | None = None, **constraints: Any) -> Any:
+    """One key. `default` is written as a user would write it and goes through the same parser.
+
+    derived: for a key whose default is worked out from others (default None), how. why: the reason for the default,
+    or for a required key, why nobody but the operator can know it.
+    """
+    about: dict[str, Any] = {"why": why, "derived": derived}
+    field: Any = Field  # its overloads cannot follow constraints handed through
+    return field(
+        default, validate_default=default is not None, description=says, json_schema_extra=about, **constraints
+    )
+
+
+class Section(BaseModel):
+    """Frozen; no key but the ones below; TOML's own types, nothing is converted silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Site(Section):
+    """The site itself and its outer limits. All powers are active power at the site meter."""
+
+    id: str = key("name of the site, in topics, metrics and the journal", why="names the site", pattern=NAME_PATTERN)
+    rated: SomePower = key(
+        "power of the whole site at full load; shares in % refer to it", why="only you know the site"
+    )
+    cap: DerivedPower = key(
+        "the site never draws more, whatever anyone orders", None, derived="rated", why="a contract may allow less"
+    )
+    auxiliary: Power = key(
+        "what the site draws apart from its miners (cooling, network)", why="no order can go below it"
+    )
+    fallback: DerivedPower = key(
+        "what the site ramps to when it is blind or its orders have expired",
+        None,
+        derived="auxiliary",
+        why="a load on surplus fails low",
+    )
+    power_span: SomePower = key(
+        "largest power any meter, the poi's included, can believably show; 1.5 x the rating of the poi serves",
+        why="anything beyond it is a broken reading",
+    )
+    frequency: Frequency = key("nominal frequency of the grid", "50 Hz", why="60 Hz in the Americas and elsewhere")
+    on_exit: Literal["hold", "fallback"] = key(
+        "what a clean stop of the service does to the load", "hold", why="restarting the service moves nothing"
+    )
+
+
+class Control(Section):
+    """The control loop."""
+
+    cycle: Duration = key("time from one decision to the next", "1 s", why="as often as the meters have news")
+    mode: Literal["control", "observe"] = key(
+        "observe decides, journals and measures, and commands nothing", "control", why="observe is for commissioning"
+    )
+    trim: bool = key(
+        "change the power of hashing miners, not only sleep and wake them", True, why="trim is the fine step"
+    )
+    feedback: Literal["meter", "open_loop"] = key(
+        "open_loop trusts nameplates instead of the site meter", "meter", why="open_loop is for comparison runs only"
+    )
+    surplus_margin: PowerOrShare = key(
+        "kept free below the surplus cap",
+        "1 %",
+        why="covers meter noise and one trim step; nothing else hides a reserve",
+    )
+    household_tolerance: DerivedPowerOrShare = key(
+        "how far the export may fall below despatch before the down-ramp is waived",
+        None,
+        derived="the larger of 1 % and 2 meter steps",
+        why="smaller is noise, larger takes power from households",
+    )
+    deadband_up: DerivedPowerOrShare = key(
+        "a surplus that rises by less moves nothing",
+        None,
+        derived="the larger of 1 % and 2 meter steps",
+        why="keeps meter noise from waking miners",
+    )
+    deadband_down: PowerOrShare = key(
+        "a surplus that falls by less moves nothing", "0.5 %", why="half the margin, so that the cap still holds"
+    )
+
+
+class RampLimits(Section):
+    """Normal moves. Emergency shedding knows no ramp; see docs/safety.md."""
+
+    up: DerivedRamp = key(
+        "fastest rise over a minute",
+        None,
+        derived="the smaller of 8 MW/min and 8 %/min",
+        why="what a boiler can follow",
+    )
+    down: DerivedRamp = key(
+        "fastest normal fall over a minute",
+        None,
+        derived="the smaller of 20 MW/min and 20 %/min",
+        why="the common limit for large loads",
+    )
+    up_15s: DerivedSomePowerOrShare = key(
+        "largest rise within any 15 s",
+        None,
+        derived="the smallest of 5 MW, 5 % and ramp.up in a minute",
+        why="the common limit for large loads",
+    )
+    down_15s: DerivedSomePowerOrShare = key(
+        "largest normal fall within any 15 s",
+        None,
+        derived="the smallest of 5 MW, 5 % and ramp.down in a minute",
+        why="the common limit for large loads",
+    )
+    fallback: Ramp = key(
+        "fall towards the fallback when blind; the 15 s limits do not apply to it",
+        "40 %/min",
+        why="down within 240 s of losing sight, without a cliff",
+    )
+
+
+class FailSafe(Section):
+    """When an input stops being believed, and what follows. Ages count from the start of the read."""
+
+    hold_after: Duration = key(
+        "a required input older than this: nothing rises", "3 s", why="three polls of a 1 s meter"
+    )
+    freeze_after: Duration = key(
+        "older than this: the cap may only fall, until the input has been good for rearm_after",
+        "10 s",
+        why="grid practice",
+    )
+    fallback_after: Duration = key(
+        "older than this (plus this site's own offset): ramp to the fallback", "30 s", why="grid practice"
+    )
+    fallback_offset_max: DurationOrZero = key(
+        "the offset lies between 0 s and this; it follows from the site's id and never changes",
+        "60 s",
+        why="many sites that lose one broker must not fall together",
+    )
+    rearm_after: Duration = key(
+        "an input must be good for this long before it allows a rise again", "30 s", why="a flapping meter stays out"
+    )
+    frozen_after: Duration = key(
+        "a value identical for this long, while others move, is frozen", "60 s", why="noise moves a live meter sooner"
+    )
+    balance_tolerance: Share = key(
+        "how far generation, auxiliaries, site and export may miss each other, as a share of generation",
+        "1 %",
+        why="finds a flipped sign or a wrong CT ratio",
+    )
+    balance_step: DerivedPower = key(
+        "the balance may always miss by this much", None, derived="2 meter steps", why="rounding is no error"
+    )
+    balance_after: Duration = key(
+        "a balance wrong for this long is believed", "5 s", why="meters are not read in one instant"
+    )
+    dcs_heartbeat_after: Duration = key(
+        "the plant's heartbeat counter has not moved for this long: its values are stale",
+        "10 s",
+        why="it counts every second",
+    )
+    frequency_guard: DerivedFrequency = key(
+        "below this the site sheds to its auxiliaries at once",
+        None,
+        derived="99 % of the nominal frequency",
+        why="49.5 Hz at 50 Hz: before consumers are shed; agree it with the grid",
+    )
+    frequency_min: DerivedFrequency = key(
+        "a lower reading is not believed", None, derived="90 % of the nominal frequency", why="45 Hz at 50 Hz"
+    )
+    frequency_max: DerivedFrequency = key(
+        "a higher reading is not believed", None, derived="110 % of the nominal frequency", why="55 Hz at 50 Hz"
+    )
+
+
+class FleetRules(Section):
+    """How miners may be moved and how they are asked."""
+
+    inventory: str = key(
+        "the inventory, beside the site file unless absolute", "fleet.csv", why="the customary name", min_length=1
+    )
+    dwell_on: DurationOrZero = key(
+        "shortest stay hashing, emergencies apart", "15 min", why="starts wear; no pool pays a short run"
+    )
+    margin_memory: Duration = key(
+        "how long a past peak of the surplus keeps miners hashing at reduced power", "5 min", why="spares restarts"
+    )
+    dwell_off: DurationOrZero = key("shortest stay asleep", "10 min", why="boards cool and warm slowly")
+    trim_reserve: Share = key(
+        "range the hashing miners keep free upwards, as a share of the load",
+        "10 %",
+        why="a rise is answered by trim, not by a boot",
+    )
+    wakes_per_cycle: int | None = key(
+        "miners woken in one cycle", None, derived="1 % of the fleet, at least 2", why="waves boot, crowds do not", ge=1
+    )
+    commands_per_cycle: int | None = key(
+        "commands sent in one cycle",
+        None,
+        derived="20 % of the fleet, at least 50",
+        why="the whole fleet within 5 cycles, so a shed is out in time",
+        ge=1,
+    )
+    sweep_period: Duration = key(
+        "time from one telemetry read of a miner to the next", "10 s", why="sees a boot in steps"
+    )
+    call_deadline: Duration = key("one call to one miner, all included", "3 s", why="a healthy miner answers in 0.1 s")
+    concurrency: int = key(
+        "calls in flight at once", 64, why="beyond it one process starves its own deadlines", ge=1, le=1024
+    )
+    adopt_sleepers_at_start: bool = key(
+        "treat miners found asleep as ours to wake", False, why="somebody may have put them to sleep for a reason"
+    )
+
+
+class Verification(Section):
+    """When a command counts as obeyed. Miners are judged by telemetry read after the command, never by their answer."""
+
+    tolerance: Share = key("how far a miner's power may be from its level", "15 %", why="reported watts miss by 5-20 %")
+    tolerance_min: Power = key("this much is always within tolerance", "100 W", why="a sleeping miner draws some watts")
+    deadline_factor: float = key(
+        "times the response class's time before a miner is stuck", 2.0, why="boot times vary by half", ge=1.0, le=20.0
+    )
+    deadline_extra: DurationOrZero = key("added to that", "5 s", why="one sweep may fall in between")
+    attempts: int = key(
+        "commands before a miner is quarantined", 2, why="66 of 173 never start however often asked", ge=1, le=20
+    )
+    drift_reads: int = key(
+        "reads in a row off the plan before a settled miner has drifted", 3, why="one may be noise", ge=1, le=100
+    )
+    quarantine: Duration = key(
+        "how long no plan counts on a miner that does not obey", "1 h", why="a person looks in between"
+    )
+    telemetry_stale: Duration = key("telemetry older than this proves nothing", "45 s", why="four sweeps missed")
+
+
+class Feeder(Section):
+    """One feeder of the site; repeat [[feeder]] for each. Miners name theirs in the inventory."""
+
+    name: str = key("name used in the inventory", why="names the feeder", pattern=NAME_PATTERN)
+    rating: SomePower = key("power the feeder may carry", why="stands on the transformer or the breaker")
+
+
+class MeterSettings(Section):
+    """One Modbus TCP device; repeat [[meter]] for each. Following the surplus needs all three feeds."""
+
+    id: str = key("name used in messages, metrics and the journal", why="names the meter", pattern=NAME_PATTERN)
+    feeds: Literal["poi_export", "site_load", "plant"] = key(
+        "what it measures: the point of interconnection, the site's own load, or the plant's DCS block", why="wiring"
+    )
+    map: str = key("register map, one of `drivers/modbus/maps`", why="model and variant of the meter", min_length=1)
+    host: str = key("address or host name", why="wiring", pattern=HOST_PATTERN)
+    port: Port = key("TCP port", 502, why="Modbus TCP")
+    unit_id: int = key("Modbus unit identifier", 1, why="what most devices ship with", ge=0, le=255)
+    direction: Literal["import", "export"] | None = key(
+        "which way power flows when this meter reads positive: export = towards the grid, import = into the load. "
+        "Required for poi_export and site_load, not allowed for plant",
+        None,
+        derived="none: the map of a plant block says it",
+        why="depends on how the CTs were mounted; never guessed",
+    )
+    poll: Duration = key("time from one read to the next", "1 s", why="what dispatchers expect of telemetry")
+    deadline: Duration = key("one read, all included", "0.5 s", why="a meter on a good network answers in 0.05 s")
+    connect_deadline: Duration = key("one connection attempt", "2 s", why="one lost packet is sent again after 1 s")
+    reconnect_first: Duration = key(
+        "pause after the first failed connection; it doubles", "0.2 s", why="a restart is short"
+    )
+    reconnect_max: Duration = key(
+        "longest pause between connection attempts", "5 s", why="back within one freeze_after"
+    )
+    resolution: SomePower = key("smallest step of its power reading", "1 kW", why="the coarsest of the maps shipped")
+
+
+class DispatchSettings(Section):
+    """Commands over MQTT. Without a host there is no dispatcher: the site follows its meters alone."""
+
+    lease: Literal["required", "none"] = key(
+        "required: start in fail-safe and leave it only on heartbeat and a fresh order",
+        "none",
+        why="a site on surplus alone is governed by its meters",
+    )
+    host: str | None = key("the broker", None, derived="no dispatch", why="none is assumed", pattern=HOST_PATTERN)
+    port: Port = key("TCP port of the broker", 1883, why="MQTT; with TLS it is usually 8883")
+    tls: bool = key("speak TLS to the broker", False, why="a broker on this machine needs none")
+    ca_file: str | None = key("certificates to trust (PEM)", None, derived="the system's", why="a private CA needs it")
+    username: str | None = key("name at the broker", None, derived="anonymous", why="none is assumed", min_length=1)
+    password_secret: str | None = key(
+        "name of the secret that holds the password",
+        None,
+        derived="no password",
+        why="none is assumed",
+        pattern=NAME_PATTERN,
+    )
+    heartbeat_lost_after: Duration = key(
+        "the dispatcher is lost without a heartbeat for this long", "120 s", why="grid practice"
+    )
+    clock_skew: DurationOrZero = key("how far clocks may differ", "2 s", why="NTP that works is far better")
+    issued_at_window: Duration = key("an order issued longer ago is refused", "30 s", why="an old order is a replay")
+    lifetime_max: Duration = key("an order valid for longer is refused", "24 h", why="a forgotten order must end")
+    active_max: int = key("orders in force at once", 32, why="a screenful; more is a mistake upstream", ge=1, le=1000)
+    remembered_ids: int = key(
+        "ids of past orders kept to refuse duplicates", 10000, why="a day of one order every 9 s", ge=100
+    )
+
+
+class JournalSettings(Section):
+    """The record of inputs, decisions, commands and outcomes (SQLite)."""
+
+    directory: str | None = key(
+        "where it lives",
+        None,
+        derived="$STATE_DIRECTORY (set by systemd), else `state/<site id>` beside the site file",
+        why="systemd makes and owns it",
+        min_length=1,
+    )
+    retention: Duration = key(
+        "rows older than this are dropped", "90 d", why="the longest log retention found required"
+    )
+    size_max: Size = key("the oldest rows go when the journal grows beyond this", "4 GB", why="spares small disks")
+
+
+class MetricsSettings(Section):
+    """Prometheus."""
+
+    listen: str = key("address and port of /metrics", "127.0.0.1:9464", why="this machine only", pattern=LISTEN_PATTERN)
+
+
+class ConsoleSettings(Section):
+    """The local socket of `curtaild status` and `curtaild explain`."""
+
+    socket: str | None = key(
+        "path of the UNIX socket",
+        None,
+        derived="`control.sock` in $RUNTIME_DIRECTORY (set by systemd), else in the journal's directory",
+        why="systemd makes and owns it",
+        min_length=1,
+    )
+
+
+class LogSettings(Section):
+    """What the process writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = key(
+        "least level written", "info", why="a line per event, not per cycle"
+    )
+    format: Literal["auto", "json", "pretty"] = key(
+        "auto: pretty on a terminal, JSON elsewhere", "auto", why="fits both"
+    )
+
+
+class Document(Section):
+    """The whole site file."""
+
+    site: Site
+    control: Control = Field(default_factory=Control)
+    ramp: RampLimits = Field(default_factory=RampLimits)
+    failsafe: FailSafe = Field(default_factory=FailSafe)
+    fleet: FleetRules = Field(default_factory=FleetRules)
+    verify: Verification = Field(default_factory=Verification)
+    feeder: tuple[Feeder, ...] = Field(default=(), strict=False)
+    meter: tuple[MeterSettings, ...] = Field(default=(), strict=False)
+    dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
