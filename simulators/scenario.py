@@ -1,0 +1,271 @@
+"""What a run is made of: fleet, plant, instruments, trace, policy, dispatches and faults, all in one frozen value.
+
+`DEMO` is the default run. Powers that belong to the fleet are fractions of its rated power and times of dispatches are
+fractions of the run, so that a run of any length and a fleet of any size keep the same shape.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from simulators.asic.models import MODELS, MinerModel
+from simulators.asic.response import Behaviour
+from simulators.asic.spec import FleetSpec
+from simulators.feeder import FeederSpec, SiteSpec
+from simulators.modbus_meter import DcsSpec, DeviceFault, PanelMeterSpec, Quantity
+from simulators.modbus_server import WireFault
+from simulators.plant import PlantSpec, UnitSpec
+from simulators.plant_host import InstrumentSpec
+from simulators.trace import (
+    DEMO_DAY,
+    DEMO_START_SECOND_OF_DAY,
+    Interpolation,
+    SurplusTrace,
+    bundled_trace_path,
+    load_trace,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetScenario:
+    """The fleet and how it stands at the start.
+
+    Attributes:
+        models: (key of `simulators.asic.models.MODELS`, number of miners).
+        hashing: how many miners hash at the start, the most efficient ones; the others sleep.
+        liars, refusers: ranks among those that hash, 0 = least efficient, the first to be put to sleep.
+        never_wakers: ranks among those that sleep, 0 = most efficient, the first to be woken.
+        seed: for the physics of the miners.
+    """
+
+    models: tuple[tuple[str, int], ...]
+    hashing: int
+    liars: tuple[int, ...]
+    refusers: tuple[int, ...]
+    never_wakers: tuple[int, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        asleep = self.size - self.hashing
+        if not 0 <= self.hashing <= self.size:
+            raise ValueError(f"{self.hashing} of {self.size} miners cannot hash")
+        if any(not 0 <= rank < self.hashing for rank in self.liars + self.refusers):
+            raise ValueError(f"ranks of liars and refusers must be within 0..{self.hashing - 1}")
+        if any(not 0 <= rank < asleep for rank in self.never_wakers):
+            raise ValueError(f"ranks of never-wakers must be within 0..{asleep - 1}")
+
+    @property
+    def size(self) -> int:
+        """Number of miners."""
+        return sum(count for _, count in self.models)
+
+    def miners(self) -> tuple[MinerModel, ...]:
+        """Return the model of every miner in merit order: least joules per terahash first, ties as listed.
+
+        Raises:
+            KeyError: a model the simulators do not know.
+        """
+        listed = [MODELS[key] for key, count in self.models for _ in range(count)]
+        return tuple(sorted(listed, key=lambda model: model.efficiency_j_per_th))
+
+    def behaviours(self) -> tuple[Behaviour, ...]:
+        """Return the behaviour of every miner, in merit order."""
+        behaviours = [Behaviour.OBEYS] * self.size
+        for ranks, behaviour in ((self.liars, Behaviour.LIAR_SLEEP), (self.refusers, Behaviour.REFUSES)):
+            for rank in ranks:
+                behaviours[self.hashing - 1 - rank] |= behaviour
+        for rank in self.never_wakers:
+            behaviours[self.hashing + rank] |= Behaviour.NEVER_WAKES
+        return tuple(behaviours)
+
+    def asleep(self) -> tuple[bool, ...]:
+        """Return who sleeps at the start, in merit order."""
+        return tuple(index >= self.hashing for index in range(self.size))
+
+    def rated_w(self) -> float:
+        """Return the sum of the nameplates, W."""
+        return float(sum(model.nameplate.power_w for model in self.miners()))
+
+    def spec(self) -> FleetSpec:
+        """Return what the miners' physics is built from; index = place in merit order."""
+        return FleetSpec(models=self.miners(), seed=self.seed, asleep=self.asleep(), behaviours=self.behaviours())
+
+
+@dataclass(frozen=True, slots=True)
+class TraceScenario:
+    """Which signal drives the surplus; base and capacity as fractions of the fleet's rated power.
+
+    `path` None is the bundled file; `day` None is its first day column.
+    """
+
+    path: Path | None
+    day: str | None
+    start_second_of_day: float
+    base_fraction: float
+    capacity_fraction: float
+    interpolation: Interpolation
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyScenario:
+    """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
+
+    Ramps are fractions of rated power; H of the violation rule is built from the periods here and from the miners.
+    """
+
+    meter_period_s: float
+    cycle_s: float
+    surplus_margin_fraction: float
+    ramp_up_fraction_per_min: float
+    ramp_down_fraction_per_min: float
+    step_15s_fraction: float
+    min_hashing_s: float
+    min_asleep_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchScenario:
+    """One dispatch: when it is sent and how long it holds (fractions of the run), and how much (of rated power)."""
+
+    at_fraction: float
+    for_fraction: float
+    kind: Literal["cap", "target"]
+    power_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentFault:
+    """A fault of one instrument from `at_fraction` for `for_fraction` of the run."""
+
+    at_fraction: float
+    for_fraction: float
+    instrument: Literal["poi", "site", "dcs"]
+    fault: WireFault | DeviceFault
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A whole run. `tick_s` is the step of the plant; `signal_fraction` of rated is a change worth a command."""
+
+    name: str
+    fleet: FleetScenario
+    plant: PlantSpec
+    instruments: InstrumentSpec
+    trace: TraceScenario
+    policy: PolicyScenario
+    dispatches: tuple[DispatchScenario, ...]
+    faults: tuple[InstrumentFault, ...]
+    plant_seed: int
+    tick_s: float
+    signal_fraction: float
+
+    def surplus_trace(self) -> SurplusTrace:
+        """Load the signal.
+
+        Raises:
+            TraceError: see `simulators.trace.load_trace`.
+        """
+        rated_w = self.fleet.rated_w()
+        path = bundled_trace_path() if self.trace.path is None else self.trace.path
+        return SurplusTrace(
+            trace=load_trace(path, self.trace.day),
+            start_second_of_day=self.trace.start_second_of_day,
+            base_w=self.trace.base_fraction * rated_w,
+            capacity_w=self.trace.capacity_fraction * rated_w,
+            interpolation=self.trace.interpolation,
+        )
+
+    def dispatched_limit_w(self, t_s: float, duration_s: float) -> float:
+        """Return the lowest power the dispatches of a run of `duration_s` ask for at `t_s`, W; infinite without one."""
+        progress = t_s / duration_s
+        limits = [
+            dispatch.power_fraction * self.fleet.rated_w()
+            for dispatch in self.dispatches
+            if dispatch.at_fraction <= progress < dispatch.at_fraction + dispatch.for_fraction
+        ]
+        return min(limits, default=float("inf"))
+
+
+def panel_meter(quantity: Quantity, installed_sign: int, voltage_ratio: float) -> PanelMeterSpec:
+    """Return a panel meter of the usual kind: new values every 200 ms, 0.1 % noise, no gain error, 1 W steps."""
+    return PanelMeterSpec(
+        quantity=quantity,
+        installed_sign=installed_sign,
+        voltage_ratio=voltage_ratio,
+        refresh_s=0.2,
+        noise_fraction=0.001,
+        gain_error_fraction=0.0,
+        resolution_w=1.0,
+    )
+
+
+# A plant scaled to the demo's fleet: at about 1.5 MW the meter at the point of interconnection spans four times the
+# fleet's 370 kW. Ramps: 3 % of a unit per minute; stable minimum: 40 %.
+DEMO_PLANT = PlantSpec(
+    units=(
+        UnitSpec("unit-1", available_w=2.2e6, min_stable_w=0.88e6, ramp_w_per_s=1_100.0, synchronised=True),
+        UnitSpec("unit-2", available_w=2.2e6, min_stable_w=0.88e6, ramp_w_per_s=1_100.0, synchronised=False),
+    ),
+    auxiliary_fixed_w=20_000.0,
+    auxiliary_fraction=0.06,
+    despatch_base_w=1.05e6,
+    despatch_step_w=1_000.0,
+    despatch_held_after_trip_s=60.0,
+    reserve_up_w=100_000.0,
+    frequency_hz=50.0,
+    frequency_sigma_hz=0.01,
+    poi_line_v=11_000.0,
+    voltage_sigma_fraction=0.002,
+    wander_time_s=30.0,
+    site=SiteSpec(
+        feeders=(FeederSpec("feeder-a", 0.015), FeederSpec("feeder-b", 0.015)),
+        auxiliary_w=6_000.0,
+    ),
+)
+
+DEMO_INSTRUMENTS = InstrumentSpec(
+    poi=panel_meter(Quantity.POI_EXPORT, installed_sign=-1, voltage_ratio=1.0),
+    site=panel_meter(Quantity.SITE_LOAD, installed_sign=1, voltage_ratio=400.0 / 11_000.0),
+    dcs=DcsSpec(refresh_s=0.2, heartbeat_s=1.0),
+    seed=7,
+)
+
+DEMO = Scenario(
+    name="demo",
+    fleet=FleetScenario(
+        models=(("s21", 30), ("s19xp", 30), ("s19kpro", 30), ("s19jpro", 30)),
+        hashing=60,
+        liars=(0,),
+        refusers=(2,),
+        never_wakers=(0, 2, 4),
+        seed=2016,
+    ),
+    plant=DEMO_PLANT,
+    instruments=DEMO_INSTRUMENTS,
+    trace=TraceScenario(
+        path=None,
+        day=DEMO_DAY,
+        start_second_of_day=DEMO_START_SECOND_OF_DAY,
+        base_fraction=0.63,
+        capacity_fraction=0.8,
+        interpolation="hold",
+    ),
+    policy=PolicyScenario(
+        meter_period_s=0.5,
+        cycle_s=1.0,
+        surplus_margin_fraction=0.01,
+        ramp_up_fraction_per_min=1.0,
+        ramp_down_fraction_per_min=1.0,
+        step_15s_fraction=0.25,
+        min_hashing_s=20.0,
+        min_asleep_s=15.0,
+    ),
+    dispatches=(
+        DispatchScenario(at_fraction=0.35, for_fraction=0.12, kind="cap", power_fraction=0.45),
+        DispatchScenario(at_fraction=0.70, for_fraction=0.12, kind="cap", power_fraction=0.50),
+    ),
+    faults=(),
+    plant_seed=11,
+    tick_s=0.05,
+    signal_fraction=0.02,
+)
