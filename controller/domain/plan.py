@@ -151,7 +151,11 @@ class VerdictReport:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands."""
+    """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands.
+
+    priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
+    expected_power_w: (n,) watts.
+    """
 
     cycle: int
     now: float
@@ -165,6 +169,7 @@ class Decision:
     answers: tuple[Answer, ...]
     verdicts: tuple[VerdictReport, ...]
     events: tuple[Event, ...]
+    priors: tuple[tuple[int, str], ...]
     counts: dict[str, int]
     active_orders: tuple[str, ...]
     progress: OrderProgress | None

@@ -58,7 +58,8 @@ class FleetPolicy:
     """How miners may be moved.
 
     dwell_on_s, dwell_off_s: shortest stay hashing and asleep. trim_reserve_ratio: share of the hashing units' range
-    kept free upward so that a rise is answered by trim, not by a boot. verify_*: see core/verify.
+    kept free upward so that a rise is answered by trim, not by a boot; margin_memory_s: how long a past peak of the
+    surplus keeps units hashing. tolerance, deadline, attempts, drift: see core/verify.
     """
 
     trim: bool
@@ -66,6 +67,7 @@ class FleetPolicy:
     dwell_on_s: float
     dwell_off_s: float
     trim_reserve_ratio: float
+    margin_memory_s: float
     wakes_per_cycle_max: int
     commands_per_cycle_max: int
     deadband_up_w: float

@@ -1,0 +1,317 @@
+"""Setpoint x fleet -> who hashes, who sleeps, and at which rung.
+
+Two layers. The quick one trims: it closes the gap between the setpoint and what the site will draw once everything in
+flight has arrived. The slow one commits units: it wakes the best and puts the worst to sleep so that the trimmers can
+reach the surplus of the near future, and it sleeps at once when trimming cannot get low enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.state import NO_COMMAND, VERB_CODES, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.plan import WHYS, Allocation
+from controller.domain.policy import FleetPolicy, Policy
+from controller.domain.reasons import Unallocated, Why
+
+WHY_CODE = {why: code for code, why in enumerate(WHYS)}
+WAKE = VERB_CODES[Verb.WAKE]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the allocator is asked for, watts at the site meter.
+
+    power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
+    shed: sleep rather than trim. waived: dwell does not hold anybody back.
+    """
+
+    power_w: float
+    lead_w: float
+    shed: bool
+    waived: bool
+
+
+@dataclass(slots=True)
+class Desk:
+    """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order."""
+
+    facts: Fleet
+    state: State
+    policy: FleetPolicy
+    now: float
+    movable: BoolArray
+    on: BoolArray
+    trimmable: BoolArray
+    soon_w: FloatArray
+    floor_w: FloatArray
+    ceiling_w: FloatArray
+    best_first: IntArray
+    held_by_dwell: BoolArray
+    held_by_feeder: BoolArray
+
+    @property
+    def offset_w(self) -> float:
+        return self.state.offset_w or 0.0
+
+    def predicted_w(self) -> float:
+        return self.offset_w + float(self.soon_w.sum())
+
+
+def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now: float) -> Allocation:
+    """Update what is wanted of every miner (in `state`, the cycle's private copy) and return the plan.
+
+    Without a goal (no setpoint can be known yet) nothing changes.
+    """
+    desk = _lay_out(facts, state, policy.fleet, now)
+    if goal is not None and state.offset_w is not None:
+        gap_w = goal.power_w - desk.predicted_w()
+        if goal.shed:
+            _lower(desk, -gap_w, goal, sleep_first=True)
+        elif gap_w < -policy.fleet.deadband_down_w:
+            _lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
+        elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim:
+            _raise(desk, gap_w)
+        if not goal.shed:
+            _commit(desk, goal)
+    return _plan(desk, goal)
+
+
+def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> tuple[float, float]:
+    """Watts the site could add and could shed from where it will be soon: (up, down), both >= 0."""
+    desk = _lay_out(facts, state, policy, now)
+    wakeable = _wakeable(desk)
+    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float(desk.ceiling_w[wakeable].sum())
+    down = float((desk.soon_w - facts.sleep_power_w)[desk.on].clip(min=0.0).sum())
+    return up, down
+
+
+def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk:
+    fleet = state.fleet
+    seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    heard = now - fleet.read_at <= policy.telemetry_stale_s
+    trusted = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    foreign = (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep & ~fleet.want_hashing
+    movable = seen & heard & trusted & ~foreign
+    on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
+    booting = fleet.verb == WAKE
+    rows = np.arange(len(facts))
+    horizon_s = float(np.max(facts.trim_dead_s + facts.trim_90_s, initial=0.0))
+    return Desk(
+        facts=facts,
+        state=state,
+        policy=policy,
+        now=now,
+        movable=movable,
+        on=on,
+        trimmable=on & ~booting & (fleet.condition == Condition.HASHING),
+        soon_w=estimator.expected_soon_w(fleet, now, horizon_s),
+        floor_w=facts.level_power_w[:, 0] * fleet.ratio,
+        ceiling_w=facts.level_power_w[rows, fleet.ceiling] * fleet.ratio,
+        best_first=np.lexsort((rows, facts.joule_per_th)),
+        held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
+        held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
+    )
+
+
+def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
+    """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first."""
+    if need_w <= 0.0:
+        return
+    worst_first = desk.best_first[::-1]
+    trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
+    if sleep_first:
+        trim_gain = np.zeros_like(trim_gain)
+    free = desk.on if goal.waived else desk.on & _dwelt(desk, desk.policy.dwell_on_s)
+    desk.held_by_dwell |= desk.on & ~free
+    sleepers = worst_first[free[worst_first]]
+    sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
+    reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
+    count = int(np.argmax(reached >= need_w)) if bool((reached >= need_w).any()) else len(sleepers)
+    asleep = sleepers[:count]
+    _want_asleep(desk, asleep)
+    trim_gain[asleep] = 0.0
+    _trim_down(desk, need_w - float(sleep_gain[:count].sum()), trim_gain, worst_first)
+
+
+def _trim_down(desk: Desk, need_w: float, gain_w: FloatArray, order: IntArray) -> None:
+    """Lower trimmers in order, whole ranges first; the last one only as far as needed."""
+    order = order[gain_w[order] > 0.0]
+    if need_w <= 0.0 or not len(order):
+        return
+    before = np.concatenate(([0.0], np.cumsum(gain_w[order])[:-1]))
+    chosen = order[before < need_w]
+    for miner, done_w in zip(chosen, before, strict=False):
+        _want_power(desk, int(miner), float(desk.soon_w[miner]) - (need_w - done_w), round_up=False)
+
+
+def _raise(desk: Desk, gap_w: float) -> None:
+    """Raise trimmers, best J/TH first, as far as the gap, their ceilings and their feeders allow."""
+    fleet = desk.state.fleet
+    ready = desk.trimmable & ((fleet.verb == NO_COMMAND) | (desk.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s))
+    room_w = np.where(ready, desk.ceiling_w - desk.soon_w, 0.0)
+    feeder_room_w = _feeder_room_w(desk)
+    left_w = gap_w
+    budget = desk.policy.commands_per_cycle_max
+    for miner in desk.best_first[room_w[desk.best_first] > 0.0]:
+        if left_w <= 0.0 or budget == 0:
+            return
+        feeder = desk.facts.feeder[miner]
+        step_w = min(left_w, float(room_w[miner]), float(feeder_room_w[feeder]))
+        desk.held_by_feeder[miner] = feeder_room_w[feeder] < min(left_w, room_w[miner])
+        before_w = float(desk.soon_w[miner])
+        if step_w > 0.0 and _want_power(desk, int(miner), before_w + step_w, round_up=False):
+            gained_w = float(desk.soon_w[miner]) - before_w
+            left_w -= gained_w
+            feeder_room_w[feeder] -= gained_w
+            budget -= 1
+
+
+def _commit(desk: Desk, goal: Goal) -> None:
+    """Have enough units hashing for the lead and a reserve, and not many more than lately needed."""
+    state, policy = desk.state, desk.policy
+    memory = min(max(desk.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
+    state.cap_peak_w = max(goal.lead_w, state.cap_peak_w + (goal.lead_w - state.cap_peak_w) * memory)
+    reserve_w = policy.trim_reserve_ratio * goal.lead_w if policy.trim else 0.0
+    still_w = float(desk.soon_w[~desk.on].sum())
+    reach_w = desk.offset_w + still_w + float(desk.ceiling_w[desk.on].sum())
+    lowest = desk.floor_w if policy.trim else desk.ceiling_w
+    low_w = desk.offset_w + still_w + float(lowest[desk.on].sum())
+    wanted_w = goal.lead_w + reserve_w
+    feeder_room_w = _feeder_room_w(desk)
+    budget = policy.wakes_per_cycle_max
+    for miner in desk.best_first[_wakeable(desk)[desk.best_first]]:
+        unit_w = float(desk.ceiling_w[miner] - desk.facts.sleep_power_w[miner])
+        slack_w = 0.5 * unit_w if policy.trim else unit_w
+        if budget == 0 or reach_w + slack_w > wanted_w:
+            break
+        added_w = float(lowest[miner] - desk.facts.sleep_power_w[miner])
+        if low_w + added_w > goal.lead_w:
+            break
+        feeder = desk.facts.feeder[miner]
+        if feeder_room_w[feeder] < unit_w:
+            desk.held_by_feeder[miner] = True
+            continue
+        _want_awake(desk, int(miner))
+        reach_w, low_w, budget = reach_w + unit_w, low_w + added_w, budget - 1
+        feeder_room_w[feeder] -= unit_w
+    _let_go(desk, reach_w, state.cap_peak_w + 2.0 * reserve_w)
+
+
+def _let_go(desk: Desk, reach_w: float, enough_w: float) -> None:
+    """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
+    free = desk.trimmable & _dwelt(desk, desk.policy.dwell_on_s) & (desk.state.fleet.verb == NO_COMMAND)
+    if not desk.policy.trim or not bool(free.any()):
+        return
+    worst = int(desk.best_first[::-1][np.argmax(free[desk.best_first[::-1]])])
+    if reach_w - 2.0 * float(desk.ceiling_w[worst]) > enough_w:
+        _want_asleep(desk, np.array([worst]))
+
+
+def _wakeable(desk: Desk) -> BoolArray:
+    """Asleep, ours, rested, and nothing on its way."""
+    fleet = desk.state.fleet
+    asleep = desk.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP) & (fleet.verb == NO_COMMAND)
+    rested = _dwelt(desk, desk.policy.dwell_off_s)
+    desk.held_by_dwell |= asleep & ~rested
+    wakeable: BoolArray = asleep & rested & fleet.ours_asleep
+    return wakeable
+
+
+def _dwelt(desk: Desk, dwell_s: float) -> BoolArray:
+    rested: BoolArray = desk.now - desk.state.fleet.changed_at >= dwell_s
+    return rested
+
+
+def _feeder_room_w(desk: Desk) -> FloatArray:
+    """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
+    settled = np.maximum(desk.soon_w, desk.state.fleet.to_w)
+    load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
+    return desk.facts.feeder_rating_w - load
+
+
+def _want_asleep(desk: Desk, miners: IntArray) -> None:
+    fleet = desk.state.fleet
+    fleet.want_hashing[miners] = False
+    desk.on[miners] = False
+    desk.trimmable[miners] = False
+    desk.soon_w[miners] = desk.facts.sleep_power_w[miners]
+
+
+def _want_awake(desk: Desk, miner: int) -> None:
+    fleet = desk.state.fleet
+    fleet.want_hashing[miner] = True
+    fleet.want_level[miner] = fleet.ceiling[miner]
+    desk.on[miner] = True
+
+
+def _want_power(desk: Desk, miner: int, power_w: float, round_up: bool) -> bool:
+    """Choose the rung nearest below `power_w` (never above the ceiling); True when that changes what is wanted."""
+    fleet = desk.state.fleet
+    ladder = desk.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
+    level = int(np.searchsorted(ladder, power_w, side="left" if round_up else "right")) - (0 if round_up else 1)
+    level = min(max(level, 0), len(ladder) - 1)
+    if level == fleet.want_level[miner]:
+        return False
+    fleet.want_level[miner] = level
+    desk.soon_w[miner] = ladder[level]
+    return True
+
+
+def _plan(desk: Desk, goal: Goal | None) -> Allocation:
+    """The plan as everybody sees it; allocated and unallocated always add up to the setpoint."""
+    fleet = desk.state.fleet
+    planned = estimator.planned_power_w(desk.facts, fleet, fleet.want_hashing, fleet.want_level)
+    counted = np.where(desk.movable & (fleet.verdict != Verdict.STUCK), planned, fleet.to_w)
+    allocated = desk.offset_w + float(counted.sum())
+    setpoint = goal.power_w if goal is not None else allocated
+    unallocated = setpoint - allocated
+    return Allocation(
+        hashing=fleet.want_hashing.copy(),
+        level=fleet.want_level.copy(),
+        why=_reasons(desk),
+        allocated_w=allocated,
+        unallocated_w=unallocated,
+        unallocated_reason=_unallocated_reason(desk, unallocated),
+    )
+
+
+def _reasons(desk: Desk) -> IntArray:
+    """Reason codes (n,), the most specific last."""
+    fleet = desk.state.fleet
+    asleep = ~fleet.want_hashing
+    cases: list[tuple[BoolArray, Why]] = [
+        (fleet.want_hashing, Why.BASE),
+        (fleet.want_hashing & (fleet.want_level < fleet.ceiling), Why.TRIMMED),
+        (fleet.want_hashing & (fleet.verb == WAKE), Why.WAKING),
+        (asleep, Why.SURPLUS_SHORT),
+        (fleet.want_hashing & desk.held_by_dwell, Why.DWELL_ON),
+        (asleep & desk.held_by_dwell, Why.DWELL_OFF),
+        (desk.held_by_feeder, Why.FEEDER_LIMIT),
+        (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
+        (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),
+        (fleet.verdict == Verdict.UNSEEN, Why.UNSEEN),
+        (fleet.verdict == Verdict.QUARANTINED, Why.QUARANTINED),
+    ]
+    codes = np.zeros(len(desk.facts), dtype=np.int64)
+    for where, why in cases:
+        codes[where] = WHY_CODE[why]
+    return codes
+
+
+def _unallocated_reason(desk: Desk, unallocated_w: float) -> Unallocated:
+    if abs(unallocated_w) <= max(desk.policy.deadband_up_w, desk.policy.deadband_down_w):
+        return Unallocated.NONE if unallocated_w == 0.0 else Unallocated.STEP_SIZE
+    if unallocated_w < 0.0:
+        return Unallocated.DWELL if bool(desk.held_by_dwell.any()) else Unallocated.FLOOR
+    if bool((desk.on & (desk.state.fleet.verb == WAKE)).any()):
+        return Unallocated.BOOTING
+    if bool(desk.held_by_feeder.any()):
+        return Unallocated.FEEDER_LIMIT
+    if bool((desk.held_by_dwell & ~desk.state.fleet.want_hashing).any()):
+        return Unallocated.DWELL
+    return Unallocated.NO_MINERS_LEFT

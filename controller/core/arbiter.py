@@ -1,0 +1,99 @@
+"""Who says how much: every source proposes a bound, the tightest wins, and the result names it.
+
+A person or a dispatcher can always lower the site. No proposal raises it above the surplus cap.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from controller.core.state import State
+from controller.domain.dispatch import DispatchClass, DispatchKind
+from controller.domain.metering import Point, Sample
+from controller.domain.plan import InputState, Setpoint
+from controller.domain.policy import Policy
+from controller.domain.reasons import Bound
+
+RANK = {bound: rank for rank, bound in enumerate(Bound)}
+SHEDDING = frozenset({Bound.TRIP, Bound.GRID_EMERGENCY, Bound.EMERGENCY_DISPATCH})
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One source's upper bound on the site's power, watts; `expires_at` in UTC seconds, None for standing ones."""
+
+    bound: Bound
+    power_w: float
+    source: str
+    expires_at: float | None = None
+
+
+def proposals(
+    state: State, policy: Policy, samples: dict[Point, Sample], surplus_cap_w: float | None, floor_w: float
+) -> list[Proposal]:
+    """Every bound in force now. The surplus cap comes in with its margin taken off; None when it is unknown."""
+    found = [Proposal(Bound.SITE_RATING, float(min(policy.site_cap_w, policy.rated_w)), "site.cap")]
+    if _flag(samples, Point.TRIP) or _permit_withdrawn(samples):
+        found.append(Proposal(Bound.TRIP, floor_w, "plant.trip"))
+    if _flag(samples, Point.GRID_EMERGENCY):
+        found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, "plant.grid_emergency"))
+    frequency = samples.get(Point.FREQUENCY_HZ)
+    if frequency is not None and frequency.value is not None and frequency.value < policy.frequency_guard_hz:
+        found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, f"frequency {frequency.value:.2f} Hz"))
+    found.extend(
+        Proposal(Bound.OPERATOR, float(order.power_w), order.operator, order.expires_at)
+        for order in state.operator_caps
+        if order.power_w is not None
+    )
+    for entry in state.orders.active:
+        dispatch = entry.dispatch
+        power = float(entry.answered_w or 0)
+        if dispatch.dispatch_class is DispatchClass.EMERGENCY:
+            found.append(Proposal(Bound.EMERGENCY_DISPATCH, power, dispatch.dispatch_id, dispatch.expires_at))
+        elif dispatch.kind is DispatchKind.CAP:
+            found.append(Proposal(Bound.DISPATCH_CAP, power, dispatch.dispatch_id, dispatch.expires_at))
+    if surplus_cap_w is not None:
+        found.append(Proposal(Bound.SURPLUS, surplus_cap_w, "poi"))
+    return found
+
+
+def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
+    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
+    tightest = min(bounds, key=lambda proposal: (proposal.power_w, RANK[proposal.bound]))
+    if worst is InputState.FALLBACK and fallback_w < tightest.power_w:
+        tightest = Proposal(Bound.FALLBACK, fallback_w, "failsafe")
+    wish = _wish(state)
+    chosen = wish if wish is not None and wish.power_w < tightest.power_w else tightest
+    return Setpoint(
+        power_w=max(chosen.power_w, floor_w),
+        bound=chosen.bound,
+        source=chosen.source,
+        expires_at=chosen.expires_at,
+        shed=chosen.bound in SHEDDING,
+    )
+
+
+def _wish(state: State) -> Proposal | None:
+    """The target order that counts: highest priority, then the lowest power."""
+    targets = [
+        entry
+        for entry in state.orders.active
+        if entry.dispatch.kind is DispatchKind.TARGET and entry.dispatch.dispatch_class is not DispatchClass.EMERGENCY
+    ]
+    if not targets:
+        return None
+    first = min(targets, key=lambda entry: (-entry.dispatch.priority, entry.answered_w or 0))
+    dispatch = first.dispatch
+    return Proposal(Bound.DISPATCH_TARGET, float(first.answered_w or 0), dispatch.dispatch_id, dispatch.expires_at)
+
+
+def _flag(samples: dict[Point, Sample], point: Point) -> bool:
+    sample = samples.get(point)
+    return sample is not None and sample.value is not None and not math.isclose(sample.value, 0.0)
+
+
+def _permit_withdrawn(samples: dict[Point, Sample]) -> bool:
+    """A plant that exposes a permit must show it; a plant without one has no say here."""
+    sample = samples.get(Point.PERMIT)
+    return sample is not None and sample.value is not None and math.isclose(sample.value, 0.0)

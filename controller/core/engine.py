@@ -1,0 +1,305 @@
+"""The one pure step: state + snapshot + now -> state + decision. No clock, no socket, no log, no chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from controller.core import (
+    allocator,
+    arbiter,
+    estimator,
+    failsafe,
+    progress,
+    ramp,
+    reconcile,
+    surplus,
+    timeline,
+    verify,
+)
+from controller.core.failsafe import Trust
+from controller.core.state import State, Wants
+from controller.domain.dispatch import Answer, Dispatch, DispatchKind
+from controller.domain.fleet import Command, Condition, Fleet, Verdict
+from controller.domain.metering import Point
+from controller.domain.plan import (
+    Allocation,
+    Decision,
+    Event,
+    EventLevel,
+    Figures,
+    InputState,
+    OperatorOrder,
+    OperatorVerb,
+    Setpoint,
+    Snapshot,
+)
+from controller.domain.policy import Mode, Policy
+from controller.domain.reasons import Bound
+
+REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The core with its fixed facts. `step` is the only thing that decides anything in this program."""
+
+    facts: Fleet
+    policy: Policy
+
+    def fresh_state(self, now: float) -> State:
+        """A state that knows nothing yet; `now` in loop seconds."""
+        return State.fresh(self.facts, now)
+
+    def step(self, state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]:
+        """One cycle. `state` is left untouched; `now` is loop seconds and never earlier than the last cycle's.
+
+        Raises ValueError when time runs backwards: that is a bug of the caller, not a fault of the plant.
+        """
+        if now < state.now:
+            raise ValueError(f"cycle at {now} s after one at {state.now} s: loop time runs backwards")
+        return _Cycle(self.facts, self.policy, state.copy(), snapshot, now, state).run()
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """One step's working room: its private copy of the state and what it learned so far."""
+
+    facts: Fleet
+    policy: Policy
+    state: State
+    snapshot: Snapshot
+    now: float
+    before: State
+
+    def run(self) -> tuple[State, Decision]:
+        state, now = self.state, self.now
+        state.cycle += 1
+        findings = verify.Findings()
+        self._take_operator(findings)
+        self._observe(findings)
+        trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
+        findings.events.extend(self._input_events(trust))
+        estimator.follow_meter(state, self.policy, trust.samples.get(Point.SITE_LOAD_W))
+        measured = _value(trust, Point.SITE_LOAD_W)
+        floor = self._floor_w()
+        answers = self._take_orders(trust, measured, floor)
+        view = surplus.follow(trust.samples)
+        wanted = self._wanted(trust, view, floor)
+        setpoint, goal = self._ramped(trust, view, wanted)
+        wanted_before = state.fleet.wants()
+        allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
+        commands = self._commands(wanted_before, setpoint)
+        progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
+        if measured is not None:
+            ramp.remember(state, measured, now)
+        state.now = now
+        figures = self._figures(view, wanted, setpoint, measured, floor)
+        return state, self._decision(trust, setpoint, allocation, figures, commands, tuple(answers), findings)
+
+    def _take_operator(self, findings: verify.Findings) -> None:
+        """A person's orders; expired ones end here."""
+        state, wall = self.state, self.snapshot.wall
+        caps = [cap for cap in state.operator_caps if cap.expires_at is None or cap.expires_at > wall]
+        for order in self.snapshot.operator:
+            caps = self._obey_operator(order, caps)
+            what = f"{order.verb.value} by {order.operator}"
+            findings.events.append(Event("operator_order", EventLevel.INFO, what))
+        state.operator_caps = tuple(caps)
+
+    def _obey_operator(self, order: OperatorOrder, caps: list[OperatorOrder]) -> list[OperatorOrder]:
+        fleet = self.state.fleet
+        miners = np.array(order.miners, dtype=np.int64)
+        match order.verb:
+            case OperatorVerb.CAP:
+                return [order]
+            case OperatorVerb.RELEASE:
+                return []
+            case OperatorVerb.ADOPT:
+                fleet.ours_asleep[miners] = True
+            case OperatorVerb.UNQUARANTINE:
+                held = miners[fleet.verdict[miners] == Verdict.QUARANTINED]
+                fleet.quarantined_until[held] = self.now
+        return caps
+
+    def _observe(self, findings: verify.Findings) -> None:
+        """Telemetry and outcomes in, verdicts out."""
+        policy = self.policy.fleet
+        said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now)
+        fresh = verify.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
+        verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
+
+    def _take_orders(self, trust: Trust, measured: float | None, floor: float) -> list[Answer]:
+        """Dispatch in, answers out; also keeps the lease."""
+        state, policy, wall = self.state, self.policy, self.snapshot.wall
+        ledger = timeline.Ledger(state.orders)
+        timeline.expire(ledger, wall)
+        accepted_any = False
+        for received in self.snapshot.received:
+            known = len(ledger.book.active)
+            if timeline.admit(ledger, policy, received, round(floor), wall):
+                accepted_any = True
+                self._begin_progress(received.message, measured, floor, known)
+        timeline.mark_reached(ledger, measured, REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
+        dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
+        alive = dispatcher is not None and dispatcher.condition != "no heartbeat"
+        held = dispatcher is not None and dispatcher.state is InputState.GOOD
+        fresh_order = alive and (accepted_any or ledger.book.lease_order_seen)
+        state.orders = replace(ledger.book, lease_held=held, lease_order_seen=fresh_order)
+        return ledger.answers
+
+    def _begin_progress(self, message: object, measured: float | None, floor: float, known: int) -> None:
+        if not isinstance(message, Dispatch) or message.kind is DispatchKind.RELEASE or measured is None:
+            return
+        goal = max(float(message.power_w or 0), floor)
+        if message.kind is DispatchKind.CAP:
+            goal = min(goal, measured)
+        progress.begin(self.state, message.dispatch_id, measured, goal, self.policy.rated_w, self.now)
+
+    def _wanted(self, trust: Trust, view: surplus.Surplus | None, floor: float) -> Setpoint:
+        """What the arbiter allows, before ramps: also keeps the surplus cap through a doubtful moment."""
+        state, policy = self.state, self.policy
+        if view is not None and trust.worst is InputState.GOOD:
+            state.surplus_cap_w = view.cap_w - policy.surplus_margin_w
+        elif view is not None and state.surplus_cap_w is not None:
+            state.surplus_cap_w = min(state.surplus_cap_w, view.cap_w - policy.surplus_margin_w)
+        if trust.worst is not InputState.FALLBACK:
+            state.fallback_since = None
+        elif state.fallback_since is None:
+            state.fallback_since = self.now
+        worst = trust.worst
+        waiting = policy.inputs.fallback_offset_s
+        if state.fallback_since is not None and self.now - state.fallback_since < waiting:
+            worst = InputState.FROZEN_UP
+        bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
+        return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
+
+    def _ramped(
+        self, trust: Trust, view: surplus.Surplus | None, wanted: Setpoint
+    ) -> tuple[Setpoint, allocator.Goal | None]:
+        """The setpoint after ramps and doubt, and what the allocator is asked for."""
+        state, policy, now = self.state, self.policy, self.now
+        if state.offset_w is None:
+            return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
+        present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
+        deficit = surplus.household_deficit_w(trust.samples, policy)
+        waived = wanted.shed or wanted.bound is Bound.SURPLUS or deficit > 0.0
+        doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
+        if doubtful and wanted.power_w > present:
+            wanted = replace(wanted, power_w=present, bound=Bound.HOLD, source="doubtful inputs")
+        elapsed = now - self.before.now if self.before.cycle else 0.0
+        ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed)
+        state.setpoint_w = ramped.power_w
+        setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
+        lead = min(wanted.power_w, ramped.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
+        goal = allocator.Goal(ramped.power_w, lead, shed=wanted.shed, waived=wanted.shed or deficit > 0.0)
+        return setpoint, goal
+
+    def _commands(self, wanted_before: Wants, setpoint: Setpoint) -> tuple[Command, ...]:
+        """What is due now. In observe mode nothing is, and nothing is believed to have been sent."""
+        state = self.state
+        if self.policy.mode is Mode.OBSERVE:
+            state.fleet.want_hashing, state.fleet.want_level = wanted_before.hashing, wanted_before.level
+            return ()
+        reason = f"{setpoint.bound.value} {setpoint.power_w / 1000:.1f} kW"
+        return reconcile.commands_due(
+            self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now
+        )
+
+    def _horizon_s(self) -> float:
+        return float(np.max(self.facts.trim_dead_s + self.facts.trim_90_s, initial=0.0))
+
+    def _boot_s(self) -> float:
+        return float(np.max(self.facts.wake_dead_s + self.facts.wake_90_s, initial=0.0))
+
+    def _floor_w(self) -> float:
+        """What no command removes: auxiliaries, sleep watts, and what quarantined or unreachable miners draw."""
+        fleet = self.state.fleet
+        stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
+        draw = np.where(stubborn, fleet.to_w, self.facts.sleep_power_w)
+        return float(self.policy.auxiliary_w) + float(draw.sum())
+
+    def _figures(
+        self, view: surplus.Surplus | None, wanted: Setpoint, setpoint: Setpoint, measured: float | None, floor: float
+    ) -> Figures:
+        state = self.state
+        expected = (state.offset_w or 0.0) + float(estimator.expected_power_w(state.fleet, self.now).sum())
+        up, down = allocator.available_w(self.facts, state, self.policy.fleet, self.now)
+        return Figures(
+            surplus_w=None if view is None else max(view.cap_w, 0.0),
+            cap_w=wanted.power_w,
+            target_w=setpoint.power_w,
+            expected_w=expected,
+            measured_w=measured,
+            residual_w=None if measured is None else measured - expected,
+            available_up_w=up,
+            available_down_w=down,
+            floor_w=floor,
+        )
+
+    def _input_events(self, trust: Trust) -> list[Event]:
+        events = []
+        for health in trust.health:
+            known = self.before.inputs.get(health.name)
+            after = self.state.inputs.get(health.name)
+            if after is None or known is None or known.state is after.state:
+                continue
+            level = EventLevel.INFO if after.state is InputState.GOOD else EventLevel.WARNING
+            text = f"{health.name}: {known.state.value} -> {after.state.value} ({health.condition}); "
+            events.append(Event("input_state", level, text + failsafe.ACTIONS[after.state]))
+        return events
+
+    def _decision(
+        self,
+        trust: Trust,
+        setpoint: Setpoint,
+        allocation: Allocation,
+        figures: Figures,
+        commands: tuple[Command, ...],
+        answers: tuple[Answer, ...],
+        findings: verify.Findings,
+    ) -> Decision:
+        state = self.state
+        return Decision(
+            cycle=state.cycle,
+            now=self.now,
+            wall=self.snapshot.wall,
+            setpoint=setpoint,
+            allocation=allocation,
+            figures=figures,
+            inputs=trust.health,
+            fail_safe=trust.worst,
+            commands=commands,
+            answers=answers,
+            verdicts=tuple(findings.verdicts),
+            events=tuple(findings.events),
+            priors=tuple(findings.priors),
+            counts=counts(state),
+            active_orders=tuple(entry.dispatch.dispatch_id for entry in state.orders.active),
+            progress=state.progress,
+            expected_power_w=estimator.expected_power_w(state.fleet, self.now),
+        )
+
+
+def counts(state: State) -> dict[str, int]:
+    """Miners by state; every miner is in exactly one, quarantine first."""
+    fleet = state.fleet
+    left = fleet.verdict != Verdict.QUARANTINED
+    found = {"quarantined": int((~left).sum())}
+    for name, where in (
+        ("unreachable", fleet.condition == Condition.UNREACHABLE),
+        ("unknown", fleet.condition == Condition.UNKNOWN),
+        ("waking", fleet.verb == allocator.WAKE),
+        ("hashing", fleet.condition == Condition.HASHING),
+        ("foreign_sleeper", ~fleet.ours_asleep & ~fleet.want_hashing),
+        ("asleep", fleet.condition == Condition.ASLEEP),
+    ):
+        found[name] = int((left & where).sum())
+        left &= ~where
+    return found
+
+
+def _value(trust: Trust, point: Point) -> float | None:
+    sample = trust.samples.get(point)
+    return None if sample is None else sample.value

@@ -1,0 +1,98 @@
+"""What the fleet draws, will draw, and what is on its way: the in-flight ledger over the response classes.
+
+Predicted site power = offset + sum of expected miner watts. The offset (auxiliaries, losses, every bias of the miners'
+own figures) is set anew by each site-meter sample: the meter is trusted, the model only bridges what is in flight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controller.core.state import NO_COMMAND, VERB_CODES, FleetState, State
+from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray, Verb
+from controller.domain.metering import Sample
+from controller.domain.policy import Feedback, Policy
+
+WAKE = VERB_CODES[Verb.WAKE]
+
+
+def remaining_share(fleet: FleetState, at: float | FloatArray) -> FloatArray:
+    """Share of each miner's commanded move that has not happened yet at time `at`, (n,) in [0, 1].
+
+    Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
+    which is nearer to a boot's S-shape and never promises the watts too late.
+    """
+    running = np.maximum(at - fleet.sent_at - fleet.dead_s, 0.0)
+    in_90s = running / fleet.to_90_s
+    decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
+    climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
+    share = np.where(fleet.verb == WAKE, climbing, decaying)
+    return np.where(fleet.verb == NO_COMMAND, 0.0, share)
+
+
+def expected_power_w(fleet: FleetState, at: float) -> FloatArray:
+    """Each miner's draw at time `at`, (n,) watts, if it obeys as its class does."""
+    return fleet.to_w + (fleet.from_w - fleet.to_w) * remaining_share(fleet, at)
+
+
+def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArray:
+    """Each miner's draw when a trim ordered now has worked, (n,) watts: quick moves count whole, boots as far as
+    they will be by then."""
+    share = np.where(fleet.verb == WAKE, remaining_share(fleet, now + horizon_s), 0.0)
+    return fleet.to_w + (fleet.from_w - fleet.to_w) * share
+
+
+def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:
+    """What a plan will draw, (n,) watts: the rung's nameplate times each miner's own ratio, or sleep watts."""
+    rung = facts.level_power_w[np.arange(len(facts)), np.maximum(level, 0)]
+    return np.where(hashing, rung * fleet.ratio, facts.sleep_power_w)
+
+
+def revise(state: State, before_w: FloatArray, after_w: FloatArray) -> None:
+    """Telemetry changed what we believe of miners, not what the site draws: the offset takes up the difference."""
+    if state.offset_w is not None:
+        state.offset_w -= float(after_w.sum() - before_w.sum())
+
+
+def follow_meter(state: State, policy: Policy, sample: Sample | None) -> None:
+    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one."""
+    if policy.fleet.feedback is Feedback.OPEN_LOOP:
+        state.offset_w = float(policy.auxiliary_w)
+        return
+    if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
+        return
+    state.offset_w = sample.value - float(expected_power_w(state.fleet, sample.taken_at).sum())
+    state.offset_at = sample.taken_at
+
+
+def put_in_flight(
+    facts: Fleet, state: State, miners: IntArray, verb: Verb, to_w: FloatArray, now: float, deadline_s: FloatArray
+) -> None:
+    """Enter commands for `miners` (k,) into the ledger, from what each is expected to draw now to `to_w` (k,)."""
+    fleet = state.fleet
+    fleet.from_w[miners] = expected_power_w(fleet, now)[miners]
+    fleet.to_w[miners] = to_w
+    fleet.verb[miners] = VERB_CODES[verb]
+    fleet.sent_at[miners] = now
+    dead, to_90 = response_s(facts, verb)
+    fleet.dead_s[miners] = dead[miners]
+    fleet.to_90_s[miners] = to_90[miners]
+    fleet.deadline_at[miners] = now + deadline_s
+
+
+def take_out_of_flight(fleet: FleetState, miners: IntArray | BoolArray, draw_w: FloatArray | float) -> None:
+    """The command of `miners` is over (proved, refused or given up): they draw `draw_w` from now on."""
+    fleet.from_w[miners] = draw_w
+    fleet.to_w[miners] = draw_w
+    fleet.verb[miners] = NO_COMMAND
+
+
+def response_s(facts: Fleet, verb: Verb) -> tuple[FloatArray, FloatArray]:
+    """Dead time and seconds from there to 90 % of the way, (n,) each."""
+    match verb:
+        case Verb.SLEEP:
+            return facts.sleep_dead_s, facts.sleep_90_s
+        case Verb.WAKE:
+            return facts.wake_dead_s, facts.wake_90_s
+        case Verb.TRIM:
+            return facts.trim_dead_s, facts.trim_90_s

@@ -1,0 +1,71 @@
+"""How fast the setpoint may move: two envelopes, one for normal moves and none for shedding.
+
+Up is always limited: per minute and within any 15 s, counted from what the site really drew. Down is limited too,
+unless the grid is getting less than its despatch or somebody orders a shed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.core.state import State
+from controller.domain.plan import Setpoint
+from controller.domain.policy import RampPolicy
+from controller.domain.reasons import Bound
+
+MINUTE_S = 60.0
+STEP_WINDOW_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ramped:
+    """The setpoint for this cycle, watts, and the bound that shaped it (None when the ramp did not bind)."""
+
+    power_w: float
+    bound: Bound | None
+
+
+def limit(
+    state: State, ramp: RampPolicy, wanted: Setpoint, present_w: float, waived: bool, now: float, elapsed_s: float
+) -> Ramped:
+    """Move from the last setpoint towards the wanted one.
+
+    present_w: what the site draws or is committed to draw, watts. waived: the down limit does not apply.
+    elapsed_s: since the last cycle, so that early cycles gain nothing.
+    """
+    last = state.setpoint_w if state.setpoint_w is not None else present_w
+    if wanted.power_w >= last:
+        ceiling = _highest(state, ramp, last, present_w, now, elapsed_s)
+        if wanted.power_w <= ceiling:
+            return Ramped(wanted.power_w, None)
+        return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
+    if waived:
+        return Ramped(wanted.power_w, None)
+    rate = ramp.fallback_w_per_min if wanted.bound is Bound.FALLBACK else ramp.down_w_per_min
+    floor = last - rate / MINUTE_S * elapsed_s
+    if wanted.bound is not Bound.FALLBACK:
+        highest_lately = max((power for at, power in state.power_history if now - at <= STEP_WINDOW_S), default=last)
+        floor = max(floor, highest_lately - ramp.down_w_per_15s)
+    if wanted.power_w >= floor:
+        return Ramped(wanted.power_w, None)
+    return Ramped(min(floor, last), Bound.RAMP_DOWN)
+
+
+def _highest(state: State, ramp: RampPolicy, last: float, present_w: float, now: float, elapsed_s: float) -> float:
+    """Highest setpoint the up limits allow, watts."""
+    lowest_minute = min((power for at, power in state.power_history if now - at <= MINUTE_S), default=present_w)
+    lowest_step = min((power for at, power in state.power_history if now - at <= STEP_WINDOW_S), default=present_w)
+    return min(
+        last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
+        lowest_minute + ramp.up_w_per_min,
+        lowest_step + ramp.up_w_per_15s,
+        present_w + ramp.up_w_per_15s,  # a load that cannot follow must not wind the setpoint up
+    )
+
+
+def remember(state: State, power_w: float, now: float) -> None:
+    """Keep what the site drew for the last minute, about one value a second."""
+    history = state.power_history
+    if history and now - history[-1][0] < 0.8:
+        return
+    state.power_history = (*(entry for entry in history if now - entry[0] <= MINUTE_S), (now, power_w))

@@ -1,0 +1,99 @@
+"""Plan x observed -> the commands due now. Level, not edge: what already agrees or is on its way is not sent again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.lifecycle import Signal, advance
+from controller.core.state import FleetState, State, Wants
+from controller.domain.fleet import BoolArray, Command, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.policy import FleetPolicy
+
+
+def commands_due(
+    facts: Fleet, before: Wants, state: State, policy: FleetPolicy, shed: bool, reason: str, now: float
+) -> tuple[Command, ...]:
+    """Compare what is wanted with what was wanted (`before`) and with what is seen; enter the difference in the ledger.
+
+    Lowering commands come first and are never limited; raising ones are limited per cycle.
+    """
+    fleet = state.fleet
+    again = _due_again(fleet, now)
+    went_down = before.hashing & ~fleet.want_hashing
+    went_up = ~before.hashing & fleet.want_hashing
+    stays_on = before.hashing & fleet.want_hashing
+    moved = stays_on & (before.level != fleet.want_level)
+    observed_asleep = fleet.condition == Condition.ASLEEP
+    sleeps = went_down | (again & ~fleet.want_hashing)  # also one still booting: it only looks asleep
+    wakes = went_up | (again & fleet.want_hashing & observed_asleep)
+    trims = moved | (again & fleet.want_hashing & ~observed_asleep)
+    planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)
+    falling = trims & (planned < estimator.expected_power_w(fleet, now))
+
+    due: list[Command] = []
+    for verb, who, raises in (
+        (Verb.SLEEP, sleeps, False),
+        (Verb.TRIM, trims & falling, False),
+        (Verb.TRIM, trims & ~falling, True),
+        (Verb.WAKE, wakes, True),
+    ):
+        miners: IntArray = np.flatnonzero(who)
+        if raises:
+            allowed = max(policy.commands_per_cycle_max - len(due), 0)
+            miners, late = miners[:allowed], miners[allowed:]
+            _postpone(before, fleet, late)
+        _enter(facts, state, policy, verb, miners, planned[miners], now)
+        due.extend(_message(state, int(miner), verb, raises, shed and not raises, reason) for miner in miners)
+    return tuple(due)
+
+
+def _due_again(fleet: FleetState, now: float) -> BoolArray:
+    """Who failed and is to be asked once more: stuck or drifted, reachable, and not what is wanted."""
+    failed = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
+    reachable = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    wrong = np.where(
+        fleet.want_hashing,
+        (fleet.condition != Condition.HASHING) | ((fleet.level >= 0) & (fleet.level != fleet.want_level)),
+        fleet.condition != Condition.ASLEEP,
+    )
+    due: BoolArray = failed & reachable & wrong & (now >= fleet.retry_at)
+    return due
+
+
+def _postpone(before: Wants, fleet: FleetState, late: IntArray) -> None:
+    """More raises than one cycle may send: the rest is wanted again next cycle, not forgotten as sent."""
+    fleet.want_hashing[late] = before.hashing[late]
+    fleet.want_level[late] = before.level[late]
+
+
+def _enter(
+    facts: Fleet, state: State, policy: FleetPolicy, verb: Verb, miners: IntArray, to_w: FloatArray, now: float
+) -> None:
+    if not len(miners):
+        return
+    fleet = state.fleet
+    dead, to_90 = estimator.response_s(facts, verb)
+    deadline = policy.deadline_factor * (dead + to_90)[miners] + policy.deadline_extra_s
+    estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
+    fleet.command_id[miners] = state.next_command_id + np.arange(len(miners))
+    state.next_command_id += len(miners)
+    signal = np.full(len(miners), Signal.COMMANDED, dtype=np.int64)
+    fleet.verdict[miners] = advance(fleet.verdict[miners], signal)
+    if verb is not Verb.TRIM:
+        fleet.changed_at[miners] = now
+    if verb is Verb.SLEEP:
+        fleet.ours_asleep[miners] = True
+
+
+def _message(state: State, miner: int, verb: Verb, raises: bool, urgent: bool, reason: str) -> Command:
+    fleet = state.fleet
+    return Command(
+        command_id=int(fleet.command_id[miner]),
+        miner=miner,
+        verb=verb,
+        level=int(fleet.want_level[miner]) if verb is Verb.TRIM else None,
+        raises=raises,
+        urgent=urgent,
+        reason=reason,
+    )

@@ -1,0 +1,191 @@
+"""Everything the core remembers between two cycles: arrays for the fleet, small values for the site.
+
+`step` works on a copy, so a state handed out is never changed behind its holder's back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+from controller.domain.dispatch import Dispatch
+from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.metering import Point, Sample
+from controller.domain.plan import InputState, OperatorOrder, OrderProgress
+
+NO_COMMAND = 0
+VERB_CODES: dict[Verb, int] = {Verb.SLEEP: 1, Verb.WAKE: 2, Verb.TRIM: 3}
+VERB_OF_CODE: dict[int, Verb] = {code: verb for verb, code in VERB_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What was wanted of every miner before the plan changed it, (n,) each."""
+
+    hashing: BoolArray
+    level: IntArray
+
+
+@dataclass(slots=True)
+class FleetState:
+    """One entry per miner, all arrays (n,). Times are loop seconds, -inf for "never".
+
+    Observed: condition, reported_w (NaN unknown), level (-1 unknown), read_at (begin of the newest read).
+    Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
+    attempts: failed commands since it last obeyed; drifts: moves of its own since it was last released.
+    In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
+    expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
+    """
+
+    condition: ByteArray
+    reported_w: FloatArray
+    level: IntArray
+    read_at: FloatArray
+    want_hashing: BoolArray
+    want_level: IntArray
+    ceiling: IntArray
+    ratio: FloatArray
+    ours_asleep: BoolArray
+    changed_at: FloatArray
+    verb: ByteArray
+    command_id: IntArray
+    sent_at: FloatArray
+    from_w: FloatArray
+    to_w: FloatArray
+    dead_s: FloatArray
+    to_90_s: FloatArray
+    deadline_at: FloatArray
+    verdict: ByteArray
+    attempts: IntArray
+    drifts: IntArray
+    retry_at: FloatArray
+    refused: BoolArray
+    disagreed: IntArray
+    quarantined_until: FloatArray
+    quarantines: IntArray
+
+    def wants(self) -> Wants:
+        """What is wanted now, as a copy to compare with later."""
+        return Wants(self.want_hashing.copy(), self.want_level.copy())
+
+    def copy(self) -> FleetState:
+        return FleetState(**{entry.name: getattr(self, entry.name).copy() for entry in fields(self)})
+
+    @classmethod
+    def unseen(cls, fleet: Fleet) -> FleetState:
+        """A fleet nobody has read yet: nothing is assumed to hash or to sleep."""
+        n = len(fleet)
+        zeros, never = np.zeros(n), np.full(n, -math.inf)
+        return cls(
+            condition=np.full(n, Condition.UNKNOWN, dtype=np.int8),
+            reported_w=np.full(n, np.nan),
+            level=np.full(n, -1, dtype=np.int64),
+            read_at=never.copy(),
+            want_hashing=np.zeros(n, dtype=np.bool_),
+            want_level=fleet.cap_level.copy(),
+            ceiling=fleet.cap_level.copy(),
+            ratio=np.ones(n),
+            ours_asleep=np.zeros(n, dtype=np.bool_),
+            changed_at=never.copy(),
+            verb=np.zeros(n, dtype=np.int8),
+            command_id=np.zeros(n, dtype=np.int64),
+            sent_at=never.copy(),
+            from_w=zeros.copy(),
+            to_w=zeros.copy(),
+            dead_s=zeros.copy(),
+            to_90_s=np.ones(n),
+            deadline_at=np.full(n, math.inf),
+            verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),
+            attempts=np.zeros(n, dtype=np.int64),
+            drifts=np.zeros(n, dtype=np.int64),
+            retry_at=never.copy(),
+            refused=np.zeros(n, dtype=np.bool_),
+            disagreed=np.zeros(n, dtype=np.int64),
+            quarantined_until=never.copy(),
+            quarantines=np.zeros(n, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveOrder:
+    """A dispatch in force; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said."""
+
+    dispatch: Dispatch
+    answered_w: int | None
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBook:
+    """Dispatches in force, the last sequence of each issuer, and the ids already answered (oldest first)."""
+
+    active: tuple[ActiveOrder, ...] = ()
+    last_seq: dict[str, int] = field(default_factory=dict)
+    seen_ids: tuple[str, ...] = ()
+    lease_held: bool = False
+    lease_order_seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InputMemory:
+    """What the fail-safe remembers of one input: state, last trusted moment, and since when it is good again."""
+
+    state: InputState
+    trusted_at: float
+    good_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StillMemory:
+    """Since when a point shows the very same value, and what the other meter showed then: to catch a frozen one."""
+
+    value: float
+    since: float
+    others_w: float
+
+
+@dataclass(slots=True)
+class State:
+    """The whole of the core's memory. Loop seconds throughout; core/checkpoint turns them into ages."""
+
+    fleet: FleetState
+    started_at: float
+    now: float
+    cycle: int = 0
+    next_command_id: int = 1
+    setpoint_w: float | None = None
+    surplus_cap_w: float | None = None
+    cap_peak_w: float = 0.0
+    offset_w: float | None = None
+    offset_at: float = -math.inf
+    trusted: dict[Point, Sample] = field(default_factory=dict)
+    inputs: dict[str, InputMemory] = field(default_factory=dict)
+    still: dict[Point, StillMemory] = field(default_factory=dict)
+    heartbeat: tuple[float, float] | None = None
+    unbalanced_since: float | None = None
+    fallback_since: float | None = None
+    power_history: tuple[tuple[float, float], ...] = ()
+    orders: OrderBook = field(default_factory=OrderBook)
+    operator_caps: tuple[OperatorOrder, ...] = ()
+    progress: OrderProgress | None = None
+    progress_from_w: float = 0.0
+    progress_to_w: float = 0.0
+    progress_since: float = 0.0
+    priors: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, fleet: Fleet, now: float) -> State:
+        return cls(fleet=FleetState.unseen(fleet), started_at=now, now=now)
+
+    def copy(self) -> State:
+        """A state that shares nothing mutable with this one."""
+        return replace(
+            self,
+            fleet=self.fleet.copy(),
+            trusted=dict(self.trusted),
+            inputs=dict(self.inputs),
+            still=dict(self.still),
+            priors=dict(self.priors),
+        )

@@ -1,0 +1,32 @@
+"""One pure question over one new input: must the next cycle start now? It never acts by itself."""
+
+from __future__ import annotations
+
+from controller.core.surplus import household_deficit_w
+from controller.domain.dispatch import Dispatch, DispatchClass, Received
+from controller.domain.metering import Point, Quality, Readings
+from controller.domain.policy import Policy
+
+
+def readings_urgent(policy: Policy, latest: Readings) -> bool:
+    """True on a trip, a withdrawn permit, an emergency flag, low frequency, or an export below the despatch."""
+    if _value(latest, Point.TRIP, 0.0) != 0.0 or _value(latest, Point.GRID_EMERGENCY, 0.0) != 0.0:
+        return True
+    if _value(latest, Point.PERMIT, 1.0) == 0.0:
+        return True
+    if _value(latest, Point.FREQUENCY_HZ, policy.frequency_guard_hz) < policy.frequency_guard_hz:
+        return True
+    return household_deficit_w(latest, policy) > 0.0
+
+
+def message_urgent(received: Received) -> bool:
+    """True for an emergency dispatch, whether or not it will be found valid."""
+    message = received.message
+    return isinstance(message, Dispatch) and message.dispatch_class is DispatchClass.EMERGENCY
+
+
+def _value(readings: Readings, point: Point, otherwise: float) -> float:
+    sample = readings.get(point)
+    if sample is None or sample.value is None or sample.quality is not Quality.GOOD:
+        return otherwise
+    return sample.value

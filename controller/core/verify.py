@@ -1,0 +1,303 @@
+"""Sent is not done: what telemetry proves about every command, and what follows when it proves the contrary.
+
+A reading proves a command only if it *began* after the command was sent and its dead time was over. Missing readings
+prove nothing. The transitions themselves are data, in core/lifecycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.lifecycle import Signal, advance
+from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, State
+from controller.domain.fleet import (
+    BoolArray,
+    CommandReport,
+    Condition,
+    Fleet,
+    IntArray,
+    MinerReading,
+    Outcome,
+    Verb,
+    Verdict,
+)
+from controller.domain.plan import Event, EventLevel, VerdictReport
+from controller.domain.policy import FleetPolicy
+
+RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
+RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
+FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
+NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one cycle's verification has to say to the outside."""
+
+    verdicts: list[VerdictReport] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    priors: list[tuple[int, str]] = field(default_factory=list)
+
+
+def take_reports(facts: Fleet, state: State, reports: tuple[CommandReport, ...], now: float) -> BoolArray:
+    """Enter what drivers learned into the ledger; returns (n,) who said no: a failed attempt, like an overdue one."""
+    fleet = state.fleet
+    said_no = np.zeros(len(facts), dtype=np.bool_)
+    for report in reports:
+        miner = report.miner
+        if fleet.verb[miner] == NO_COMMAND or fleet.command_id[miner] != report.command_id:
+            continue  # about a command that a newer one replaced
+        if report.outcome in FAILED:
+            said_no[miner] = True
+            fleet.refused[miner] = True
+        elif report.outcome in NEVER_ARRIVED:
+            _forget(state, miner, now)
+            if report.outcome is Outcome.UNREACHABLE:
+                fleet.condition[miner] = Condition.UNREACHABLE
+        elif report.sent_at is not None:
+            fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
+            fleet.sent_at[miner] = report.sent_at
+            if report.rounded_to_level is not None and fleet.verb[miner] == VERB_CODES[Verb.TRIM]:
+                _accept_rounding(facts, state, miner, report.rounded_to_level)
+    return said_no
+
+
+def take_readings(
+    facts: Fleet, state: State, policy: FleetPolicy, readings: tuple[MinerReading, ...], now: float, findings: Findings
+) -> BoolArray:
+    """Enter telemetry; returns (n,) who were read anew this cycle. Older reads than the known one are dropped."""
+    fleet = state.fleet
+    fresh = np.zeros(len(facts), dtype=np.bool_)
+    for reading in readings:
+        miner = reading.miner
+        if reading.started_at <= fleet.read_at[miner]:
+            continue
+        if reading.condition is Condition.UNREACHABLE:
+            if fleet.condition[miner] != Condition.UNREACHABLE:
+                findings.events.append(
+                    Event("miner_unreachable", EventLevel.WARNING, reading.detail, facts.miner_ids[miner])
+                )
+            fleet.condition[miner] = Condition.UNREACHABLE
+            continue  # its last known power stands: never zero
+        fleet.read_at[miner] = reading.started_at
+        if reading.condition is Condition.UNKNOWN:
+            fleet.condition[miner] = Condition.UNKNOWN
+            continue
+        was_seen = fleet.verdict[miner] != Verdict.UNSEEN
+        if fleet.condition[miner] == Condition.UNREACHABLE and was_seen:
+            findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
+        fleet.condition[miner] = reading.condition
+        fleet.level[miner] = -1 if reading.level is None else reading.level
+        fleet.reported_w[miner] = np.nan if reading.power_w is None else reading.power_w
+        fresh[miner] = True
+        if reading.prior is not None and miner not in state.priors:
+            state.priors[miner] = reading.prior
+            findings.priors.append((miner, reading.prior))
+            if reading.level is not None:
+                fleet.ceiling[miner] = min(int(facts.cap_level[miner]), reading.level)
+                fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
+        if not was_seen:
+            _first_sight(facts, state, policy, miner, findings)
+    return fresh
+
+
+def judge(
+    facts: Fleet,
+    state: State,
+    policy: FleetPolicy,
+    fresh: BoolArray,
+    said_no: BoolArray,
+    now: float,
+    findings: Findings,
+) -> None:
+    """Move every miner's verdict by one step of the table, and act on what changed."""
+    fleet = state.fleet
+    flying = fleet.verb != NO_COMMAND
+    proves = fresh & (~flying | (fleet.read_at >= fleet.sent_at + fleet.dead_s))
+    agrees = _agreement(facts, state, policy)
+    failed = said_no | (flying & proves & ~agrees & (now >= fleet.deadline_at))
+    fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
+    exhausted = failed & (fleet.attempts >= policy.attempts_max)
+    fleet.disagreed = np.where(proves & ~flying, np.where(agrees, 0, fleet.disagreed + 1), fleet.disagreed)
+    moved = proves & ~flying & (fleet.disagreed >= policy.drift_reads)
+    released = (fleet.verdict == Verdict.QUARANTINED) & (now >= fleet.quarantined_until)
+
+    signal = np.full(len(facts), Signal.NOTHING, dtype=np.int64)
+    signal[proves & flying & ~agrees] = Signal.DISAGREES
+    signal[moved] = Signal.DISAGREES
+    signal[proves & agrees] = Signal.AGREES
+    signal[failed] = Signal.OVERDUE
+    signal[exhausted] = Signal.EXHAUSTED
+    signal[released] = Signal.RELEASED
+    before = fleet.verdict.copy()
+    fleet.verdict = advance(fleet.verdict, signal)
+
+    expected = estimator.expected_power_w(fleet, now)
+    for miner in np.flatnonzero((fleet.verdict != before) | failed):
+        _follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
+    _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
+    estimator.revise(state, expected, estimator.expected_power_w(fleet, now))
+
+
+def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
+    """(n,) whether telemetry shows what is wanted: the state always, the watts where they are told."""
+    fleet = state.fleet
+    tolerance = np.maximum(policy.tolerance_w, policy.tolerance_ratio * np.maximum(fleet.to_w, fleet.reported_w))
+    right_state = np.where(
+        fleet.want_hashing, fleet.condition == Condition.HASHING, fleet.condition == Condition.ASLEEP
+    )
+    right_watts = np.isnan(fleet.reported_w) | (np.abs(fleet.reported_w - fleet.to_w) <= tolerance)
+    asleep_watts = fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w
+    right_watts = np.where(fleet.want_hashing, right_watts, np.isnan(fleet.reported_w) | asleep_watts)
+    # A settled miner wanders around its rung; only a change of state or rung is a drift.
+    flying = fleet.verb != NO_COMMAND
+    same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level)
+    agrees: BoolArray = right_state & np.where(flying, right_watts & same_rung, same_rung)
+    return agrees
+
+
+def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, findings: Findings) -> None:
+    """The first reading of a miner: what it does now is what we want of it, until a plan says otherwise."""
+    fleet = state.fleet
+    hashing = fleet.condition[miner] == Condition.HASHING
+    before = estimator.expected_power_w(fleet, state.now)
+    fleet.want_hashing[miner] = hashing
+    if hashing:
+        fleet.want_level[miner] = fleet.level[miner] if fleet.level[miner] >= 0 else fleet.ceiling[miner]
+        fleet.ours_asleep[miner] = False
+    elif policy.adopt_sleepers_at_start:
+        fleet.ours_asleep[miner] = True
+    elif not fleet.ours_asleep[miner]:
+        text = "asleep, and not by our order: left alone until adopted"
+        findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
+    known = fleet.reported_w[miner]
+    planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)[miner]
+    estimator.take_out_of_flight(fleet, np.array([miner]), float(planned if np.isnan(known) else known))
+    estimator.revise(state, before, estimator.expected_power_w(fleet, state.now))
+
+
+def _accept_rounding(facts: Fleet, state: State, miner: int, level: int) -> None:
+    """The firmware chose a neighbouring rung and said so: that is the plan now."""
+    fleet = state.fleet
+    fleet.want_level[miner] = level
+    fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
+
+
+def _forget(state: State, miner: int, now: float) -> None:
+    """The command never reached the miner: it goes on as before, and the plan will ask again."""
+    fleet = state.fleet
+    verb = VERB_OF_CODE[int(fleet.verb[miner])]
+    if verb is not Verb.TRIM:
+        fleet.want_hashing[miner] = verb is Verb.SLEEP
+    elif fleet.level[miner] >= 0:
+        fleet.want_level[miner] = fleet.level[miner]
+    before = estimator.expected_power_w(fleet, now)
+    estimator.take_out_of_flight(fleet, np.array([miner]), float(before[miner]))
+    fleet.retry_at[miner] = now
+
+
+def _follow_up(
+    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
+) -> None:
+    """What a changed verdict means for one miner: report it, free the ledger, retry, or quarantine."""
+    fleet = state.fleet
+    verdict = Verdict(int(fleet.verdict[miner]))
+    name = facts.miner_ids[miner]
+    draw = fleet.reported_w[miner]
+    flying = fleet.verb[miner] != NO_COMMAND
+    if flying and verdict is not Verdict.APPROACHING:
+        verb = VERB_OF_CODE[int(fleet.verb[miner])]
+        after_s = now - float(fleet.sent_at[miner])
+        report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
+        findings.verdicts.append(report)
+        known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
+        settled_draw = float(fleet.to_w[miner]) if verdict is Verdict.SETTLED and np.isnan(draw) else known_draw
+        estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)
+    fleet.disagreed[miner] = 0
+    match verdict:
+        case Verdict.SETTLED:
+            fleet.attempts[miner] = 0
+            fleet.refused[miner] = False
+        case Verdict.STUCK:
+            fleet.retry_at[miner] = now
+            if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
+                fleet.want_level[miner] = fleet.level[miner]  # a trim that failed is planned anew, not repeated
+            findings.events.append(Event("miner_stuck", EventLevel.WARNING, _doing(state, miner), name))
+        case Verdict.DRIFTED:
+            _drifted(facts, state, policy, miner, before, now, findings)
+        case Verdict.QUARANTINED:
+            if before is not Verdict.QUARANTINED:
+                _quarantine(facts, state, policy, miner, now, findings)
+        case Verdict.UNSEEN:
+            fleet.attempts[miner] = fleet.drifts[miner] = 0
+            fleet.refused[miner] = False
+            fleet.read_at[miner] = now  # judged afresh by the next reading
+            findings.events.append(Event("miner_released", EventLevel.INFO, "quarantine ended", name))
+        case Verdict.APPROACHING:
+            pass
+
+
+def _drifted(
+    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
+) -> None:
+    """A settled miner moved by itself. Asleep: a person or the miner did it, leave it. Hashing: say it again."""
+    fleet = state.fleet
+    name = facts.miner_ids[miner]
+    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.ASLEEP:
+        fleet.want_hashing[miner] = False
+        fleet.ours_asleep[miner] = False
+        fleet.changed_at[miner] = now
+        fleet.verdict[miner] = Verdict.SETTLED
+        findings.events.append(Event("foreign_sleeper", EventLevel.WARNING, "fell asleep without our order", name))
+        return
+    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
+        lower = fleet.level[miner] <= fleet.ceiling[miner]
+        if lower:  # a thermal or tuning step of its own: plan with what it really does
+            fleet.want_level[miner] = fleet.level[miner]
+            fleet.verdict[miner] = Verdict.SETTLED
+            return
+    if before is not Verdict.DRIFTED:
+        fleet.drifts[miner] += 1
+        findings.events.append(Event("miner_drifted", EventLevel.WARNING, _doing(state, miner), name))
+        if fleet.drifts[miner] > policy.attempts_max:
+            fleet.verdict[miner] = Verdict.QUARANTINED
+            _quarantine(facts, state, policy, miner, now, findings)
+            return
+    fleet.retry_at[miner] = now
+
+
+def _quarantine(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
+    """No plan counts on it any more; what it really draws still counts. Each further time is twice as long."""
+    fleet = state.fleet
+    fleet.quarantined_until[miner] = now + policy.quarantine_s * 2.0 ** min(int(fleet.quarantines[miner]), 5)
+    fleet.quarantines[miner] += 1
+    text = f"{_doing(state, miner)}; left out of every plan"
+    findings.events.append(Event("miner_quarantined", EventLevel.ERROR, text, facts.miner_ids[miner]))
+
+
+def _doing(state: State, miner: int) -> str:
+    """One clause for a person: what was asked, what is seen."""
+    fleet = state.fleet
+    asked = "hash" if fleet.want_hashing[miner] else "sleep"
+    failures = int(fleet.attempts[miner] + fleet.drifts[miner])
+    seen = Condition(int(fleet.condition[miner])).name.lower()
+    watts = fleet.reported_w[miner]
+    draw = "unknown power" if np.isnan(watts) else f"{watts:.0f} W"
+    refused = ", refuses commands" if fleet.refused[miner] else ""
+    return f"should {asked}, failed {failures} times, seen {seen} at {draw}{refused}"
+
+
+def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
+    """Settled miners draw what they report; hashing ones also teach their ratio to the nameplate of their rung."""
+    fleet = state.fleet
+    told: IntArray = np.flatnonzero(proves & ~np.isnan(fleet.reported_w))
+    if not len(told):
+        return
+    estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])
+    rung = told[(fleet.condition[told] == Condition.HASHING) & (fleet.level[told] >= 0)]
+    seen = fleet.reported_w[rung] / facts.level_power_w[rung, fleet.level[rung]]
+    sane = (seen >= RATIO_MIN) & (seen <= RATIO_MAX)
+    fleet.ratio[rung[sane]] += RATIO_GAIN * (seen[sane] - fleet.ratio[rung[sane]])
