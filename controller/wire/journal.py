@@ -1,0 +1,282 @@
+"""Cycles as journal rows: what came in as deltas, what was decided, what came of it. docs/status.md lists the rows.
+
+The rows of one cycle stand together and end with its DECISION row; they hold the inputs of `step` exactly, so that
+controller.wire.replay can give back every Snapshot and `now`. Values that repeat (a meter's source text, a miner's
+profile name, a plan that did not change) are written once and again after every checkpoint, where a replay may begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from controller.domain.dispatch import Answer, Dispatch, Received
+from controller.domain.fleet import Command, CommandReport, MinerReading
+from controller.domain.journalling import Row, RowKind
+from controller.domain.metering import Point, Sample
+from controller.domain.plan import Allocation, Decision, Event, OperatorOrder, Snapshot
+from controller.wire.canonical import canonical
+
+# A plan of which more than this share changed is written whole; below it only the miners that changed are.
+WHOLE_PLAN_SHARE = 0.25
+
+Json = dict[str, object]
+
+
+class CycleRecorder:
+    """Turns cycles into rows. Holds only what it wrote last; `checkpoint` makes the next cycle stand on its own."""
+
+    def __init__(self) -> None:
+        self._samples: dict[Point, Sample] = {}
+        self._texts: dict[int, tuple[str | None, str]] = {}
+        self._context: tuple[float | None, bool] | None = None
+        self._inputs: dict[str, tuple[str, str]] = {}
+        self._allocation: Allocation | None = None
+        self._whole = True
+
+    def rows_of_cycle(self, snapshot: Snapshot, decision: Decision) -> tuple[Row, ...]:
+        """All rows of one cycle in the order they are replayed; the decision comes last."""
+        wall = snapshot.wall
+        rows: list[Row] = []
+
+        def add(kind: RowKind, body: object) -> None:
+            rows.append(Row(wall, kind, canonical(body)))
+
+        readings = self._readings(snapshot)
+        if readings:
+            add(RowKind.READINGS, readings)
+        if snapshot.telemetry:
+            add(RowKind.TELEMETRY, {"miners": [self._telemetry(reading) for reading in snapshot.telemetry]})
+        if snapshot.reports:
+            add(RowKind.OUTCOME, {"reports": [_report(report) for report in snapshot.reports]})
+        for received in snapshot.received:
+            add(RowKind.RECEIVED, _received(received))
+        for order in snapshot.operator:
+            add(RowKind.OPERATOR, _operator(order))
+        if decision.commands:
+            add(RowKind.COMMAND, {"commands": [_command(command) for command in decision.commands]})
+        if decision.verdicts:
+            verdicts = [[v.command_id, v.miner, v.verb, v.verdict, v.after_s] for v in decision.verdicts]
+            add(RowKind.VERDICT, {"verdicts": verdicts})
+        for answer in decision.answers:
+            add(RowKind.ANSWER, _answer(answer))
+        for event in decision.events:
+            add(RowKind.EVENT, _event(event))
+        add(RowKind.DECISION, self._decision(decision))
+        self._whole = False
+        return tuple(rows)
+
+    def checkpoint(self, wall: float, state: Mapping[str, object]) -> Row:
+        """One CHECKPOINT row of an already JSON-able state; the next cycle repeats every value it builds on."""
+        self._samples.clear()
+        self._texts.clear()
+        self._context = None
+        self._inputs.clear()
+        self._allocation = None
+        self._whole = True
+        return Row(wall, RowKind.CHECKPOINT, canonical(dict(state)))
+
+    def _readings(self, snapshot: Snapshot) -> Json:
+        body: Json = {}
+        changed: dict[str, list[object]] = {}
+        for point, sample in snapshot.readings.items():
+            before = self._samples.get(point)
+            if sample is before or sample == before:
+                continue
+            columns: list[object] = [sample.value, sample.taken_at, sample.quality.value]
+            if before is None or before.source != sample.source:
+                columns.append(sample.source)
+            changed[point.value] = columns
+            self._samples[point] = sample
+        gone = [point for point in self._samples if point not in snapshot.readings]
+        for point in gone:
+            del self._samples[point]
+        context = (snapshot.dispatcher_heartbeat_at, snapshot.journal_writable)
+        if context != self._context:
+            body["heartbeat_at"], body["journal_writable"] = context
+            self._context = context
+        if changed:
+            body["samples"] = changed
+        if gone:
+            body["gone"] = sorted(point.value for point in gone)
+        if self._whole:
+            body["whole"] = True
+        return body
+
+    def _telemetry(self, reading: MinerReading) -> list[object]:
+        columns: list[object] = [
+            reading.miner,
+            int(reading.condition),
+            reading.power_w,
+            reading.hashrate_th,
+            reading.level,
+            reading.started_at,
+            reading.finished_at,
+        ]
+        texts = (reading.prior, reading.detail)
+        if self._texts.get(reading.miner) != texts:
+            columns.extend(texts)
+            self._texts[reading.miner] = texts
+        return columns
+
+    def _decision(self, decision: Decision) -> Json:
+        setpoint, figures, progress = decision.setpoint, decision.figures, decision.progress
+        body: Json = {
+            "cycle": decision.cycle,
+            "now": decision.now,
+            "setpoint": [setpoint.power_w, setpoint.bound.value, setpoint.source, setpoint.expires_at, setpoint.shed],
+            "figures": [
+                figures.surplus_w,
+                figures.cap_w,
+                figures.target_w,
+                figures.expected_w,
+                figures.measured_w,
+                figures.residual_w,
+                figures.available_up_w,
+                figures.available_down_w,
+                figures.floor_w,
+            ],
+            "fail_safe": decision.fail_safe.value,
+            "counts": decision.counts,
+        }
+        inputs = {health.name: (health.state.value, health.condition) for health in decision.inputs}
+        if inputs != self._inputs:
+            body["inputs"] = [[i.name, i.state.value, i.condition, i.age_s] for i in decision.inputs]
+            self._inputs = inputs
+        if decision.active_orders:
+            body["orders"] = list(decision.active_orders)
+        if progress is not None:
+            body["progress"] = [progress.label, progress.to_50_s, progress.to_90_s, progress.to_100_s]
+        body.update(self._plan(decision.allocation))
+        return body
+
+    def _plan(self, allocation: Allocation) -> Json:
+        """Watts placed and not placed always; who runs at which level only where it changed."""
+        body: Json = {"placed": [allocation.allocated_w, allocation.unallocated_w, allocation.unallocated_reason.value]}
+        before, self._allocation = self._allocation, allocation
+        if before is not None and len(before.hashing) == len(allocation.hashing):
+            differs = (
+                (before.hashing != allocation.hashing)
+                | (before.level != allocation.level)
+                | (before.why != allocation.why)
+            )
+            changed = np.flatnonzero(differs)
+            if len(changed) == 0:
+                return body
+            if len(changed) <= len(differs) * WHOLE_PLAN_SHARE:
+                columns = (changed, allocation.hashing[changed], allocation.level[changed], allocation.why[changed])
+                body["plan_changes"] = [
+                    list(row) for row in zip(*(c.astype(int).tolist() for c in columns), strict=True)
+                ]
+                return body
+        body["plan"] = {
+            "hashing": np.packbits(allocation.hashing).tobytes().hex(),
+            "level": _hex_of_bytes(allocation.level),
+            "why": _hex_of_bytes(allocation.why),
+        }
+        return body
+
+
+def start_row(wall: float, facts: Mapping[str, object], miner_ids: tuple[str, ...]) -> Row:
+    """The first row of a run. Miners are indices in all other rows; this one names them."""
+    return Row(wall, RowKind.START, canonical({**facts, "miner_ids": list(miner_ids)}))
+
+
+def stop_row(wall: float, reason: str) -> Row:
+    """The last row of a run that ended on purpose; its absence says that the run was cut off."""
+    return Row(wall, RowKind.STOP, canonical({"reason": reason}))
+
+
+def prior_row(wall: float, miner_id: str, prior: str) -> Row:
+    """What a miner ran before we first touched it; never pruned, never written twice for one miner."""
+    return Row(wall, RowKind.PRIOR, canonical({"miner": miner_id, "prior": prior}))
+
+
+def event_row(wall: float, event: Event) -> Row:
+    """An event that did not come out of a cycle (the journal's own, the actuator's)."""
+    return Row(wall, RowKind.EVENT, canonical(_event(event)))
+
+
+def _hex_of_bytes(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
+    """Small whole numbers 0..255, two hex digits each; a level or a reason beyond that is a bug."""
+    if len(values) and not (values.min() >= 0 and values.max() <= 255):
+        raise ValueError("a level or reason code does not fit a byte")
+    return values.astype(np.uint8).tobytes().hex()
+
+
+def _report(report: CommandReport) -> list[object]:
+    return [
+        report.command_id,
+        report.miner,
+        report.outcome.value,
+        report.sent_at,
+        report.answered_at,
+        report.detail,
+        report.rounded_to_level,
+    ]
+
+
+def _command(command: Command) -> list[object]:
+    return [
+        command.command_id,
+        command.miner,
+        command.verb.value,
+        command.level,
+        command.raises,
+        command.urgent,
+        command.reason,
+    ]
+
+
+def _received(received: Received) -> Json:
+    body: Json = {"received_at": received.received_at, "retained": received.retained}
+    message = received.message
+    if isinstance(message, Dispatch):
+        body["order"] = {
+            "id": message.dispatch_id,
+            "issuer": message.issuer,
+            "seq": message.seq,
+            "issued_at": message.issued_at,
+            "expires_at": message.expires_at,
+            "class": message.dispatch_class.value,
+            "kind": message.kind.value,
+            "power_w": message.power_w,
+            "priority": message.priority,
+            "reason": message.reason,
+        }
+    else:
+        body["malformed"] = {
+            "id": message.dispatch_id,
+            "issuer": message.issuer,
+            "code": message.code.value,
+            "reason": message.reason,
+        }
+    return body
+
+
+def _operator(order: OperatorOrder) -> Json:
+    return {
+        "verb": order.verb.value,
+        "operator": order.operator,
+        "power_w": order.power_w,
+        "expires_at": order.expires_at,
+        "miners": list(order.miners),
+    }
+
+
+def _answer(answer: Answer) -> Json:
+    return {
+        "id": answer.dispatch_id,
+        "issuer": answer.issuer,
+        "status": answer.status.value,
+        "at": answer.at,
+        "terminal": answer.terminal,
+        "power_w": answer.power_w,
+        "code": None if answer.code is None else answer.code.value,
+        "reason": answer.reason,
+    }
+
+
+def _event(event: Event) -> Json:
+    return {"name": event.name, "level": event.level.value, "text": event.text, "miner": event.miner}

@@ -1,0 +1,140 @@
+"""Journal rows back into the inputs of `step`: the inverse of controller.wire.journal for everything that came in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
+from controller.domain.fleet import CommandReport, Condition, MinerReading, Outcome
+from controller.domain.journalling import Row, RowKind
+from controller.domain.metering import Point, Quality, Sample
+from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCycle:
+    """One cycle as it was: its inputs, its time, and its DECISION row to compare a new decision with."""
+
+    snapshot: Snapshot
+    now: float
+    cycle: int
+    decision: Row
+
+
+@dataclass(slots=True)
+class _Inputs:
+    """What the rows said so far; the mappings carry over from cycle to cycle, the lists are one cycle's."""
+
+    readings: dict[Point, Sample] = field(default_factory=dict)
+    texts: dict[int, tuple[str | None, str]] = field(default_factory=dict)
+    heartbeat_at: float | None = None
+    journal_writable: bool = True
+    telemetry: list[MinerReading] = field(default_factory=list)
+    reports: list[CommandReport] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
+    operator: list[OperatorOrder] = field(default_factory=list)
+
+
+def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
+    """Every complete cycle of rows in journal order, beginning at a START or behind a CHECKPOINT.
+
+    Rows behind the last decision (a run cut off in the middle of a commit) are left out. Raises ValueError when the
+    rows begin in the middle of a run, where deltas have nothing to stand on.
+    """
+    inputs, whole = _Inputs(), False
+    for row in rows:
+        match row.kind:
+            case RowKind.START:
+                inputs, whole = _Inputs(), False
+            case RowKind.READINGS:
+                body = json.loads(row.body)
+                whole = whole or body.get("whole", False)
+                _read(inputs, body)
+            case RowKind.TELEMETRY:
+                inputs.telemetry += [_reading(inputs, columns) for columns in json.loads(row.body)["miners"]]
+            case RowKind.OUTCOME:
+                inputs.reports += [_report(columns) for columns in json.loads(row.body)["reports"]]
+            case RowKind.RECEIVED:
+                inputs.received.append(_received(json.loads(row.body)))
+            case RowKind.OPERATOR:
+                inputs.operator.append(_operator(json.loads(row.body)))
+            case RowKind.DECISION:
+                if not whole:
+                    raise ValueError("these rows begin in the middle of a run: begin at a start or checkpoint row")
+                yield _cycle(inputs, row)
+
+
+def _cycle(inputs: _Inputs, row: Row) -> RecordedCycle:
+    body = json.loads(row.body)
+    snapshot = Snapshot(
+        wall=row.wall,
+        readings=dict(inputs.readings),
+        telemetry=tuple(inputs.telemetry),
+        reports=tuple(inputs.reports),
+        received=tuple(inputs.received),
+        operator=tuple(inputs.operator),
+        dispatcher_heartbeat_at=inputs.heartbeat_at,
+        journal_writable=inputs.journal_writable,
+    )
+    for one_cycle in (inputs.telemetry, inputs.reports, inputs.received, inputs.operator):
+        one_cycle.clear()
+    return RecordedCycle(snapshot, body["now"], body["cycle"], row)
+
+
+def _read(inputs: _Inputs, body: dict[str, Any]) -> None:
+    if body.get("whole"):
+        inputs.readings.clear()
+        inputs.texts.clear()
+    if "heartbeat_at" in body:
+        inputs.heartbeat_at, inputs.journal_writable = body["heartbeat_at"], body["journal_writable"]
+    for name, columns in body.get("samples", {}).items():
+        point = Point(name)
+        source = columns[3] if len(columns) > 3 else inputs.readings[point].source
+        inputs.readings[point] = Sample(columns[0], columns[1], Quality(columns[2]), source)
+    for name in body.get("gone", ()):
+        del inputs.readings[Point(name)]
+
+
+def _reading(inputs: _Inputs, columns: list[Any]) -> MinerReading:
+    miner, condition, power_w, hashrate_th, level, started_at, finished_at, *texts = columns
+    if texts:
+        inputs.texts[miner] = (texts[0], texts[1])
+    prior, detail = inputs.texts[miner]
+    return MinerReading(
+        miner, Condition(condition), power_w, hashrate_th, level, started_at, finished_at, prior, detail
+    )
+
+
+def _report(columns: list[Any]) -> CommandReport:
+    command_id, miner, outcome, sent_at, answered_at, detail, rounded_to_level = columns
+    return CommandReport(command_id, miner, Outcome(outcome), sent_at, answered_at, detail, rounded_to_level)
+
+
+def _received(body: dict[str, Any]) -> Received:
+    message: Dispatch | Malformed
+    if "order" in body:
+        order = body["order"]
+        message = Dispatch(
+            dispatch_id=order["id"],
+            issuer=order["issuer"],
+            seq=order["seq"],
+            issued_at=order["issued_at"],
+            expires_at=order["expires_at"],
+            dispatch_class=DispatchClass(order["class"]),
+            kind=DispatchKind(order["kind"]),
+            power_w=order["power_w"],
+            priority=order["priority"],
+            reason=order["reason"],
+        )
+    else:
+        bad = body["malformed"]
+        message = Malformed(bad["id"], bad["issuer"], RejectCode(bad["code"]), bad["reason"])
+    return Received(message, body["received_at"], body["retained"])
+
+
+def _operator(body: dict[str, Any]) -> OperatorOrder:
+    verb = OperatorVerb(body["verb"])
+    return OperatorOrder(verb, body["operator"], body["power_w"], body["expires_at"], tuple(body["miners"]))
