@@ -50,7 +50,8 @@ class Broker:
             # Run by root it would drop to a user that cannot read the test's folder.
             config.write_text(
                 f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n"
-                f"persistence true\npersistence_location {self._folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+                f"persistence true\npersistence_location {self._folder}/\n"
+                "autosave_on_changes true\nautosave_interval 1\n"
             )
             command = [binary, "-c", str(config)]
         else:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -39,7 +38,7 @@ async def until(condition: Callable[[], Any], what: str = "condition") -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come about within {DEADLINE_S} s"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.001)
 
 
 def order(number: int = 1, dispatch_class: DispatchClass = DispatchClass.NORMAL) -> Dispatch:
@@ -59,6 +58,10 @@ def order(number: int = 1, dispatch_class: DispatchClass = DispatchClass.NORMAL)
 def accepted(number: int = 1, at: float | None = None) -> Answer:
     moment = round(time.time() if at is None else at, 3)
     return Answer(f"order-{number}", "desk-1", AnswerStatus.ACCEPTED, moment, False, 400_000)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class Recorder:
@@ -130,16 +133,16 @@ async def test_an_order_out_of_the_brokers_memory_is_flagged_as_retained(broker:
 
 async def test_the_sender_hears_every_stage_of_its_own_order_and_no_other(broker: Any, site: str) -> None:
     sent = order(7)
-    async with running_inbox(broker.settings, site) as (inbox, recorder):
-        async with aclosing(send_order(broker.settings, site, sent)) as hearing:
-            first = asyncio.ensure_future(anext(hearing))
-            await until(lambda: recorder.received)
-            others = Answer(
-                "order-8", "desk-1", AnswerStatus.REJECTED, time.time(), True, None, RejectCode.EXPIRED, "late"
-            )
-            reached = Answer("order-7", "desk-1", AnswerStatus.REACHED, time.time(), False, 400_000)
-            inbox.answer((others, accepted(7), accepted(7), reached))  # delivered twice, as QoS 1 may
-            heard = [await first, await anext(hearing)]
+    async with (
+        running_inbox(broker.settings, site) as (inbox, recorder),
+        aclosing(send_order(broker.settings, site, sent)) as hearing,
+    ):
+        first = asyncio.ensure_future(anext(hearing))
+        await until(lambda: recorder.received)
+        others = Answer("order-8", "desk-1", AnswerStatus.REJECTED, time.time(), True, None, RejectCode.EXPIRED, "late")
+        reached = Answer("order-7", "desk-1", AnswerStatus.REACHED, time.time(), False, 400_000)
+        inbox.answer((others, accepted(7), accepted(7), reached))  # delivered twice, as QoS 1 may
+        heard = [await first, await anext(hearing)]
     answers = [answer for answer in heard if isinstance(answer, Answer)]
     assert [answer.status for answer in answers] == [AnswerStatus.ACCEPTED, AnswerStatus.REACHED]
 
@@ -184,7 +187,7 @@ from controller.runtime.inbox import InboxLimits, MqttInbox
 from controller.runtime.mqtt_link import BrokerSettings
 async def main():
     inbox = MqttInbox(BrokerSettings("127.0.0.1", int(sys.argv[1]), None, None, None), sys.argv[2],
-        on_received=lambda received: None, on_link=lambda up, text: print(up, flush=True), limits=InboxLimits())
+        on_received=lambda received: None, on_link=lambda up, text: None, limits=InboxLimits())
     inbox.publish_state(b'{"online":true}')
     await inbox.run()
 asyncio.run(main())
@@ -192,7 +195,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_daemon_shows_as_lost_in_the_state(broker: Any, site: str, python: str) -> None:
-    child = subprocess.Popen([python, "-c", CHILD, str(broker.port), site], stdout=subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(python, "-c", CHILD, str(broker.port), site)
     try:
         await until_state(broker.settings, site, lambda state: state == {"online": True})
         child.send_signal(signal.SIGKILL)
@@ -200,8 +203,9 @@ async def test_a_killed_daemon_shows_as_lost_in_the_state(broker: Any, site: str
             broker.settings, site, lambda state: state == {"online": False, "reason": "lost", "site": site}
         )
     finally:
-        child.kill()
-        child.communicate()
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
 
 
 async def test_a_daemon_that_fails_inside_shows_as_lost_too(broker: Any, site: str) -> None:
@@ -301,8 +305,7 @@ async def test_orders_and_answers_do_not_wait_for_nagle(broker: Any, site: str) 
         for number in range(30):
             began = time.perf_counter()
             await link.publish(topics_of(site).command, encode_dispatch(order(number)), 1)
-            while not inbox.drain():
-                await asyncio.sleep(0)
+            await until(inbox.drain)
             inbox.answer((accepted(number),))
             await asyncio.wait_for(anext(hearing), DEADLINE_S)
             round_trips_s.append(time.perf_counter() - began)
@@ -329,14 +332,14 @@ async def test_a_broker_that_accepts_and_says_nothing_leaves_no_socket_behind() 
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     settings = BrokerSettings("127.0.0.1", server.sockets[0].getsockname()[1], None, None, None)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     with pytest.raises(LinkLostError):
         async with connected(settings, None):
             pass
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.05)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    assert open_files() <= before
 
 
 async def test_stopping_during_a_connect_ends_cleanly() -> None:

@@ -1,0 +1,155 @@
+"""The journal's SQLite file: its schema, its statements, reading it, and setting a damaged one aside.
+
+Raises sqlite3.Error throughout: which of them is a full disk, which a damaged file, is the journal's to judge.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from controller.domain.journalling import Row, RowKind
+
+SCHEMA_VERSION = 1
+PRUNE_SLICE_ROWS = 500  # some milliseconds of work: an append never waits longer than one slice
+BUSY_TIMEOUT_S = 1.0
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+class JournalVersionError(Exception):
+    """The file was written by a newer curtaild; an older one must not guess what is in it."""
+
+
+class JournalFile:
+    """One open journal, for the writer thread alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create; raises sqlite3.Error, or JournalVersionError when the file is newer than this program."""
+        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise JournalVersionError(
+                f"{path} has schema {version}, this curtaild knows {SCHEMA_VERSION}: run a newer one or move it away"
+            )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA journal_size_limit=16777216")
+        if version == 0:
+            self._db.executescript(
+                f"""
+                BEGIN IMMEDIATE;
+                CREATE TABLE IF NOT EXISTS rows (
+                    id INTEGER PRIMARY KEY, wall REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL);
+                CREATE INDEX IF NOT EXISTS rows_by_kind ON rows (kind, id);
+                PRAGMA user_version={SCHEMA_VERSION};
+                COMMIT;
+                """
+            )
+        # Both ends of the table and of its index: where a torn file shows without reading gigabytes.
+        self._db.execute("SELECT max(id), min(id), length(body) FROM rows").fetchone()
+        self._db.execute("SELECT id, wall, kind, body FROM rows ORDER BY id DESC LIMIT 100").fetchall()
+        self._db.execute("SELECT max(kind) FROM rows").fetchone()
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """All rows in one transaction, on the disk when it returns."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            columns = ((row.wall, row.kind.value, row.body) for row in rows)
+            self._db.executemany("INSERT INTO rows (wall, kind, body) VALUES (?, ?, ?)", columns)
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def prune_slice(self, keep_s: float, keep_bytes: int) -> bool:
+        """Delete some of what is too old or too much; True when a whole slice went, so that there may be more.
+
+        Prior modes and the newest checkpoint stay for ever: they are what miners are given back by.
+        """
+        too_much = self.used_bytes() > keep_bytes
+        oldest_wall = float("inf") if too_much else time.time() - keep_s
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            cursor = self._db.execute(
+                """DELETE FROM rows WHERE id IN (
+                    SELECT id FROM (SELECT id, wall, kind FROM rows WHERE kind <> ? ORDER BY id LIMIT ?)
+                    WHERE wall < ? AND id <> coalesce((SELECT max(id) FROM rows WHERE kind = ?), -1)
+                      AND id < (SELECT max(id) FROM rows))""",
+                (RowKind.PRIOR.value, PRUNE_SLICE_ROWS, oldest_wall, RowKind.CHECKPOINT.value),
+            )
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        return cursor.rowcount >= PRUNE_SLICE_ROWS - 1
+
+    def used_bytes(self) -> int:
+        """Bytes that hold rows; pages freed by pruning are used again, so the file itself stops growing too."""
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        (size,) = self._db.execute("PRAGMA page_size").fetchone()
+        return int((pages - free) * size)
+
+    def close(self) -> None:
+        """Close; a file that cannot even be closed properly is left to the operating system."""
+        try:
+            self._db.close()
+        except sqlite3.Error:
+            return
+
+
+def is_corruption(error: sqlite3.Error) -> bool:
+    """Whether the file itself is damaged (and not merely full, locked or out of reach)."""
+    return getattr(error, "sqlite_errorcode", None) is not None and (error.sqlite_errorcode & 0xFF) in _CORRUPT
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged journal and its companions so that a new one can begin; returns the new name."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    aside, number = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
+    while aside.exists():
+        aside, number = path.with_name(f"{path.name}.corrupt-{stamp}-{number}"), number + 1
+    for companion in _COMPANIONS:
+        source = path.with_name(path.name + companion)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + companion))
+    return aside
+
+
+def read_rows(path: Path, kinds: Sequence[RowKind] = tuple(RowKind), since_wall: float = 0.0) -> Iterator[Row]:
+    """Rows of some kinds from a moment (UTC seconds) on, oldest first, over a read-only connection of its own.
+
+    Kinds a newer version wrote are skipped. Raises sqlite3.Error when there is no readable journal.
+    """
+    known = {kind.value: kind for kind in kinds}
+    marks = ",".join("?" * len(known))
+    with closing(_reader(path)) as db:
+        query = f"SELECT wall, kind, body FROM rows WHERE kind IN ({marks}) AND wall >= ? ORDER BY id"  # noqa: S608  # marks only
+        for wall, kind, body in db.execute(query, (*known, since_wall)):
+            yield Row(wall, known[kind], body)
+
+
+def last_checkpoint(path: Path) -> Row | None:
+    """The newest checkpoint, None in a journal without one; raises sqlite3.Error when there is no readable journal."""
+    with closing(_reader(path)) as db:
+        query = "SELECT wall, body FROM rows WHERE kind = ? ORDER BY id DESC LIMIT 1"
+        found = db.execute(query, (RowKind.CHECKPOINT.value,)).fetchone()
+    return None if found is None else Row(found[0], RowKind.CHECKPOINT, found[1])
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
