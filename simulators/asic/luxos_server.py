@@ -14,6 +14,8 @@ from simulators.faults import Fault
 MAX_REQUEST_BYTES: Final = 8_192
 IDLE_S: Final = 10.0
 """A client that has not finished its request by then is dropped."""
+LINGER_S: Final = 1.0
+"""How long a client may take to close after our end of the reply; closing at once could reset what it still sends."""
 
 _GARBAGE: Final = b"\x16\x03\x01\x00\xfe\xc3\x28{]\x00,garbage\xff\xfe"
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -41,6 +43,8 @@ class _Connection(asyncio.Protocol):
         self._received = bytearray()
         self._first_byte_at_s = 0.0
         self._answered = False
+        self._client_done = False
+        self._ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,6 +76,9 @@ class _Connection(asyncio.Protocol):
         self._try_answer(at_end=False)
 
     def eof_received(self) -> bool:
+        self._client_done = True
+        if self._ended:
+            return False
         if not self._answered and Fault.HANG not in self._miner.faults:
             self._try_answer(at_end=True)
         return True  # a half-closed client still gets its answer; we close
@@ -110,7 +117,15 @@ class _Connection(asyncio.Protocol):
             return
         self._transport.write(data)
         if Fault.KEEP_OPEN not in self._miner.faults:
-            self._transport.close()
+            self._end(self._transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        if self._client_done:
+            transport.close()
+            return
+        self._ended = True
+        transport.write_eof()
+        self._later(LINGER_S, transport.close)
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, act)
@@ -166,10 +181,13 @@ class Port:
 
     def close(self) -> None:
         """Stop listening; open connections stay."""
-        self._socket = None
         if self._server is not None:
             self._server.close()
-            self._server = None
+        elif self._socket is not None:
+            self._socket.close()  # bound, but its serving task has not run yet
+            if self._reopening is not None:
+                self._reopening.cancel()
+        self._server = self._socket = None
 
     def reopen(self) -> None:
         """Listen again, from now on. Raises OSError when the port cannot be had."""
@@ -191,11 +209,9 @@ class Port:
         return sock
 
     async def _serve(self, sock: socket.socket) -> None:
-        server = await asyncio.get_running_loop().create_server(self._protocol, sock=sock)
-        if self._socket is sock:
-            self._server = server
-        else:  # closed in the meantime
-            server.close()
+        # With a socket given and serving put off, this does not suspend: from here on the server owns the socket.
+        self._server = await asyncio.get_running_loop().create_server(self._protocol, sock=sock, start_serving=False)
+        await self._server.start_serving()
 
 
 class LuxOSServer:

@@ -1,0 +1,197 @@
+"""What a client of a simulated miner sees under each fault."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from simulators.asic.farm import MinerFarm
+from simulators.asic.models import MODELS
+from simulators.asic.response import Mode
+from simulators.asic.spec import FleetSpec
+from simulators.faults import Fault, FaultEvent, FaultSchedule
+
+VERSION = b'{"command": "version"}'
+
+
+@pytest.fixture
+async def farm() -> AsyncIterator[MinerFarm]:
+    async with MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2)) as running:
+        yield running
+
+
+async def exchange(farm: MinerFarm, request: bytes = VERSION) -> bytes:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*farm.addresses[0])
+        try:
+            writer.write(request)
+            return await reader.read()
+        finally:
+            writer.close()
+
+
+async def ask(farm: MinerFarm, command: str, parameter: str = "") -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(
+        await exchange(farm, json.dumps({"command": command, "parameter": parameter}).encode())
+    )
+    return reply
+
+
+def is_error(reply: dict[str, Any]) -> bool:
+    return bool(reply["STATUS"][0]["STATUS"] == "E")
+
+
+async def answers(farm: MinerFarm) -> bool:
+    return "VERSION" in json.loads(await exchange(farm))
+
+
+async def test_refuse_closes_the_port_and_opens_it_again_at_the_same_number(farm: MinerFarm) -> None:
+    before = farm.addresses[0]
+    farm.faults[0].on(Fault.REFUSE)
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(farm)
+    farm.faults[0].off(Fault.REFUSE)
+    assert await answers(farm)
+    assert farm.addresses[0] == before
+
+
+async def test_refuse_switched_to_and_fro_ends_as_switched_last(farm: MinerFarm) -> None:
+    faults = farm.faults[0]
+    for _ in range(3):
+        faults.on(Fault.REFUSE)
+        faults.off(Fault.REFUSE)
+    faults.on(Fault.REFUSE)
+    await asyncio.sleep(0.01)
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(farm)
+
+
+async def test_reset_accepts_and_resets(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.RESET)
+    with pytest.raises(ConnectionResetError):
+        await exchange(farm)
+    farm.faults[0].off(Fault.RESET)
+    assert await answers(farm)
+
+
+async def test_hang_accepts_and_says_nothing(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.HANG)
+    reader, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.15)
+    writer.close()
+    assert farm.miners[0].log.counts == {}
+
+
+async def test_keep_open_answers_and_does_not_close(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.KEEP_OPEN)
+    reader, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    answer = await asyncio.wait_for(reader.readuntil(b'"id":1}'), 5)
+    assert json.loads(answer)["VERSION"]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.15)
+    writer.close()
+
+
+async def test_garbage_is_no_json(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.GARBAGE)
+    data = await exchange(farm)
+    assert data
+    with pytest.raises(ValueError, match=r"codec|Expecting|Extra|Invalid"):
+        json.loads(data)
+
+
+async def test_truncate_ends_in_the_middle(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.TRUNCATE)
+    data = await exchange(farm)
+    assert data.startswith(b'{"')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(data)
+
+
+async def test_drip_sends_the_whole_answer_byte_by_byte(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.DRIP, 0.0005)
+    reader, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    pieces = []
+    async with asyncio.timeout(10):
+        while piece := await reader.read(1_000):
+            pieces.append(piece)
+    writer.close()
+    assert len(pieces) > 20
+    assert json.loads(b"".join(pieces))["VERSION"]
+
+
+async def test_delay_answers_late_and_does_not_hold_up_others(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.DELAY, 0.2)
+    late = asyncio.create_task(exchange(farm))
+    started_s = time.monotonic()
+    async with asyncio.timeout(5):
+        reply = await late
+    assert time.monotonic() - started_s >= 0.19
+    assert json.loads(reply)["VERSION"]
+
+
+async def test_delay_and_truncate_combine(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.DELAY, 0.05)
+    farm.faults[0].on(Fault.TRUNCATE)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(await exchange(farm))
+
+
+async def test_session_error_rejects_writes_and_leaves_reads_alone(farm: MinerFarm) -> None:
+    session_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.SESSION_ERROR)
+    assert is_error(await ask(farm, "curtail", f"{session_id},sleep"))
+    assert await answers(farm)
+    assert farm.bank.mode[0] == Mode.HASH
+    farm.faults[0].off(Fault.SESSION_ERROR)
+    assert not is_error(await ask(farm, "curtail", f"{session_id},sleep"))
+
+
+async def test_a_stale_session_is_gone_and_a_new_logon_works(farm: MinerFarm) -> None:
+    session_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.STALE_SESSION)
+    assert is_error(await ask(farm, "curtail", f"{session_id},sleep"))
+    fresh_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    assert not is_error(await ask(farm, "curtail", f"{fresh_id},sleep"))
+
+
+async def test_device_error_answers_everything_with_an_error(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.DEVICE_ERROR)
+    assert is_error(await ask(farm, "version"))
+    assert is_error(await ask(farm, "logon"))
+
+
+async def test_a_farm_ends_cleanly_with_clients_still_hanging() -> None:
+    async with MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2)) as farm:
+        farm.faults[0].on(Fault.HANG)
+        reader, writer = await asyncio.open_connection(*farm.addresses[0])
+        writer.write(VERSION)
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_farm_follows_its_schedule() -> None:
+    schedule = FaultSchedule([FaultEvent(0.0, 0, Fault.DEVICE_ERROR, 0.3)])
+    async with MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2), tick_s=0.01, schedule=schedule) as farm:
+        heard: list[bool] = []
+        changed = asyncio.Event()
+
+        def note(_fault: Fault, is_on: bool) -> None:
+            heard.append(is_on)
+            changed.set()
+
+        farm.faults[0].listen(note)
+        async with asyncio.timeout(5):
+            while heard != [True, False]:
+                await changed.wait()
+                changed.clear()
+        assert await answers(farm)
