@@ -7,16 +7,22 @@ from types import MappingProxyType
 from typing import Protocol
 
 from controller.domain.fleet import Level, MinerModel
-from controller.ports import Load
+from controller.domain.metering import Point
+from controller.ports import Load, Meter
 from drivers.asic.dry_run import DryRunLoad
 from drivers.asic.luxos import LadderUnreadableError, LuxosMiner
 from drivers.asic.profiles import all_facts, facts_of, mismatches
 from drivers.asic.pyasic_miner import PyasicMiner
+from drivers.modbus.client import Backoff
+from drivers.modbus.codec import Direction
+from drivers.modbus.maps.load import load_map
+from drivers.modbus.meter import build_meter
 
 __all__ = [
     "LadderUnreadableError",
     "Miner",
     "build_dry_run",
+    "build_meter_for",
     "build_miner",
     "known_models",
     "mismatches",
@@ -84,3 +90,56 @@ def build_miner(
 def build_dry_run(load: Load, *, index: int) -> Load:
     """`load` in observe mode: it is read, and every command ends WITHHELD."""
     return DryRunLoad(load, index=index)
+
+
+# What a meter's reading is called on the site: the point its active power feeds, and the values another meter brings.
+FEEDS: Mapping[str, tuple[Point, frozenset[str]]] = MappingProxyType(
+    {
+        "poi_export": (Point.POI_EXPORT_W, frozenset()),
+        "site_load": (Point.SITE_LOAD_W, frozenset({"voltage", "frequency"})),
+    }
+)
+
+
+def build_meter_for(
+    *,
+    meter_id: str,
+    feeds: str,
+    map_name: str,
+    host: str,
+    port: int,
+    unit_id: int,
+    direction: str | None,
+    span_w: float,
+    deadline_s: float,
+    connect_deadline_s: float,
+    reconnect_first_s: float,
+    reconnect_max_s: float,
+) -> Meter:
+    """The driver of one meter; opens nothing until its first read.
+
+    feeds: `poi_export`, `site_load` or `plant`. direction: which way power flows when the device reads positive,
+    `import` or `export`; None for a plant block, whose map says it. Raises ValueError naming the meter and the remedy.
+    """
+    register_map = load_map(map_name)
+    points: dict[str, Point | None] = {}
+    sign: Direction = 1
+    if feeds in FEEDS:
+        point, brought_by_others = FEEDS[feeds]
+        points = {value.number.name: None for value in register_map.values if value.number.name in brought_by_others}
+        points["active_power"] = point
+        positive = "export" if point is Point.POI_EXPORT_W else "import"
+        sign = 1 if direction == positive else -1
+    return build_meter(
+        meter_id=meter_id,
+        host=host,
+        port=port,
+        unit_id=unit_id,
+        register_map=register_map,
+        points=points,
+        direction=sign,
+        rated_w=span_w,
+        deadline_s=deadline_s,
+        connect_deadline_s=connect_deadline_s,
+        backoff=Backoff(reconnect_first_s, reconnect_max_s),
+    )

@@ -1,0 +1,111 @@
+"""State <-> what the journal keeps of it. Loop seconds do not survive a restart: times are stored as ages.
+
+What miners do now is read anew after a start; kept is what telemetry cannot tell: who was put to sleep by us, what must
+be given back, dwell, quarantine, orders, sequence numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from controller.core.state import ActiveOrder, OrderBook, State
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
+from controller.domain.fleet import Fleet, Verb, Verdict
+from controller.domain.plan import OperatorOrder, OperatorVerb
+
+VERSION = 1
+
+
+def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
+    """JSON-able; miners by id, so that a changed inventory keeps what it still has."""
+    fleet = state.fleet
+    miners: dict[str, dict[str, Any]] = {}
+    for row, miner_id in enumerate(facts.miner_ids):
+        quarantined = fleet.verdict[row] == Verdict.QUARANTINED
+        miners[miner_id] = {
+            "ours_asleep": bool(fleet.ours_asleep[row]),
+            "ceiling": int(fleet.ceiling[row]),
+            "ratio": float(fleet.ratio[row]),
+            "changed_age_s": _age(now, float(fleet.changed_at[row])),
+            "attempts": int(fleet.attempts[row]),
+            "quarantines": int(fleet.quarantines[row]),
+            "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
+            "prior": state.priors.get(row),
+        }
+    return {
+        "version": VERSION,
+        "cycle": state.cycle,
+        "next_command_id": state.next_command_id,
+        "miners": miners,
+        "orders": [
+            {"dispatch": asdict(entry.dispatch), "answered_w": entry.answered_w, "reached": entry.reached}
+            for entry in state.orders.active
+        ],
+        "last_seq": dict(state.orders.last_seq),
+        "seen_ids": list(state.orders.seen_ids),
+        "operator_caps": [asdict(order) for order in state.operator_caps],
+    }
+
+
+def from_record(facts: Fleet, record: dict[str, Any], now: float) -> State:
+    """A state that remembers; verdicts start unseen. Raises ValueError for a record of another version."""
+    if record.get("version") != VERSION:
+        raise ValueError(f"checkpoint version {record.get('version')!r}; this program writes {VERSION}")
+    state = State.fresh(facts, now)
+    state.cycle = int(record["cycle"])
+    state.next_command_id = int(record["next_command_id"])
+    for row, miner_id in enumerate(facts.miner_ids):
+        kept = record["miners"].get(miner_id)
+        if kept is not None:
+            _recall_miner(facts, state, row, kept, now)
+    active = tuple(
+        ActiveOrder(_dispatch(entry["dispatch"]), entry["answered_w"], entry["reached"]) for entry in record["orders"]
+    )
+    state.orders = OrderBook(active, dict(record["last_seq"]), tuple(record["seen_ids"]))
+    state.operator_caps = tuple(
+        OperatorOrder(**{**entry, "verb": OperatorVerb(entry["verb"]), "miners": tuple(entry["miners"])})
+        for entry in record["operator_caps"]
+    )
+    return state
+
+
+def replay_commands(facts: Fleet, state: State, commands: list[tuple[int, str, Verb]]) -> None:
+    """Enter commands journalled after the checkpoint: (command id, miner id, verb), oldest first."""
+    for command_id, miner_id, verb in commands:
+        state.next_command_id = max(state.next_command_id, command_id + 1)
+        if verb is Verb.SLEEP and miner_id in facts.miner_ids:
+            state.fleet.ours_asleep[facts.index_of(miner_id)] = True
+
+
+def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], now: float) -> None:
+    fleet = state.fleet
+    fleet.ours_asleep[row] = kept["ours_asleep"]
+    fleet.ceiling[row] = min(int(kept["ceiling"]), int(facts.cap_level[row]))
+    fleet.want_level[row] = fleet.ceiling[row]
+    fleet.ratio[row] = kept["ratio"]
+    fleet.changed_at[row] = -math.inf if kept["changed_age_s"] is None else now - kept["changed_age_s"]
+    fleet.attempts[row] = kept["attempts"]
+    fleet.quarantines[row] = kept["quarantines"]
+    if kept["prior"] is not None:
+        state.priors[row] = kept["prior"]
+    if kept["quarantined_for_s"] is not None:
+        fleet.verdict[row] = np.int8(Verdict.QUARANTINED)
+        fleet.quarantined_until[row] = now + kept["quarantined_for_s"]
+
+
+def _age(now: float, moment: float) -> float | None:
+    return None if math.isinf(moment) else now - moment
+
+
+def _dispatch(fields: dict[str, Any]) -> Dispatch:
+    return Dispatch(
+        **{
+            **fields,
+            "dispatch_class": DispatchClass(fields["dispatch_class"]),
+            "kind": DispatchKind(fields["kind"]),
+        }
+    )

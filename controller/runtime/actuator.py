@@ -1,0 +1,159 @@
+"""One worker per miner owns all traffic to it: sweeps and commands never meet on one miner.
+
+A queue of one, latest wins. Commands go before reads: while any waits, no sweep starts, and a read under way is
+abandoned. Raising commands wait until the journal holds them; lowering ones never wait for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from controller.domain.fleet import Command, CommandReport, MinerReading, Outcome
+from controller.ports import Durable, Load
+
+CLOSE_WITHIN_S = 5.0
+FIRST_SWEEP_WITHIN_S = 2.0  # nothing can be decided about a miner nobody has read
+
+
+class Actuator:
+    """Drives the fleet. `put_report` and `put_telemetry` take what was learned; both must return at once.
+
+    settle_s: seconds after a command at which its effect should be visible, per miner; the next read waits for that.
+    """
+
+    def __init__(
+        self,
+        loads: Sequence[Load],
+        *,
+        settle_s: Callable[[Command], float],
+        sweep_period_s: float,
+        concurrency: int,
+        put_report: Callable[[CommandReport], None],
+        put_telemetry: Callable[[MinerReading], None],
+    ) -> None:
+        self._loads = loads
+        self._settle_s = settle_s
+        self._sweep_period_s = sweep_period_s
+        self._put_report = put_report
+        self._put_telemetry = put_telemetry
+        self._command_slots = asyncio.Semaphore(concurrency)
+        self._read_slots = asyncio.Semaphore(max(concurrency // 2, 1))
+        self._queue: list[Command | None] = [None] * len(loads)
+        self._queued = [asyncio.Event() for _ in loads]
+        self._newest_id = [0] * len(loads)
+        self._commands_waiting = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._side_tasks: set[asyncio.Task[object]] = set()
+
+    async def run(self) -> None:
+        """Sweep and obey until cancelled; then close every load."""
+        spread_s = min(self._sweep_period_s, FIRST_SWEEP_WITHIN_S) / max(len(self._loads), 1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for miner in range(len(self._loads)):
+                    group.create_task(self._work(miner, miner * spread_s), name=f"miner {miner}")
+        finally:
+            for task in self._side_tasks:
+                task.cancel()
+            if self._side_tasks:
+                await asyncio.wait(self._side_tasks, timeout=CLOSE_WITHIN_S)
+            await asyncio.gather(*(load.close() for load in self._loads))
+
+    def submit(self, commands: tuple[Command, ...], durable: Durable) -> None:
+        """Hand out one cycle's commands: lowering ones now, raising ones once the journal holds them."""
+        raising = tuple(command for command in commands if command.raises)
+        for command in commands:
+            self._newest_id[command.miner] = max(self._newest_id[command.miner], command.command_id)
+            if not command.raises:
+                self._enqueue(command)
+        if raising:
+            self._aside(self._raise_when_durable(raising, durable))
+
+    async def _raise_when_durable(self, commands: tuple[Command, ...], durable: Durable) -> None:
+        written = await durable.wait()
+        for command in commands:
+            if not written:
+                self._withhold(command, "the journal could not take it, and nothing is raised unrecorded")
+            elif command.command_id < self._newest_id[command.miner]:
+                self._withhold(command, "a newer command took its place")
+            else:
+                self._enqueue(command)
+
+    def _enqueue(self, command: Command) -> None:
+        waiting = self._queue[command.miner]
+        if waiting is not None:
+            self._withhold(waiting, "a newer command took its place")
+        else:
+            self._commands_waiting += 1
+            self._calm.clear()
+        self._queue[command.miner] = command
+        self._queued[command.miner].set()
+
+    def _withhold(self, command: Command, why: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._put_report(CommandReport(command.command_id, command.miner, Outcome.WITHHELD, None, now, why))
+
+    async def _work(self, miner: int, phase_s: float) -> None:
+        """One miner's worker: commands as they come, a sweep when one is due."""
+        loop = asyncio.get_running_loop()
+        read_due = loop.time() + phase_s
+        while True:
+            if await self._command_comes(miner, read_due - loop.time()):
+                command = await self._obey(miner)
+                read_due = loop.time() + self._settle_s(command)
+                continue
+            await self._sweep(miner)
+            read_due = max(read_due + self._sweep_period_s, loop.time())
+
+    async def _command_comes(self, miner: int, within_s: float) -> bool:
+        """True as soon as a command is queued, False when the next read is due and the fleet is calm."""
+        queued = self._queued[miner]
+        try:
+            async with asyncio.timeout(max(within_s, 0.0)):
+                await queued.wait()
+                return True
+        except TimeoutError:
+            pass
+        while not queued.is_set() and not self._calm.is_set():
+            await self._calm.wait()
+        return queued.is_set()
+
+    async def _obey(self, miner: int) -> Command:
+        async with self._command_slots:
+            command = self._queue[miner]
+            assert command is not None  # noqa: S101  # the event is only set together with the slot
+            self._queue[miner] = None
+            self._queued[miner].clear()
+            self._commands_waiting -= 1
+            if self._commands_waiting == 0:
+                self._calm.set()
+            self._put_report(await self._loads[miner].perform(command))
+            return command
+
+    async def _sweep(self, miner: int) -> None:
+        """Read once, unless a command comes: then the read is left to end by itself and its answer is dropped."""
+        async with self._read_slots:
+            if self._queued[miner].is_set():
+                return
+            read = asyncio.create_task(self._loads[miner].read(), name=f"read {miner}")
+            queued = asyncio.create_task(self._queued[miner].wait())
+            try:
+                await asyncio.wait((read, queued), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                queued.cancel()
+                if not read.done():
+                    read.cancel()
+                    self._keep(read)
+            if read.done() and not read.cancelled():
+                self._put_telemetry(read.result())
+
+    def _aside(self, work: object) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)  # type: ignore[arg-type]  # any coroutine
+        self._keep(task)
+
+    def _keep(self, task: asyncio.Task[object]) -> None:
+        """Hold on to a task that nobody awaits until it has ended."""
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
