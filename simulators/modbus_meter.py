@@ -153,20 +153,18 @@ class DcsAddress(IntEnum):
 class FlagBit(IntFlag):
     """Bits of word `FLAGS`. PERMIT is 1 in health: a dead block (all zero) means shed, as a cut wire does."""
 
-    GRID_EMERGENCY = 1
-    TRIP_UNDERFREQUENCY = 2
-    TRIP_STOP_BUTTON = 4
+    TRIP_UNDERFREQUENCY = 1
+    TRIP_STOP_BUTTON = 2
+    GRID_EMERGENCY = 4
     PERMIT = 8
 
 
 class QualityBit(IntFlag):
-    """Bits of word `QUALITY`, the quality descriptor of telecontrol; 0 means good."""
+    """Bits of word `QUALITY`: which signals the plant itself doubts; 0 means none."""
 
-    INVALID = 1
-    NON_TOPICAL = 2
-    SUBSTITUTED = 4
-    BLOCKED = 8
-    OVERFLOW = 16
+    UNITS = 1
+    DESPATCH = 2
+    RESERVE = 4
 
 
 @dataclass(frozen=True, slots=True)
