@@ -194,7 +194,7 @@ def _judge(body: object) -> Reply:
 
 
 def _build(family: str, model: str, address: str, version: str | None) -> Any:  # pyasic's classes carry no types
-    factory = _import_factory()
+    factory = import_factory()
     try:
         classes = factory.MINER_CLASSES[factory.MinerTypes[family]]
     except KeyError:
@@ -202,7 +202,7 @@ def _build(family: str, model: str, address: str, version: str | None) -> Any:  
     return classes.get(model.upper(), classes[None])(address, version)
 
 
-def _import_factory() -> Any:
+def import_factory() -> Any:
     """Import pyasic with the application's logging left as it was: pyasic sets the root logger's level and handlers."""
     root = logging.getLogger()
     kept = [(logger, logger.level) for logger in (root, logging.getLogger("asyncssh"))]

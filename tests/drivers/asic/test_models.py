@@ -1,0 +1,126 @@
+"""Model files, the catalogue and observe mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.domain.fleet import Level, Outcome
+from drivers.asic.profiles import Confidence, ModelFileError, all_facts, facts_of, parse
+from drivers.catalog import build_dry_run, build_miner, known_models, mismatches, model_named, nameplate_level
+from simulators.asic.models import MODELS
+
+GOOD = """
+model = "Box"
+firmware = "LuxOS"
+pyasic_family = "LUX_OS"
+nameplate = "b"
+levels = [["a", 100, 1.0], ["b", 200, 2]]
+[source]
+confidence = "recorded"
+text = "measured"
+[response]
+sleep_dead_s = 1.0
+sleep_90_s = 4.0
+wake_dead_s = 5.0
+wake_90_s = 15.0
+trim_dead_s = 1.0
+trim_90_s = 3.0
+sleep_power_w = 25
+"""
+
+
+def test_four_models_are_known_by_model_and_firmware() -> None:
+    assert sorted(known_models()) == [
+        "Antminer S19 XP (LuxOS)",
+        "Antminer S19j Pro (LuxOS)",
+        "Antminer S19k Pro (LuxOS)",
+        "Antminer S21 (LuxOS)",
+    ]
+    assert model_named("antminer s21", "luxos").levels[nameplate_level("Antminer S21", "LuxOS")].power_w == 3_500
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'S99'.*known: .*Antminer S21 \(LuxOS\)"):
+        model_named("S99", "LuxOS")
+    with pytest.raises(ValueError, match="deadline_s"):
+        build_miner(
+            miner_id="m",
+            index=0,
+            model="Antminer S21",
+            firmware="LuxOS",
+            host="127.0.0.1",
+            port=1,
+            username=None,
+            password=None,
+            deadline_s=0,
+        )
+
+
+def test_the_recorded_ladder_is_the_s19k_pros() -> None:
+    facts = facts_of("Antminer S19k Pro", "LuxOS")
+    assert facts.confidence is Confidence.RECORDED
+    assert facts.envelope.levels[0] == Level("190MHz", 784, 39.2)
+    assert facts.envelope.levels[facts.nameplate_level] == Level("default", 2_794, 121.8)
+
+
+@pytest.mark.parametrize("key", sorted(MODELS))
+def test_the_simulated_firmware_tells_the_ladder_on_file(key: str) -> None:
+    told = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in MODELS[key].profiles)
+    assert mismatches(model_named(MODELS[key].name, "LuxOS").levels, told) == ()
+
+
+def test_ladders_that_differ_are_told_apart_rung_by_rung() -> None:
+    on_file = (Level("a", 1_000, 1.0), Level("b", 2_000, 2.0), Level("c", 3_000, 3.0))
+    told = (Level("a", 1_009, 1.0), Level("b", 2_021, 2.0), Level("d", 3_000, 3.0))
+    assert mismatches(on_file, told) == (
+        "the miner has no profile 'c'",
+        "the miner's profile 'd' is not on file",
+        "profile 'b' draws 2021 W, on file 2000 W",
+    )
+
+
+def test_a_good_model_file_loads() -> None:
+    facts = parse(GOOD, "box.toml")
+    assert (facts.envelope.name, facts.nameplate_level, facts.envelope.response.name) == ("Box (LuxOS)", 1, "LuxOS")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('model = "Box"', "", r"box\.toml: model: expected a text"),
+        ('nameplate = "b"', 'nameplate = "z"', "nameplate: no level is called 'z'"),
+        ('["b", 200, 2]', '["b", 100, 2]', "watts must rise"),
+        ('["b", 200, 2]', '["a", 200, 2]', "a name stands twice"),
+        ('["b", 200, 2]', '["b", 200]', r"levels\[1\]"),
+        ('["b", 200, 2]', '["b", -200, 2]', r"levels\[1\]"),
+        ('[["a", 100, 1.0], ["b", 200, 2]]', "[]", "levels: expected a list"),
+        ("sleep_dead_s = 1.0", "", "response: expected exactly sleep_dead_s"),
+        ("sleep_dead_s = 1.0", "sleep_dead_s = 0", r"response\.sleep_dead_s: 0 is not"),
+        ("sleep_dead_s = 1.0", 'sleep_dead_s = "1"', r"response\.sleep_dead_s: '1' is not"),
+        ('confidence = "recorded"', 'confidence = "sure"', "source.confidence: 'sure'"),
+        ("[source]", "[sources]", r"\[source\] is missing"),
+        ("[response]", "[response", r"box\.toml: "),
+    ],
+)
+def test_a_bad_model_file_is_refused_with_file_key_and_value(old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ModelFileError, match=complaint):
+        parse(GOOD.replace(old, new), "box.toml")
+
+
+def test_every_file_says_where_its_numbers_are_from() -> None:
+    assert all(facts.source.endswith(".") and len(facts.source) > 40 for facts in all_facts().values())
+
+
+async def test_observe_mode_reads_and_withholds_every_command(bench: Any) -> None:
+    load = build_dry_run(bench.ours, index=0)
+    assert (await load.read()).prior == "default"
+    for command in (bench.SLEEP, bench.SHED, replace(bench.WAKE, urgent=True), bench.trim(3)):
+        report = await load.perform(command)
+        assert (report.outcome, report.sent_at, report.command_id) == (Outcome.WITHHELD, None, command.command_id)
+    assert (await load.restore("190MHz")).outcome is Outcome.WITHHELD
+    await load.close()
+    assert bench.commands() == ["power", "summary", "config"]
