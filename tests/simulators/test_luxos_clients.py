@@ -20,13 +20,6 @@ from simulators.asic.models import MODELS
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 
-# pyasic warns about itself and leaves sockets of cancelled probes to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 KEYS = tuple(MODELS)
 
 
