@@ -13,6 +13,17 @@ from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 
+_REPLAYED = frozenset(
+    {
+        RowKind.READINGS,
+        RowKind.TELEMETRY,
+        RowKind.OUTCOME,
+        RowKind.RECEIVED,
+        RowKind.OPERATOR,
+        RowKind.DECISION,
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedCycle:
@@ -46,24 +57,25 @@ def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
     """
     inputs, whole = _Inputs(), False
     for row in rows:
+        if row.kind is RowKind.START:
+            inputs, whole = _Inputs(), False
+            continue
+        body = json.loads(row.body) if row.kind in _REPLAYED else {}
+        whole = whole or bool(body.get("whole"))
+        if row.kind in _REPLAYED and not whole:
+            raise ValueError("these rows begin in the middle of a run: begin at a start or checkpoint row")
         match row.kind:
-            case RowKind.START:
-                inputs, whole = _Inputs(), False
             case RowKind.READINGS:
-                body = json.loads(row.body)
-                whole = whole or body.get("whole", False)
                 _read(inputs, body)
             case RowKind.TELEMETRY:
-                inputs.telemetry += [_reading(inputs, columns) for columns in json.loads(row.body)["miners"]]
+                inputs.telemetry += [_reading(inputs, columns) for columns in body["miners"]]
             case RowKind.OUTCOME:
-                inputs.reports += [_report(columns) for columns in json.loads(row.body)["reports"]]
+                inputs.reports += [_report(columns) for columns in body["reports"]]
             case RowKind.RECEIVED:
-                inputs.received.append(_received(json.loads(row.body)))
+                inputs.received.append(_received(body))
             case RowKind.OPERATOR:
-                inputs.operator.append(_operator(json.loads(row.body)))
+                inputs.operator.append(_operator(body))
             case RowKind.DECISION:
-                if not whole:
-                    raise ValueError("these rows begin in the middle of a run: begin at a start or checkpoint row")
                 yield _cycle(inputs, row)
 
 

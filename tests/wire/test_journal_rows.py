@@ -1,0 +1,166 @@
+"""Journal rows hold a cycle's inputs exactly, its decision compactly, and the same run gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, Malformed, Received
+from controller.domain.fleet import Command, CommandReport, MinerReading, Verb
+from controller.domain.journalling import Row, RowKind
+from controller.domain.metering import Point, Quality, Sample
+from controller.domain.plan import Decision, OperatorOrder, Snapshot, VerdictReport
+from controller.wire.canonical import canonical
+from controller.wire.journal import CycleRecorder, start_row, stop_row
+from controller.wire.replay import recorded_cycles
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+short = st.text(max_size=4)
+samples = st.builds(Sample, finite, finite, st.sampled_from([Quality.GOOD, Quality.UNCERTAIN]), short) | st.builds(
+    Sample, st.none(), finite, st.just(Quality.BAD), short
+)
+snapshots = st.builds(
+    Snapshot,
+    wall=finite,
+    readings=st.dictionaries(st.sampled_from(Point), samples, max_size=4),
+    telemetry=st.lists(
+        st.from_type(MinerReading).filter(
+            lambda r: all(math.isfinite(v or 0) for v in (r.power_w, r.hashrate_th, r.started_at, r.finished_at))
+        ),
+        max_size=3,
+    ).map(tuple),
+    reports=st.lists(
+        st.from_type(CommandReport).filter(lambda r: math.isfinite(r.answered_at) and math.isfinite(r.sent_at or 0)),
+        max_size=2,
+    ).map(tuple),
+    received=st.lists(
+        st.builds(
+            Received,
+            st.from_type(Malformed)
+            | st.from_type(Dispatch).filter(lambda d: math.isfinite(d.issued_at) and math.isfinite(d.expires_at)),
+            finite,
+            st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
+    operator=st.lists(st.from_type(OperatorOrder).filter(lambda o: math.isfinite(o.expires_at or 0)), max_size=1).map(
+        tuple
+    ),
+    dispatcher_heartbeat_at=st.none() | finite,
+    journal_writable=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(snapshots, st.booleans()), min_size=1, max_size=5))
+def test_every_input_comes_back_exactly_with_and_without_checkpoints_between(
+    decision: Decision, run: list[tuple[Snapshot, bool]]
+) -> None:
+    recorder, rows, behind_checkpoint = CycleRecorder(), [start_row(0.0, {"version": "1"}, ("a", "b", "c"))], 0
+    for number, (snapshot, checkpoint_before) in enumerate(run):
+        if checkpoint_before:
+            rows.append(recorder.checkpoint(0.0, {"cycle": number}))
+            behind_checkpoint = number
+        rows.extend(recorder.rows_of_cycle(snapshot, replace(decision, cycle=number, wall=snapshot.wall)))
+    rows.append(stop_row(0.0, "signal"))
+    cycles = list(recorded_cycles(rows))
+    assert [cycle.snapshot for cycle in cycles] == [snapshot for snapshot, _ in run]
+    assert [cycle.cycle for cycle in cycles] == list(range(len(run)))
+    checkpoints = [index for index, row in enumerate(rows) if row.kind is RowKind.CHECKPOINT]
+    if checkpoints:
+        later = list(recorded_cycles(rows[checkpoints[-1] :]))
+        assert [cycle.snapshot for cycle in later] == [snapshot for snapshot, _ in run[behind_checkpoint:]]
+
+
+def good(value: float, at: float) -> Sample:
+    return Sample(value, at, Quality.GOOD, "poi:3060")
+
+
+def test_a_value_that_did_not_change_is_not_written_again(decision: Decision) -> None:
+    recorder = CycleRecorder()
+    both = {Point.POI_EXPORT_W: good(1.0, 1.0), Point.SITE_LOAD_W: good(2.0, 1.0)}
+    first = recorder.rows_of_cycle(Snapshot(0.0, both), decision)
+    assert [row.kind for row in first] == [RowKind.READINGS, RowKind.EVENT, RowKind.DECISION]
+    one_new = both | {Point.SITE_LOAD_W: good(3.0, 2.0)}
+    second = recorder.rows_of_cycle(Snapshot(1.0, one_new), replace(decision, events=()))
+    assert json.loads(second[0].body) == {"samples": {"site_load_w": [3.0, 2.0, "good"]}}
+    third = recorder.rows_of_cycle(Snapshot(2.0, one_new), replace(decision, events=()))
+    assert [row.kind for row in third] == [RowKind.DECISION]
+    assert not {"plan", "plan_changes", "inputs"} & set(json.loads(third[0].body))
+
+
+def test_a_plan_is_written_whole_once_and_then_by_its_changes(decision: Decision) -> None:
+    count, recorder = 40, CycleRecorder()
+    quiet = Snapshot(0.0, {})
+    hashing, level, why = np.arange(count) % 2 == 0, np.full(count, 3), np.zeros(count, dtype=np.int64)
+    plan = replace(decision.allocation, hashing=hashing, level=level, why=why)
+    whole = json.loads(recorder.rows_of_cycle(quiet, replace(decision, allocation=plan))[-1].body)["plan"]
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(whole["hashing"]), dtype=np.uint8))[:count].astype(bool)
+    assert (bits == hashing).all()
+    assert list(bytes.fromhex(whole["level"])) == [3] * count
+    lower = level.copy()
+    lower[7] = 1
+    body = json.loads(recorder.rows_of_cycle(quiet, replace(decision, allocation=replace(plan, level=lower)))[-1].body)
+    assert body["plan_changes"] == [[7, 0, 1, 0]]
+    assert "plan" not in body
+
+
+def test_what_was_ordered_answered_and_proved_stands_before_the_decision(decision: Decision) -> None:
+    busy = replace(
+        decision,
+        commands=(Command(5, 2, Verb.TRIM, 1, False, True, "shed"),),
+        verdicts=(VerdictReport(4, 1, "sleep", "settled", 2.5),),
+        answers=(Answer("a", "b", AnswerStatus.ACCEPTED, 1.0, False, 5),),
+    )
+    rows = CycleRecorder().rows_of_cycle(Snapshot(3.0, {}), busy)
+    kinds = [row.kind for row in rows]
+    assert kinds == [
+        RowKind.READINGS,
+        RowKind.COMMAND,
+        RowKind.VERDICT,
+        RowKind.ANSWER,
+        RowKind.EVENT,
+        RowKind.DECISION,
+    ]
+    assert json.loads(rows[1].body) == {"commands": [[5, 2, "trim", 1, False, True, "shed"]]}
+    assert json.loads(rows[2].body) == {"verdicts": [[4, 1, "sleep", "settled", 2.5]]}
+    assert all(row.wall == 3.0 for row in rows)
+
+
+def test_rows_are_canonical_and_unknown_numbers_are_null(decision: Decision) -> None:
+    rows = CycleRecorder().rows_of_cycle(Snapshot(0.0, {}), decision)
+    for row in rows:
+        assert row.body == canonical(json.loads(row.body))
+        assert "NaN" not in row.body and "Infinity" not in row.body
+    figures = json.loads(rows[-1].body)["figures"]
+    assert figures[4] is None
+    assert json.loads(rows[-1].body)["inputs"] == [["site_load_w", "fallback", "never seen", None]]
+
+
+def test_numpy_numbers_are_written_as_numbers_and_strangers_are_refused() -> None:
+    assert canonical({"b": np.int64(3), "a": np.float64(0.1), "c": [np.bool_(True), math.nan]}) == (
+        '{"a":0.1,"b":3,"c":[true,null]}'
+    )
+    with pytest.raises(TypeError, match="object has no place"):
+        canonical({"a": object()})
+
+
+def test_rows_cut_off_in_the_middle_of_a_cycle_are_left_out(decision: Decision) -> None:
+    recorder = CycleRecorder()
+    whole = recorder.rows_of_cycle(Snapshot(0.0, {Point.SITE_LOAD_W: good(1.0, 1.0)}), decision)
+    torn = recorder.rows_of_cycle(Snapshot(1.0, {Point.SITE_LOAD_W: good(2.0, 2.0)}), decision)[:-1]
+    assert [cycle.snapshot.wall for cycle in recorded_cycles((*whole, *torn))] == [0.0]
+
+
+def test_a_replay_that_begins_in_the_middle_of_a_run_is_refused(decision: Decision) -> None:
+    recorder = CycleRecorder()
+    recorder.rows_of_cycle(Snapshot(0.0, {Point.SITE_LOAD_W: good(1.0, 1.0)}), decision)
+    later: tuple[Row, ...] = recorder.rows_of_cycle(Snapshot(1.0, {}), decision)
+    with pytest.raises(ValueError, match="begin at a start or checkpoint row"):
+        list(recorded_cycles(later))
