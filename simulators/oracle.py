@@ -226,9 +226,9 @@ class _Model:
         self.equalities.add(counted + self.index, sleep, 1.0)
         # Power level in units: follows wakes and sleeps along their curves.
         levelled = self._recurrence(level, float(fleet.hashing_at_start))
-        for delay, part in enumerate(self._curve_increments(fleet.wake_curve)):
+        for delay, part in enumerate(self._curve_increments(fleet.wake_curve)[: self.steps]):
             self.equalities.add(levelled + self.index[delay:], wake[: self.steps - delay], -float(part))
-        for delay, part in enumerate(self._curve_increments(fleet.sleep_curve)):
+        for delay, part in enumerate(self._curve_increments(fleet.sleep_curve)[: self.steps]):
             self.equalities.add(levelled + self.index[delay:], sleep[: self.steps - delay], float(part))
         self._add_dwell(fleet, wake, sleep, on)
         self._add_trim(fleet, level, trim, wake, sleep)

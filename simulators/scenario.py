@@ -246,8 +246,8 @@ DEMO = Scenario(
         path=None,
         day=DEMO_DAY,
         start_second_of_day=DEMO_START_SECOND_OF_DAY,
-        base_fraction=0.63,
-        capacity_fraction=0.8,
+        base_fraction=0.60,
+        capacity_fraction=0.60,
         interpolation="hold",
     ),
     policy=PolicyScenario(

@@ -20,7 +20,7 @@ Interpolation = Literal["hold", "linear"]
 TIME_COLUMN = "seconds_of_day"
 SIGNAL_LIMIT_MW = 100.0
 DEMO_DAY = "2016-04-18"
-DEMO_START_SECOND_OF_DAY = 66_976.0
+DEMO_START_SECOND_OF_DAY = 66_960.0
 
 
 class TraceError(ValueError):
