@@ -9,7 +9,6 @@ attempt are all watched here. No type and no exception of pymodbus leaves this m
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from dataclasses import dataclass
@@ -131,21 +130,23 @@ class RegisterClient:
             self._link.end(self._down)
         if self._supervisor is not None:
             self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+            await asyncio.wait((self._supervisor,))
             await asyncio.sleep(0)  # asyncio closes the socket one turn of the loop after its transport
 
     async def _supervise(self) -> None:
         failures = 0
-        while True:
+        # wait_for, which the library connects with, can lose a cancellation on Python 3.11: `_closed` is a second way out.
+        while not self._closed:
             link = _Link(self._where, self._unit_id)
             try:
                 await link.connect(self._host, self._port, self._connect_deadline_s)
+                if self._closed:
+                    return
                 self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: connection lost")
                 self._link = link
                 self._attempted.set()
                 ended = await link.wait_ended()
-                lost = f"{self._where}: reconnecting; the last connection ended so: {ended}"
+                lost = f"{self._where}: reconnecting; the last connection ended with {ended.fault}: {ended.detail}"
                 self._down = MeterError(MeterFault.DISCONNECTED, lost)
             except MeterError as error:
                 self._down = error

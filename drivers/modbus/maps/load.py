@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from controller.domain.metering import Point
 from drivers.modbus.maps.model import (
@@ -29,7 +29,7 @@ from drivers.modbus.maps.model import (
 )
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_Kind = TypeVar("_Kind", int, str, bool, list[Any], dict[str, Any])
+_Kind = TypeVar("_Kind")
 _LAST_ADDRESS = 0xFFFF
 
 
@@ -106,14 +106,16 @@ class _Table:
     def required(self, key: str, kind: type[_Kind]) -> _Kind:
         if key not in self._content:
             raise self.error(key, f"is missing; add {key} = <{kind.__name__}>")
-        return self.optional(key, kind, self._content[key])
+        return self._of_kind(key, kind, self._content[key])
 
     def optional(self, key: str, kind: type[_Kind], default: _Kind) -> _Kind:
+        return self._of_kind(key, kind, self._content.get(key, default))
+
+    def _of_kind(self, key: str, kind: type[_Kind], value: object) -> _Kind:
         self._asked.add(key)
-        value = self._content.get(key, default)
-        if type(value) is not kind:  # not isinstance: true is no register address
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):  # true is no address
             raise self.error(key, f"must be {kind.__name__}, not {value!r}")
-        return cast(_Kind, value)
+        return value
 
     def number(self, key: str, default: float) -> float:
         self._asked.add(key)
