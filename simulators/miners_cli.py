@@ -99,9 +99,10 @@ async def _serve(spec: FleetSpec, ports: VendorPorts | None, seconds: float | No
         if control is not None:
             await stack.enter_async_context(control_socket(control, farm.faults))
         _describe(farm)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await stop.wait()
+        ends: list[asyncio.Task[object]] = [loop.create_task(stop.wait()), loop.create_task(farm.wait_broken())]
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
 
 
 def _describe(farm: MinerFarm) -> None:

@@ -66,15 +66,15 @@ class MinerBank:
         traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
 
         longest = max((len(model.profiles) for model in self.models), default=1)
-        self._ladder_power_w: Final[Floats] = np.zeros((count, longest))
-        self._ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
-        self._ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
+        self.ladder_power_w: Final[Floats] = np.zeros((count, longest))
+        self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
+        self.ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
         for i, model in enumerate(self.models):
-            self._ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
-            self._ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
+            self.ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
+            self.ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
         self.sleep_power_w: Final[Floats] = np.array([model.sleep_power_w for model in self.models])
-        self._idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
-        self._nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
+        self.idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
+        self.nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
 
         self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
         self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
@@ -90,14 +90,14 @@ class MinerBank:
         count = self.count
         defaults = [model.default_profile for model in self.models]
         self.profile_index: Ints = _given(spec.profile_index, defaults, np.int64)
-        if np.any((self.profile_index < 0) | (self.profile_index >= self._ladder_length)):
+        if np.any((self.profile_index < 0) | (self.profile_index >= self.ladder_length)):
             raise ValueError("profile_index outside the model's ladder")
         asleep = _given(spec.asleep, [False] * count, np.bool_)
         self.mode: Codes = np.where(asleep, Mode.SLEEP, Mode.HASH).astype(np.int8)
         self.boards_on: Bools = ~asleep
         self.true_power_w: Floats = np.where(asleep, self.sleep_power_w, self._profile_power_w(self._all))
         self.hashrate_th: Floats = np.where(asleep, 0.0, self._profile_hashrate_th(self._all))
-        self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self._nameplate_w
+        self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
         self.uptime_s: Floats = traits.uniform(3_600.0, 86_400.0, count)
         self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
         self._hashrate_goal_th: Floats = self.hashrate_th.copy()
@@ -166,7 +166,7 @@ class MinerBank:
 
     def command_profile_many(self, indices: Ints, profile_indices: Ints) -> Codes:
         """As `command_profile` for every pair, each miner at most once; returns one `Answer` code per index."""
-        if np.any((profile_indices < 0) | (profile_indices >= self._ladder_length[indices])):
+        if np.any((profile_indices < 0) | (profile_indices >= self.ladder_length[indices])):
             raise ValueError("profile index outside the model's ladder")
         answers, listening = self._answers(indices)
         wanted = profile_indices[answers == Answer.ACKNOWLEDGED]
@@ -186,7 +186,7 @@ class MinerBank:
         ends_as = _WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else _NONE
         off_s = self._draw(one, _WAKE, self.response.reboot_off)
         self._next_to_90_s[one] = self._draw(one, _WAKE, self.response.wake.to_90_percent)
-        power_w = self._idle_power_w if starts_again else self.sleep_power_w
+        power_w = self.idle_power_w if starts_again else self.sleep_power_w
         self._start_curve(one, _SLEEP, power_w[one], np.zeros(1), np.full(1, 0.5), np.zeros(1))
         self.boards_on[i] = False
         self._rebooting[i] = True
@@ -267,7 +267,7 @@ class MinerBank:
     def _lag(self, dt_s: float) -> None:
         """Hash rate trails power, temperature trails both, and the firmware's means trail the hash rate."""
         self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * -np.expm1(-dt_s / _HASHRATE_LAG_S)
-        settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self._nameplate_w
+        settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
         self.temperature_c += (settled_c - self.temperature_c) * -np.expm1(-dt_s / _TEMPERATURE_LAG_S)
         weights = -np.expm1(-dt_s / np.array(HASHRATE_MEAN_WINDOWS_S))
         self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * weights
@@ -351,7 +351,7 @@ class MinerBank:
 
     def _profile_power_w(self, indices: Ints) -> Floats:
         """What each of `indices` draws at the profile it is set to, hashing or not."""
-        return self._ladder_power_w[indices, self.profile_index[indices]]
+        return self.ladder_power_w[indices, self.profile_index[indices]]
 
     def _profile_hashrate_th(self, indices: Ints) -> Floats:
-        return self._ladder_hashrate_th[indices, self.profile_index[indices]]
+        return self.ladder_hashrate_th[indices, self.profile_index[indices]]

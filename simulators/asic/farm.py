@@ -1,7 +1,6 @@
 """Many simulated miners in one process: their physics in real time and a wire server each."""
 
 import asyncio
-import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -52,15 +51,14 @@ class VendorPorts:
         return found
 
 
-def may_bind_web_port() -> bool:
-    """Whether this process may listen below port 1024 (root, a capability, or the kernel's setting)."""
+def may_bind_web_port(host: str) -> bool:
+    """Whether this process may listen on port 80 of `host`: permitted (root, a capability, a setting) and free."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.255.255.253", WEB_PORT))
-        except OSError as error:
-            # In use is not forbidden: the miners bind other addresses.
-            return error.errno == errno.EADDRINUSE
+            probe.bind((host, WEB_PORT))
+        except OSError:
+            return False
     return True
 
 
@@ -88,8 +86,10 @@ class MinerFarm:
         self._schedule = schedule
         self._physics: asyncio.Task[None] | None = None
         count = self.bank.count
-        self.serves_web: Final = ports is not None and (may_bind_web_port() if ports.web is None else ports.web)
         hosts = [LOOPBACK] * count if ports is None else ports.hosts(count)
+        self.serves_web: Final = ports is not None and (
+            all(map(may_bind_web_port, hosts)) if ports.web is None else ports.web
+        )
         self.miners: Final = tuple(
             LuxOSMiner(self.bank, i, host=hosts[i], session_ttl_s=session_ttl_s, on_record=_tagged(i, on_record))
             for i in range(count)
@@ -123,6 +123,8 @@ class MinerFarm:
             self._stop_servers()
             raise
         self._physics = asyncio.get_running_loop().create_task(self._run_physics(), name="miner physics")
+        # Miners whose physics stopped must not go on answering as if nothing were.
+        self._physics.add_done_callback(lambda _: self._stop_servers())
         return self
 
     async def __aexit__(
@@ -131,10 +133,18 @@ class MinerFarm:
         if self._physics is not None:
             self._physics.cancel()
             await asyncio.wait([self._physics])
-            if not self._physics.cancelled():
-                self._physics.result()  # a bug in the physics must not pass for a quiet end
         self._stop_servers()
         await asyncio.sleep(0)  # lets the transports close their sockets
+        if self._physics is not None and not self._physics.cancelled():
+            self._physics.result()  # a bug in the physics must not pass for a quiet end
+
+    async def wait_broken(self) -> None:
+        """Return when the physics has stopped by itself, which is a bug or a port that could not be opened again.
+
+        Leaving the farm then raises what stopped it.
+        """
+        if self._physics is not None:
+            await asyncio.wait([self._physics])
 
     def _stop_servers(self) -> None:
         for server in self._servers:

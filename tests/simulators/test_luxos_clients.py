@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import ipaddress
 import logging
+import os
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -21,6 +22,8 @@ from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 
 KEYS = tuple(MODELS)
+# Addresses of this process: two runs of the suite on one machine must not meet.
+PROCESS_NET = f"127.{64 + os.getpid() % 128}"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_pyasic_identifies_every_model_and_reads_what_it_reports(pyasic: Any, web: bool | None) -> None:
-    async with farm_at("127.80.1.0/28", web=web) as farm:
+    async with farm_at(f"{PROCESS_NET}.1.0/28", web=web) as farm:
         for i, address in enumerate(farm.addresses):
             miner = await pyasic.get_miner(address.host)
             assert miner is not None
@@ -69,7 +72,7 @@ async def test_pyasic_identifies_every_model_and_reads_what_it_reports(pyasic: A
 
 
 async def test_pyasic_puts_a_miner_to_sleep_trims_it_and_wakes_it(pyasic: Any) -> None:
-    async with farm_at("127.80.2.0/28", web=None) as farm:
+    async with farm_at(f"{PROCESS_NET}.2.0/28", web=None) as farm:
         miner = await pyasic.get_miner(farm.addresses[0].host)
         assert miner is not None
         assert await miner.stop_mining()
@@ -90,7 +93,7 @@ async def test_pyasic_puts_a_miner_to_sleep_trims_it_and_wakes_it(pyasic: Any) -
 
 
 async def test_pyasic_rs_identifies_every_model_and_reads_what_it_reports(web: bool | None) -> None:
-    async with farm_at("127.80.3.0/28", web=web) as farm:
+    async with farm_at(f"{PROCESS_NET}.3.0/28", web=web) as farm:
         for i, address in enumerate(farm.addresses):
             miner = await pyasic_rs.MinerFactory().get_miner(address.host)
             assert miner is not None
@@ -104,7 +107,7 @@ async def test_pyasic_rs_identifies_every_model_and_reads_what_it_reports(web: b
 
 
 async def test_pyasic_rs_pauses_and_resumes_a_miner() -> None:
-    async with farm_at("127.80.4.0/28", web=None) as farm:
+    async with farm_at(f"{PROCESS_NET}.4.0/28", web=None) as farm:
         miner = await pyasic_rs.MinerFactory().get_miner(farm.addresses[2].host)
         assert miner is not None
         assert miner.supports_pause

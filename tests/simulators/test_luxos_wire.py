@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulators.asic.farm import MinerFarm, VendorPorts
@@ -296,6 +297,15 @@ async def test_a_farm_that_ended_listens_no_more() -> None:
         address = farm.addresses[0]
         assert outcome(await ask(farm, "version"))[0] == "S"
     assert await is_refused(*address)
+
+
+async def test_a_farm_whose_physics_broke_goes_dark_and_says_why() -> None:
+    with pytest.raises(ValueError, match="broadcast"):
+        async with MinerFarm(FleetSpec(models=[MODEL] * 2, seed=1), tick_s=0.01) as farm:
+            farm.bank.temperature_c = np.zeros(7)  # a bug: an array of another size
+            async with asyncio.timeout(5):
+                await farm.wait_broken()
+            assert await is_refused(*farm.addresses[0])
 
 
 async def test_a_hundred_miners_answer_at_once() -> None:
