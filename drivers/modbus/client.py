@@ -93,7 +93,7 @@ class RegisterClient:
         self._link: _Link | None = None
         self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: not connected yet")
         self._supervisor: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closing = asyncio.Event()
 
     async def read(self, function: Function, address: int, count: int) -> tuple[int, ...]:
         """`count` registers from the 0-based PDU `address`, each 0..65535.
@@ -101,7 +101,7 @@ class RegisterClient:
         Raises MeterError and nothing else, within the deadline; at once while disconnected. Only the very first read
         waits, inside its deadline, for the first connection attempt to end.
         """
-        if self._closed:
+        if self._closing.is_set():
             raise MeterError(MeterFault.DISCONNECTED, f"{self._where}: closed")
         if self._supervisor is None:
             self._supervisor = asyncio.create_task(self._supervise(), name=f"modbus {self._where}")
@@ -123,7 +123,7 @@ class RegisterClient:
 
     async def close(self) -> None:
         """End reads in flight with DISCONNECTED and leave no task and no socket. May be called more than once."""
-        self._closed = True
+        self._closing.set()
         self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: closed")
         self._attempted.set()
         if self._link is not None:
@@ -135,12 +135,12 @@ class RegisterClient:
 
     async def _supervise(self) -> None:
         failures = 0
-        # wait_for, which the library connects with, can lose a cancellation on Python 3.11: `_closed` is a second way out.
-        while not self._closed:
+        # The library connects with wait_for, which on Python 3.11 can lose a cancellation; hence `_closing` as well.
+        while not self._closing.is_set():
             link = _Link(self._where, self._unit_id)
             try:
                 await link.connect(self._host, self._port, self._connect_deadline_s)
-                if self._closed:
+                if self._closing.is_set():
                     return
                 self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: connection lost")
                 self._link = link
