@@ -22,17 +22,24 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All a rule may look at. `miners` are the enabled ones, in the fleet's order."""
+    """All a rule may look at. `miners` are the enabled ones, in the fleet's order; those that could be read."""
 
     document: Document
     numbers: Numbers
     miners: tuple[Miner, ...]
     watchdog_s: float | None
+    inventory_faulty: bool
 
     @property
     def floor_w(self) -> float:
         """What stays when every miner sleeps: auxiliaries and sleep watts."""
         return self.numbers["site.auxiliary"] + sum(miner.model.response.sleep_power_w for miner in self.miners)
+
+    @property
+    def full_load_w(self) -> float:
+        """Every miner at its cap profile, and the auxiliaries."""
+        feeders = {miner.feeder for miner in self.miners}
+        return self.numbers["site.auxiliary"] + sum(self.cap_power_w(feeder) for feeder in feeders)
 
     def cap_power_w(self, feeder: str) -> int:
         """What the feeder's miners draw together, each at its cap profile."""
@@ -305,6 +312,13 @@ LIMITS: Final[tuple[Rule, ...]] = (
         "the feeder is overloaded whenever its miners start by themselves, for example after a blackout",
         "move miners to another feeder, or give them lower cap profiles",
         _feeders_over_rating,
+        Severity.WARN,
+    ),
+    Rule(
+        "every miner at its cap profile and the auxiliaries draw at most site.rated",
+        "the site is overloaded whenever its miners start by themselves, for example after a blackout",
+        "lower cap profiles, or correct the rating",
+        when("site.rated", lambda f: f.full_load_w > f.document.site.rated),
         Severity.WARN,
     ),
     Rule(

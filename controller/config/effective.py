@@ -52,5 +52,5 @@ def _fleet_lines(config: SiteConfig) -> Iterator[str]:
 
 
 def _warning_lines(config: SiteConfig) -> Iterator[str]:
-    yield f"# {len(config.warnings)} warnings" if config.warnings else "# no warnings"
+    yield f"# warnings: {len(config.warnings)}" if config.warnings else "# no warnings"
     yield from (f"# warning: {warning}" for warning in config.warnings)

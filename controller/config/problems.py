@@ -119,6 +119,8 @@ def _words_for(detail: ErrorDetails, location: Location, model: type[BaseModel])
         return cause.reason, cause.advice
     match detail["type"]:
         case "missing":
+            if len(location) == 1:
+                return "this section is missing and has no defaults", f"add [{location[0]}] with its required keys"
             return "this key is missing and has no default", f"add {location[-1]} under [{location[0]}]"
         case "extra_forbidden":
             return _words_for_unknown(location, model)
@@ -152,7 +154,7 @@ def _words_for_unknown(location: Location, model: type[BaseModel]) -> tuple[str,
         )
     known = _keys_beside(location, model)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}" if close else f"known here: {', '.join(known)}"
+    hint = f"perhaps {close[0]} is meant" if close else f"known here: {', '.join(known)}"
     return "this key is not known", hint
 
 

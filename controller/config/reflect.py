@@ -123,7 +123,13 @@ def _setting(location: Location, key: str, spec: Key, raw: Mapping[str, Any], nu
     value = written(number, spec.kind) if number is not None and spec.kind is not None else None
     text = shown_value(given) if given is not None else spec.default
     if text is not None:
-        return Setting(key, location, text, "default" if given is None else "set", value if "%" in text else None)
+        return Setting(
+            key,
+            location,
+            text,
+            "default" if given is None else "set",
+            value if "%" in text and spec.kind and spec.kind.shares else None,
+        )
     derived = f'"{value}"' if value else (f"{number:g}" if number is not None else None)
     return Setting(key, location, derived, "derived", None)
 

@@ -87,7 +87,7 @@ def resolve(document: Document, fleet_size: int) -> Numbers:
                 numbers[f"{section}.{name}"] = value
     for key, rule in _DERIVED.items():
         if key not in numbers:
-            numbers[key] = rule(numbers)
+            numbers[key] = round(rule(numbers), 6)  # 1.1 x 50 Hz is 55 Hz, whatever floats make of it
     numbers["failsafe.fallback_offset"] = fallback_offset_s(document.site.id, numbers["failsafe.fallback_offset_max"])
     return numbers
 

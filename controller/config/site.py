@@ -1,4 +1,8 @@
-"""Reads one site: its TOML file, its inventory and the secrets they name. Everything wrong is reported in one go."""
+"""Reads one site: its TOML file, its inventory and the secrets they name.
+
+Keys and values come first, all problems of the site file together; once they stand, the inventory, the secrets and the
+rules between the keys are judged, again all together.
+"""
 
 from __future__ import annotations
 
@@ -142,9 +146,8 @@ class _Loader:
         listed, problems = read_inventory(inventory_path, self._known_models, feeders)
         miners = tuple(miner for miner in listed if miner.enabled)
         numbers = resolve(document, len(miners))
-        facts = Facts(document, numbers, miners, self._watchdog_s())
-        # A faulty inventory would set off every rule about the fleet; its own problems say what is wrong.
-        warnings = [] if problems else self._judge(facts)
+        facts = Facts(document, numbers, miners, self._watchdog_s(), bool(problems))
+        warnings = self._judge(facts)
         secrets = self._find_secrets(document, miners, inventory_path)
         journal_directory, console_socket = self._places(document)
         self._problems.extend(problems)
@@ -213,17 +216,16 @@ class _Loader:
     def _problem_at(self, rule: Rule, finding: Finding, facts: Facts) -> Problem:
         field = find_field(finding.key, self._raw, facts.document, facts.numbers)
         line = self._lines.get(field.location) or self._lines.get(field.location[:-1])
-        reason = f"{rule.states} must hold" if rule.severity is Severity.REFUSE else f"expected: {rule.states}"
-        others = self._others(rule, finding, facts)
         because = "; ".join(part for part in (finding.reason, rule.because) if part)
-        return Problem(self._path, line, finding.key, field.shown, f"{reason}{others}: {because}", rule.advice)
+        reason = f"{because} (rule: {rule.states}{self._others(rule, finding, facts)})"
+        return Problem(self._path, line, finding.key, field.shown, reason, rule.advice)
 
     def _others(self, rule: Rule, finding: Finding, facts: Facts) -> str:
         """The values of the other keys a rule speaks of, so that nobody has to look them up."""
         keys = (word.strip(",()") for word in rule.states.split())
         named = dict.fromkeys(word for word in keys if word in facts.numbers and word != finding.key)
         shown = [f"{name} = {find_field(name, self._raw, facts.document, facts.numbers).shown}" for name in named]
-        return f" ({', '.join(shown)})" if shown else ""
+        return f"; {', '.join(shown)}" if shown else ""
 
     def _find_secrets(self, document: Document, miners: tuple[Miner, ...], inventory: Path) -> dict[str, SecretStr]:
         """Every secret named anywhere; one that nobody holds is a problem, said once."""

@@ -100,7 +100,7 @@ WIRING: Final[tuple[Rule, ...]] = (
         "the inventory enables at least one miner",
         "there is nothing to control",
         "add a miner to the inventory, or enable one",
-        when("fleet.inventory", lambda f: not f.miners),
+        when("fleet.inventory", lambda f: not f.miners and not f.inventory_faulty),
     ),
     Rule(
         "a required lease has a broker",
