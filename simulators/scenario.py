@@ -247,7 +247,7 @@ DEMO = Scenario(
         day=DEMO_DAY,
         start_second_of_day=DEMO_START_SECOND_OF_DAY,
         base_fraction=0.60,
-        capacity_fraction=0.60,
+        capacity_fraction=0.80,
         interpolation="hold",
     ),
     policy=PolicyScenario(
