@@ -65,6 +65,7 @@ class MinerBank:
         # Separate streams: when commands arrive must not change what the firmware's noise looks like.
         traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
 
+        # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
         longest = max((len(model.profiles) for model in self.models), default=1)
         self.ladder_power_w: Final[Floats] = np.zeros((count, longest))
         self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
