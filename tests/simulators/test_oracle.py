@@ -112,11 +112,11 @@ def test_a_woken_miner_keeps_its_dwell() -> None:
 
 
 def test_trim_reaches_between_floor_and_full_and_takes_its_time() -> None:
-    """Floor 400 W, 4 s from full to floor: 1.5 kW a second down, and it may begin before the fall."""
+    """Floor 400 W, 4 s from full to floor: 1.5 kW a second either way; down may begin before the fall."""
     fleet = replace(QUICK, hashing_at_start=10, floor_w=400.0, trim_s=4.0, sleep_curve=((99.0, 0.0), (100.0, 1.0)))
-    cap_w = np.array([10e3, 10e3, 10e3, 7e3, 7e3])
+    cap_w = np.array([10e3, 10e3, 10e3, 7e3, 7e3, 10e3, 10e3, 10e3])
     best = absorbable(cap_w, 1.0, [fleet], BARE)
-    np.testing.assert_allclose(best.site_load_w, [10e3, 10e3, 8500, 7e3, 7e3], atol=0.1)
+    np.testing.assert_allclose(best.site_load_w, [10e3, 10e3, 8500, 7e3, 7e3, 8500, 10e3, 10e3], atol=0.1)
     assert best.excess_kwh == pytest.approx(0.0, abs=1e-6)
 
 
