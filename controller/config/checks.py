@@ -148,7 +148,7 @@ LIMITS: Final[tuple[Rule, ...]] = (
         "site.rated",
         "site.power_span",
         "full load would read as implausible",
-        "raise the span above what the poi can carry",
+        "raise the span above what the plant can generate",
     ),
     order("control.surplus_margin", "site.rated", "no surplus would ever be used", "1 % is usual", equal=False),
     order(
@@ -211,7 +211,7 @@ LIMITS: Final[tuple[Rule, ...]] = (
     order(
         "dispatch.clock_skew",
         "dispatch.issued_at_window",
-        "every order would be too old",
+        "the window would be no wider than the doubt about clocks",
         "widen the window",
         equal=False,
     ),

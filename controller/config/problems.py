@@ -107,8 +107,11 @@ def _problem_of(
     reason, advice = _words_for(detail, location, model)
     missing = detail["type"] == "missing"
     line = lines.get(location) or lines.get(location[:-1])
+    given = detail["input"]
     secret = detail["type"] == "extra_forbidden" and _SECRET_LIKE.search(str(location[-1])) is not None
-    value = None if missing else '"***"' if secret else shown_value(detail["input"])
+    # user:password@host is refused as a host name, and must not reach a log on its way out
+    secret = secret or (isinstance(given, str) and "@" in given)
+    value = None if missing else '"***"' if secret else shown_value(given)
     return Problem(file, line, key_of(location, raw), value, reason, advice)
 
 
@@ -140,7 +143,9 @@ def _words_for(detail: ErrorDetails, location: Location, model: type[BaseModel])
             return "a text is expected", "put it in quotes"
         case "float_type":
             return "a number is expected", "write the number without quotes"
-        case "model_type" | "tuple_type":
+        case "tuple_type":
+            return "this section repeats", f"write double brackets, [[{location[0]}]]"
+        case "model_type":
             return "a table of keys is expected here", f"write it as a section of its own, [{location[0]}]"
     return detail["msg"], "see docs/configuration.md"
 

@@ -73,7 +73,8 @@ class Site(Section):
         why="a load on surplus fails low",
     )
     power_span: SomePower = key(
-        "largest power any meter, the poi's included, can believably show; 1.5 x the rating of the poi serves",
+        "largest power any meter or the plant's block can believably show, generation included; "
+        "1.5 x what the plant can generate serves",
         why="anything beyond it is a broken reading",
     )
     frequency: Frequency = key("nominal frequency of the grid", "50 Hz", why="60 Hz in the Americas and elsewhere")
@@ -215,10 +216,10 @@ class FleetRules(Section):
     dwell_on: DurationOrZero = key(
         "shortest stay hashing, emergencies apart", "15 min", why="starts wear; no pool pays a short run"
     )
+    dwell_off: DurationOrZero = key("shortest stay asleep", "10 min", why="boards cool and warm slowly")
     margin_memory: Duration = key(
         "how long a past peak of the surplus keeps miners hashing at reduced power", "5 min", why="spares restarts"
     )
-    dwell_off: DurationOrZero = key("shortest stay asleep", "10 min", why="boards cool and warm slowly")
     trim_reserve: Share = key(
         "range the hashing miners keep free upwards, as a share of the load",
         "10 %",
@@ -316,6 +317,12 @@ class DispatchSettings(Section):
     port: Port = key("TCP port of the broker", 1883, why="MQTT; with TLS it is usually 8883")
     tls: bool = key("speak TLS to the broker", False, why="a broker on this machine needs none")
     ca_file: str | None = key("certificates to trust (PEM)", None, derived="the system's", why="a private CA needs it")
+    certificate_file: str | None = key(
+        "our certificate towards the broker (PEM)", None, derived="none shown", why="brokers with passwords need none"
+    )
+    key_file: str | None = key(
+        "path of that certificate's private key (PEM)", None, derived="none", why="goes with certificate_file"
+    )
     username: str | None = key("name at the broker", None, derived="anonymous", why="none is assumed", min_length=1)
     password_secret: str | None = key(
         "name of the secret that holds the password",
@@ -355,7 +362,12 @@ class JournalSettings(Section):
 class MetricsSettings(Section):
     """Prometheus."""
 
-    listen: str = key("address and port of /metrics", "127.0.0.1:9464", why="this machine only", pattern=LISTEN_PATTERN)
+    listen: str = key(
+        "address and port of /metrics; port 0 takes any free one",
+        "127.0.0.1:9464",
+        why="this machine only",
+        pattern=LISTEN_PATTERN,
+    )
 
 
 class ConsoleSettings(Section):

@@ -34,6 +34,8 @@ class Broker:
     port: int
     tls: bool
     ca_file: Path | None
+    certificate_file: Path | None
+    key_file: Path | None
     username: str | None
     password: SecretStr | None
 
@@ -91,9 +93,20 @@ class SiteConfig:
         settings = self.document.dispatch
         if settings.host is None:
             return None
-        password = self.secrets[settings.password_secret] if settings.password_secret else None
-        ca_file = self.path.parent / settings.ca_file if settings.ca_file else None
-        return Broker(settings.host, settings.port, settings.tls, ca_file, settings.username, password)
+
+        def beside(name: str | None) -> Path | None:
+            return self.path.parent / name if name else None
+
+        return Broker(
+            host=settings.host,
+            port=settings.port,
+            tls=settings.tls,
+            ca_file=beside(settings.ca_file),
+            certificate_file=beside(settings.certificate_file),
+            key_file=beside(settings.key_file),
+            username=settings.username,
+            password=self.secrets[settings.password_secret] if settings.password_secret else None,
+        )
 
     def policy(self) -> Policy:
         """The numbers the core decides with."""

@@ -29,12 +29,18 @@ def _missing_feeds(facts: Facts) -> Iterator[Finding]:
     present = {meter.feeds for meter in facts.document.meter}
     for feed in POINTS_OF_FEED:
         if feed not in present:
-            yield Finding("meter", f"no meter feeds {feed}, and the surplus cannot be computed without it")
+            yield Finding("meter", f"no meter feeds {feed}")
 
 
 def _same_feeder(facts: Facts) -> Iterator[Finding]:
     names = [feeder.name for feeder in facts.document.feeder]
     yield from (Finding(f"feeder.{name}.name") for name in dict.fromkeys(names) if names.count(name) > 1)
+
+
+def _half_a_certificate(facts: Facts) -> bool:
+    dispatch = facts.document.dispatch
+    given = [path is not None for path in (dispatch.certificate_file, dispatch.key_file)]
+    return any(given) and not (all(given) and dispatch.tls)
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -63,7 +69,12 @@ def is_loopback(host: str) -> bool:
 
 
 WIRING: Final[tuple[Rule, ...]] = (
-    Rule("poi_export, site_load and plant each have a meter", "", "add a [[meter]] that feeds it", _missing_feeds),
+    Rule(
+        "poi_export, site_load and plant each have a meter",
+        "the surplus is computed from all three",
+        "add a [[meter]] that feeds it",
+        _missing_feeds,
+    ),
     Rule(
         "no two meters feed the same",
         "two meters feed the same",
@@ -124,6 +135,12 @@ WIRING: Final[tuple[Rule, ...]] = (
         when("dispatch.ca_file", lambda f: f.document.dispatch.ca_file is not None and not f.document.dispatch.tls),
     ),
     Rule(
+        "dispatch.certificate_file and dispatch.key_file come together, and with tls = true",
+        "one alone proves nothing to the broker, and without TLS neither is shown",
+        "set all three or none of the two",
+        when("dispatch.certificate_file", _half_a_certificate),
+    ),
+    Rule(
         "a broker on another machine is spoken to over TLS",
         "anyone on the way can read the password and send orders",
         "set tls to true",
@@ -139,15 +156,15 @@ WIRING: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "metrics.listen is an address nobody else has",
-        "",
+        "only one can listen there",
         "choose another port",
         _listen_clash,
     ),
     Rule(
-        "metrics.listen has a port from 1 to 65535",
+        "metrics.listen has a port from 0 (any free one) to 65535",
         "this is no TCP port",
         "9464 is usual",
-        when("metrics.listen", lambda f: not 1 <= _address(f.document.metrics.listen)[1] <= 65535),
+        when("metrics.listen", lambda f: _address(f.document.metrics.listen)[1] > 65535),
     ),
     Rule(
         "metrics.listen is an address of this machine only",

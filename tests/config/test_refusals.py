@@ -89,6 +89,10 @@ FORM = {
         'dispatch.password = "***": this looks like a secret',
         "under password_secret",
     ),
+    "a secret in a host": add(
+        "dispatch", 'host = "u:hunter2@broker"', 'dispatch.host = "***": these characters are not'
+    ),
+    "a single bracket": site("[[feeder]]", "[feeder]", "feeder = {...}: this section repeats", "[[feeder]]"),
     "no TOML": site("[site]", "[site", "site.toml: site file: this is not TOML", "line 1", "Mend the syntax"),
 }
 
@@ -181,10 +185,19 @@ CONTRADICTIONS = {
     "a lease without a broker": add("dispatch", 'lease = "required"', 'dispatch.lease = "required"', "dispatch.host"),
     "a name without a password": add("dispatch", 'username = "u"', 'dispatch.username = "u"', "Set both or neither"),
     "certificates without TLS": add("dispatch", 'ca_file = "ca.pem"', "dispatch.ca_file", "Set tls to true"),
+    "half a certificate": add(
+        "dispatch", 'tls = true\ncertificate_file = "c.pem"', "dispatch.certificate_file", "come together"
+    ),
+    "a certificate without TLS": add(
+        "dispatch",
+        'certificate_file = "c.pem"\nkey_file = "k.pem"',
+        'certificate_file = "c.pem": one alone',
+        "Set all three",
+    ),
     "a listener on a meter's address": add(
         "metrics", 'listen = "10.0.0.1:502"', "metrics.listen", "meter 'poi'", "another port"
     ),
-    "a listener without a port": add("metrics", 'listen = "127.0.0.1:0"', "metrics.listen", "no TCP port"),
+    "a listener without a port": add("metrics", 'listen = "127.0.0.1:70000"', "metrics.listen", "no TCP port"),
     "a socket path too long": site(
         "[metrics]",
         f'[console]\nsocket = "/{"x" * 107}"\n[metrics]',

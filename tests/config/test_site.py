@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
 
@@ -62,60 +62,60 @@ def test_a_60_hz_grid_moves_the_guard_and_the_believable_band(disk: Disk) -> Non
     assert (policy.frequency_min_hz, policy.frequency_max_hz) == (pytest.approx(54), pytest.approx(66))
 
 
-@pytest.mark.parametrize(
-    ("section", "line", "path", "value"),
-    [
-        ("site", 'cap = "18 kW"', "site_cap_w", 18_000),
-        ("site", 'fallback = "2 kW"', "fallback_w", 2_000),
-        ("control", 'mode = "observe"', "mode", Mode.OBSERVE),
-        ("control", "trim = false", "fleet.trim", False),
-        ("control", 'feedback = "open_loop"', "fleet.feedback", Feedback.OPEN_LOOP),
-        ("control", 'surplus_margin = "300 W"', "surplus_margin_w", 300),
-        ("control", 'household_tolerance = "3 kW"', "household_tolerance_w", 3_000),
-        ("control", 'deadband_up = "5 %"', "fleet.deadband_up_w", 1_000),
-        ("control", 'deadband_down = "0 W"', "fleet.deadband_down_w", 0),
-        ("ramp", 'up = "40 %/min"', "ramp.up_w_per_min", 8_000),
-        ("ramp", 'down = "9 kW/min"', "ramp.down_w_per_min", 9_000),
-        ("ramp", 'up_15s = "500 W"', "ramp.up_w_per_15s", 500),
-        ("ramp", 'down_15s = "700 W"', "ramp.down_w_per_15s", 700),
-        ("ramp", 'fallback = "1 kW/min"', "ramp.fallback_w_per_min", 1_000),
-        ("failsafe", 'hold_after = "4 s"', "inputs.hold_after_s", 4),
-        ("failsafe", 'freeze_after = "11 s"', "inputs.freeze_after_s", 11),
-        ("failsafe", 'fallback_after = "1 min"', "inputs.fallback_after_s", 60),
-        ("failsafe", 'fallback_offset_max = "0 s"', "inputs.fallback_offset_s", 0),
-        ("failsafe", 'rearm_after = "5 s"', "inputs.rearm_s", 5),
-        ("failsafe", 'frozen_after = "90 s"', "inputs.frozen_after_s", 90),
-        ("failsafe", 'balance_tolerance = "3 %"', "inputs.balance_tolerance_ratio", 0.03),
-        ("failsafe", 'balance_step = "7 kW"', "inputs.balance_step_w", 7_000),
-        ("failsafe", 'balance_after = "6 s"', "inputs.balance_after_s", 6),
-        ("failsafe", 'dcs_heartbeat_after = "8 s"', "inputs.dcs_heartbeat_after_s", 8),
-        ("failsafe", 'frequency_guard = "49.6 Hz"', "frequency_guard_hz", 49.6),
-        ("failsafe", 'frequency_min = "46 Hz"', "frequency_min_hz", 46),
-        ("failsafe", 'frequency_max = "54 Hz"', "frequency_max_hz", 54),
-        ("fleet", 'dwell_on = "2 min"', "fleet.dwell_on_s", 120),
-        ("fleet", 'dwell_off = "3 min"', "fleet.dwell_off_s", 180),
-        ("fleet", 'margin_memory = "1 min"', "fleet.margin_memory_s", 60),
-        ("fleet", 'trim_reserve = "20 %"', "fleet.trim_reserve_ratio", 0.2),
-        ("fleet", "wakes_per_cycle = 5", "fleet.wakes_per_cycle_max", 5),
-        ("fleet", "commands_per_cycle = 7", "fleet.commands_per_cycle_max", 7),
-        ("fleet", "adopt_sleepers_at_start = true", "fleet.adopt_sleepers_at_start", True),
-        ("verify", 'tolerance = "9 %"', "fleet.tolerance_ratio", 0.09),
-        ("verify", 'tolerance_min = "50 W"', "fleet.tolerance_w", 50),
-        ("verify", "deadline_factor = 1.5", "fleet.deadline_factor", 1.5),
-        ("verify", 'deadline_extra = "1 s"', "fleet.deadline_extra_s", 1),
-        ("verify", "attempts = 4", "fleet.attempts_max", 4),
-        ("verify", "drift_reads = 6", "fleet.drift_reads", 6),
-        ("verify", 'quarantine = "30 min"', "fleet.quarantine_s", 1_800),
-        ("verify", 'telemetry_stale = "20 s"', "fleet.telemetry_stale_s", 20),
-        ("dispatch", 'host = "127.0.0.1"\nlease = "required"', "dispatch.lease_required", True),
-        ("dispatch", 'heartbeat_lost_after = "60 s"', "dispatch.heartbeat_lost_after_s", 60),
-        ("dispatch", 'clock_skew = "1 s"', "dispatch.clock_skew_s", 1),
-        ("dispatch", 'issued_at_window = "15 s"', "dispatch.issued_at_window_s", 15),
-        ("dispatch", 'lifetime_max = "2 h"', "dispatch.lifetime_max_s", 7_200),
-        ("dispatch", "active_max = 3", "dispatch.active_max", 3),
-        ("dispatch", "remembered_ids = 500", "dispatch.remembered_ids_max", 500),
-    ],
-)
+KEYS = [
+    ("site", 'cap = "18 kW"', "site_cap_w", 18_000),
+    ("site", 'fallback = "2 kW"', "fallback_w", 2_000),
+    ("control", 'mode = "observe"', "mode", Mode.OBSERVE),
+    ("control", "trim = false", "fleet.trim", False),
+    ("control", 'feedback = "open_loop"', "fleet.feedback", Feedback.OPEN_LOOP),
+    ("control", 'surplus_margin = "300 W"', "surplus_margin_w", 300),
+    ("control", 'household_tolerance = "3 kW"', "household_tolerance_w", 3_000),
+    ("control", 'deadband_up = "5 %"', "fleet.deadband_up_w", 1_000),
+    ("control", 'deadband_down = "0 W"', "fleet.deadband_down_w", 0),
+    ("ramp", 'up = "40 %/min"', "ramp.up_w_per_min", 8_000),
+    ("ramp", 'down = "9 kW/min"', "ramp.down_w_per_min", 9_000),
+    ("ramp", 'up_15s = "500 W"', "ramp.up_w_per_15s", 500),
+    ("ramp", 'down_15s = "700 W"', "ramp.down_w_per_15s", 700),
+    ("ramp", 'fallback = "1 kW/min"', "ramp.fallback_w_per_min", 1_000),
+    ("failsafe", 'hold_after = "4 s"', "inputs.hold_after_s", 4),
+    ("failsafe", 'freeze_after = "11 s"', "inputs.freeze_after_s", 11),
+    ("failsafe", 'fallback_after = "1 min"', "inputs.fallback_after_s", 60),
+    ("failsafe", 'fallback_offset_max = "0 s"', "inputs.fallback_offset_s", 0),
+    ("failsafe", 'rearm_after = "5 s"', "inputs.rearm_s", 5),
+    ("failsafe", 'frozen_after = "90 s"', "inputs.frozen_after_s", 90),
+    ("failsafe", 'balance_tolerance = "3 %"', "inputs.balance_tolerance_ratio", 0.03),
+    ("failsafe", 'balance_step = "7 kW"', "inputs.balance_step_w", 7_000),
+    ("failsafe", 'balance_after = "6 s"', "inputs.balance_after_s", 6),
+    ("failsafe", 'dcs_heartbeat_after = "8 s"', "inputs.dcs_heartbeat_after_s", 8),
+    ("failsafe", 'frequency_guard = "49.6 Hz"', "frequency_guard_hz", 49.6),
+    ("failsafe", 'frequency_min = "46 Hz"', "frequency_min_hz", 46),
+    ("failsafe", 'frequency_max = "54 Hz"', "frequency_max_hz", 54),
+    ("fleet", 'dwell_on = "2 min"', "fleet.dwell_on_s", 120),
+    ("fleet", 'dwell_off = "3 min"', "fleet.dwell_off_s", 180),
+    ("fleet", 'margin_memory = "1 min"', "fleet.margin_memory_s", 60),
+    ("fleet", 'trim_reserve = "20 %"', "fleet.trim_reserve_ratio", 0.2),
+    ("fleet", "wakes_per_cycle = 5", "fleet.wakes_per_cycle_max", 5),
+    ("fleet", "commands_per_cycle = 7", "fleet.commands_per_cycle_max", 7),
+    ("fleet", "adopt_sleepers_at_start = true", "fleet.adopt_sleepers_at_start", True),
+    ("verify", 'tolerance = "9 %"', "fleet.tolerance_ratio", 0.09),
+    ("verify", 'tolerance_min = "50 W"', "fleet.tolerance_w", 50),
+    ("verify", "deadline_factor = 1.5", "fleet.deadline_factor", 1.5),
+    ("verify", 'deadline_extra = "1 s"', "fleet.deadline_extra_s", 1),
+    ("verify", "attempts = 4", "fleet.attempts_max", 4),
+    ("verify", "drift_reads = 6", "fleet.drift_reads", 6),
+    ("verify", 'quarantine = "30 min"', "fleet.quarantine_s", 1_800),
+    ("verify", 'telemetry_stale = "20 s"', "fleet.telemetry_stale_s", 20),
+    ("dispatch", 'host = "127.0.0.1"\nlease = "required"', "dispatch.lease_required", True),
+    ("dispatch", 'heartbeat_lost_after = "60 s"', "dispatch.heartbeat_lost_after_s", 60),
+    ("dispatch", 'clock_skew = "1 s"', "dispatch.clock_skew_s", 1),
+    ("dispatch", 'issued_at_window = "15 s"', "dispatch.issued_at_window_s", 15),
+    ("dispatch", 'lifetime_max = "2 h"', "dispatch.lifetime_max_s", 7_200),
+    ("dispatch", "active_max = 3", "dispatch.active_max", 3),
+    ("dispatch", "remembered_ids = 500", "dispatch.remembered_ids_max", 500),
+]
+
+
+@pytest.mark.parametrize(("section", "line", "path", "value"), KEYS)
 def test_a_key_that_is_set_arrives_in_the_policy(disk: Disk, section: str, line: str, path: str, value: object) -> None:
     before = _at(disk.load().policy(), path)
     disk.edit(disk.site, f"[{section}]\n", f"[{section}]\n{line}\n")
@@ -132,19 +132,11 @@ def _at(policy: Policy, path: str) -> object:
 
 
 def test_every_number_of_the_policy_has_a_key_tested_above() -> None:
-    marks = test_a_key_that_is_set_arrives_in_the_policy.pytestmark  # type: ignore[attr-defined]  # pytest keeps them there
-    tested = {row[2] for row in marks[0].args[1]}
     known = set()
-    for field in fields(Policy):
-        group = {"ramp": "RampPolicy", "inputs": "InputPolicy", "fleet": "FleetPolicy", "dispatch": "DispatchPolicy"}
-        if field.name in group:
-            model = __import__("controller.domain.policy", fromlist=[group[field.name]])
-            assert is_dataclass(getattr(model, group[field.name]))
-            known |= {f"{field.name}.{inner.name}" for inner in fields(getattr(model, group[field.name]))}
-        else:
-            known.add(field.name)
+    for name, kind in get_type_hints(Policy).items():
+        known |= {f"{name}.{inner.name}" for inner in fields(kind)} if is_dataclass(kind) else {name}
     structural = {"site_id", "rated_w", "auxiliary_w", "power_span_w", "cycle_s", "required_points", "meter_of_point"}
-    assert known - structural == tested
+    assert known - structural == {path for _, _, path, _ in KEYS}
 
 
 def test_the_fallback_offset_is_the_sites_own_and_never_changes() -> None:
@@ -227,6 +219,19 @@ def test_a_miners_secret_may_hold_a_user_and_a_password_or_the_password_alone(di
 
 def test_without_a_host_there_is_no_broker(disk: Disk) -> None:
     assert disk.load().broker is None
+
+
+def test_certificates_are_looked_for_beside_the_site_file(disk: Disk) -> None:
+    lines = 'host = "b"\ntls = true\nca_file = "ca.pem"\ncertificate_file = "c.pem"\nkey_file = "/etc/k.pem"\n'
+    disk.edit(disk.site, "[dispatch]\n", f"[dispatch]\n{lines}")
+    broker = disk.load().broker
+    assert broker is not None
+    base = disk.site.parent
+    assert (broker.ca_file, broker.certificate_file, broker.key_file) == (
+        base / "ca.pem",
+        base / "c.pem",
+        Path("/etc/k.pem"),
+    )
 
 
 def test_systemds_directories_come_before_our_own_and_the_file_before_both(disk: Disk) -> None:
