@@ -1,0 +1,184 @@
+"""`curtaild dispatch`: send one order to a site and show its answers as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import re
+import secrets
+import socket
+import time
+from contextlib import aclosing
+from enum import StrEnum
+from typing import TextIO
+
+from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind
+from controller.runtime.dispatcher import SiteState, send_order
+from controller.runtime.mqtt_link import BrokerSettings, LinkLostError
+from controller.wire.canonical import canonical, kw_of, utc_text
+from controller.wire.mqtt import encode_answer
+
+EXIT_DONE = 0
+EXIT_REFUSED = 3
+EXIT_NO_ANSWER = 4
+EXIT_ENDED_EARLY = 5
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_POWER = re.compile(r"(\d+(?:\.\d+)?)\s*(W|kW|MW|GW)", re.IGNORECASE)
+_POWER_UNITS = {"w": 1, "kw": 1e3, "mw": 1e6, "gw": 1e9}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
+_DURATION_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Wait(StrEnum):
+    """How long to listen: until the order is taken or refused, until the site is there, or until the order's end."""
+
+    ACCEPTED = "accepted"
+    REACHED = "reached"
+    END = "end"
+
+
+def parse_power(text: str) -> int:
+    """Watts of "400kW", "1.5 MW", "250000W"; raises ValueError. A bare number is refused: which unit would it be?"""
+    found = _POWER.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no power: write it with its unit, as 400kW or 1.5MW")
+    return round(float(found[1]) * _POWER_UNITS[found[2].lower()])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "15m", "90s", "1.5h"; raises ValueError."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is no duration: write it with its unit, as 90s, 15m or 2h")
+    return float(found[1]) * _DURATION_UNITS[found[2]]
+
+
+def new_id(wall: float) -> str:
+    """A ULID: 48 bits of milliseconds, 80 of chance; sorts by time, unique without asking anyone."""
+    number = (int(wall * 1000) << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def default_issuer() -> str:
+    """The person at this machine, in the characters an issuer may have."""
+    return re.sub(r"[^A-Za-z0-9._@-]", "-", f"{getpass.getuser()}@{socket.gethostname()}")[:64]
+
+
+def make_order(
+    kind: DispatchKind,
+    power_w: int | None,
+    *,
+    lifetime_s: float,
+    issuer: str,
+    dispatch_class: DispatchClass,
+    priority: int,
+    reason: str,
+    wall: float,
+) -> Dispatch:
+    """A new order issued at `wall` (UTC seconds). Its sequence number is that moment in milliseconds, so that it rises
+    from one call to the next without a file to remember it in."""
+    milliseconds = int(wall * 1000)
+    return Dispatch(
+        dispatch_id=new_id(wall),
+        issuer=issuer,
+        seq=milliseconds,
+        issued_at=milliseconds / 1000,
+        expires_at=round(milliseconds / 1000 + lifetime_s, 3),
+        dispatch_class=dispatch_class,
+        kind=kind,
+        power_w=power_w,
+        priority=priority,
+        reason=reason,
+    )
+
+
+def run_dispatch(
+    broker: BrokerSettings, site: str, order: Dispatch, *, wait: Wait, within_s: float, as_json: bool, out: TextIO
+) -> int:
+    """Send the order, print its answers (one line each, JSON lines on demand), return the exit code.
+
+    0: what was waited for came. 3: refused. 4: it did not come within `within_s`, or the broker is not there.
+    5: the order ended (expired, superseded) before the site reached it.
+    """
+    return asyncio.run(send_and_show(broker, site, order, wait=wait, within_s=within_s, as_json=as_json, out=out))
+
+
+async def send_and_show(
+    broker: BrokerSettings, site: str, order: Dispatch, *, wait: Wait, within_s: float, as_json: bool, out: TextIO
+) -> int:
+    """See run_dispatch."""
+    began = time.monotonic()
+    online: bool | None = None
+
+    def say(line: str) -> None:
+        print(line, file=out, flush=True)
+
+    if not as_json:
+        say(describe(order, site))
+    try:
+        async with asyncio.timeout(within_s), aclosing(send_order(broker, site, order)) as hearing:
+            async for heard in hearing:
+                if isinstance(heard, SiteState):
+                    online = heard.online
+                    continue
+                elapsed_s = time.monotonic() - began
+                say(_json_line(heard, elapsed_s) if as_json else _line(heard, elapsed_s))
+                code = exit_code_of(heard, order, wait)
+                if code is not None:
+                    return code
+    except TimeoutError:
+        failure = _why_silent(site, online, within_s)
+    except LinkLostError as lost:
+        failure = f"broker: {lost}"
+    say(canonical({"id": order.dispatch_id, "error": failure}) if as_json else failure)
+    return EXIT_NO_ANSWER
+
+
+def exit_code_of(answer: Answer, order: Dispatch, wait: Wait) -> int | None:
+    """The exit code once this answer settles the matter; None while there is more to wait for."""
+    match answer.status:
+        case AnswerStatus.REJECTED:
+            return EXIT_REFUSED
+        case AnswerStatus.EXPIRED | AnswerStatus.SUPERSEDED:
+            return EXIT_DONE if wait is Wait.END else EXIT_ENDED_EARLY
+        case AnswerStatus.ACCEPTED | AnswerStatus.CLAMPED:
+            # A test order is judged and moves nothing: there is no more to come.
+            judged_only = order.dispatch_class is DispatchClass.TEST
+            return EXIT_DONE if wait is Wait.ACCEPTED or judged_only or answer.terminal else None
+        case AnswerStatus.REACHED:
+            return EXIT_DONE if wait is not Wait.END or answer.terminal else None
+        case AnswerStatus.RECEIVED:
+            return None
+
+
+def describe(order: Dispatch, site: str) -> str:
+    """The order in one line, as it was sent."""
+    what = order.kind.value if order.power_w is None else f"{order.kind.value} {order.power_w / 1000:g} kW"
+    return f"{order.dispatch_id}  {site}: {what} until {utc_text(order.expires_at)}, {order.dispatch_class.value}"
+
+
+def _line(answer: Answer, elapsed_s: float) -> str:
+    power_kw = kw_of(answer.power_w)
+    parts = [f"{elapsed_s:7.2f} s  {answer.status.value:<10}"]
+    if power_kw is not None:
+        parts.append(f"{power_kw:g} kW")
+    if answer.code is not None:
+        parts.append(f"{answer.code.value} {answer.code.name}")
+    if answer.reason:
+        parts.append(answer.reason)
+    return "  ".join(parts).rstrip()
+
+
+def _json_line(answer: Answer, elapsed_s: float) -> str:
+    """The answer exactly as it came, with the seconds since the order was sent in front."""
+    return f'{{"elapsed_s":{elapsed_s:.3f},{encode_answer(answer).decode()[1:]}'
+
+
+def _why_silent(site: str, online: bool | None, within_s: float) -> str:
+    known = {
+        None: f"no daemon has ever spoken for site {site} on this broker: check the site's name and the broker",
+        False: f"the daemon of site {site} is not running (its state says offline)",
+        True: "the daemon is running; the site may need longer (--timeout), or look at `curtaild status`",
+    }
+    return f"no answer that settles the order within {within_s:g} s: {known[online]}"

@@ -1,0 +1,216 @@
+"""The one door of prometheus-client: what one daemon tells Prometheus about itself. docs/status.md lists every family.
+
+A gauge nobody has a figure for is NaN, never 0. Series count is bounded: nothing here has a label per miner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from controller.domain.dispatch import Answer
+from controller.domain.fleet import CommandReport, Fleet
+from controller.domain.plan import Decision, EventLevel, Figures, InputState
+from controller.domain.policy import Policy
+from controller.domain.reasons import Bound
+
+PREFIX = "curtaild"
+STEP_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+REMEMBERED_COMMANDS = 20_000  # verbs of commands whose outcome is still to come; far above any fleet's in-flight count
+_INPUT_STATES = tuple(InputState)
+
+
+class MetricsUnavailableError(Exception):
+    """The address for /metrics cannot be listened on."""
+
+
+class Metrics:
+    """All series of one daemon. The observe_* methods take microseconds each and are called on the loop."""
+
+    def __init__(self, policy: Policy, fleet: Fleet, versions: Mapping[str, str]) -> None:
+        """versions: what /metrics says about the build, as label -> value; `site` is added."""
+        # A second series for every counter, of no use to anybody here.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it unannotated
+        self.registry = CollectorRegistry()
+        self._classes = tuple(unit.model.response.name for unit in fleet.units)
+        self._verbs: OrderedDict[int, str] = OrderedDict()
+        self._bound: Bound | None = None
+        self._server: tuple[WSGIServer, Thread] | None = None
+        ProcessCollector(namespace=PREFIX, registry=self.registry)
+        build = Info(
+            "build", "Versions of the daemon and of what it runs on.", namespace=PREFIX, registry=self.registry
+        )
+        build.info({**versions, "site": policy.site_id})
+        self._power = {
+            "surplus_w": self._gauge("surplus_watts", "Power the plant can give beyond all it owes others."),
+            "cap_w": self._gauge("cap_watts", "Tightest upper bound on the site's power."),
+            "target_w": self._gauge("target_watts", "What the site should draw now, ramps included."),
+            "expected_w": self._gauge(
+                "expected_watts", "What the site should be drawing, by what each miner was told."
+            ),
+            "measured_w": self._gauge("measured_watts", "What the site meter shows."),
+            "residual_w": self._gauge("residual_watts", "Measured less expected."),
+            "available_up_w": self._gauge("available_up_watts", "Power that could be added by waking and trimming."),
+            "available_down_w": self._gauge("available_down_watts", "Power that could be shed."),
+            "floor_w": self._gauge("floor_watts", "Auxiliaries and sleeping miners: what is left after shedding all."),
+        }
+        self._setpoint = self._gauge("setpoint_watts", "Setpoint the plan was made for.")
+        self._unallocated = self._gauge("unallocated_watts", "Part of the setpoint that could not be placed.")
+        self._shedding = self._gauge("shedding", "1 while the load falls without a ramp.")
+        self._bindings = self._gauge("binding_bound", "1 for the bound that sets the power, 0 for the others.", "bound")
+        self._miners = self._gauge("miners", "Miners by state; every miner is in exactly one.", "state")
+        self._input_age = self._gauge("input_age_seconds", "Age of the newest sample of a required input.", "input")
+        self._input_state = self._gauge(
+            "input_state", "Trust in a required input: 0 good, 1 hold, 2 frozen upward, 3 fallback.", "input"
+        )
+        self._fail_safe = self._gauge("fail_safe_state", "Worst trust of all inputs, on the same scale.")
+        self._orders = self._gauge("active_orders", "Dispatch orders in force.")
+        self._progress = self._gauge(
+            "order_progress_seconds", "Seconds from the last order or move to a percentage of the way.", "percent"
+        )
+        self._cycle_step = Histogram(
+            "step_seconds",
+            "Time the pure step took.",
+            namespace=PREFIX,
+            buckets=STEP_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._cycles = self._counter("cycles", "Control cycles.")
+        self._overruns = self._counter("cycle_overruns", "Cycles that did not end within their period.")
+        self._commands = self._counter("commands", "Commands decided.", "verb", "urgent")
+        self._outcomes = self._counter("outcomes", "What drivers learned from commands.", "verb", "outcome")
+        self._verdicts = self._counter("verdicts", "What telemetry proved about commands.", "class", "verb", "verdict")
+        self._answers = self._counter("dispatch_answers", "Answers to dispatch orders.", "status", "code")
+        self._events = self._counter("events", "Events by level.", "level")
+        self._mqtt = self._gauge("mqtt_connected", "1 while connected to the broker.")
+        self._heartbeat_age = self._gauge("dispatcher_heartbeat_age_seconds", "Age of the dispatcher's last heartbeat.")
+        self._mqtt_waiting = self._gauge("mqtt_answers_waiting", "Answers not yet taken over by the broker.")
+        self._mqtt_dropped = self._gauge("mqtt_answers_dropped", "Answers dropped undelivered since the start.")
+        self._mqtt_full = self._gauge("mqtt_orders_refused_full", "Orders refused for a full mailbox since the start.")
+        self._journal = self._gauge("journal_writable", "1 while the journal takes rows.")
+        self._journal_waiting = self._gauge("journal_waiting_rows", "Rows not yet on the disk.")
+        self._journal_lost = self._gauge("journal_rows_lost", "Rows dropped since the start.")
+        self._commit = self._gauge("journal_commit_seconds", "Time the last commit took.")
+
+    def observe_decision(self, decision: Decision) -> None:
+        """Everything one decision says."""
+        self._observe_figures(decision.figures)
+        self._setpoint.set(_number(decision.setpoint.power_w))
+        self._unallocated.set(_number(decision.allocation.unallocated_w))
+        self._shedding.set(decision.setpoint.shed)
+        self._observe_bound(decision.setpoint.bound)
+        for state, count in decision.counts.items():
+            self._miners.labels(state).set(count)
+        for health in decision.inputs:
+            self._input_age.labels(health.name).set(_number(health.age_s))
+            self._input_state.labels(health.name).set(_INPUT_STATES.index(health.state))
+        self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
+        self._orders.set(len(decision.active_orders))
+        if decision.progress is not None:
+            progress = decision.progress
+            for percent, seconds in (("50", progress.to_50_s), ("90", progress.to_90_s), ("100", progress.to_100_s)):
+                self._progress.labels(percent).set(_number(seconds))
+        for command in decision.commands:
+            self._commands.labels(command.verb.value, str(command.urgent).lower()).inc()
+            self._remember(command.command_id, command.verb.value)
+        for verdict in decision.verdicts:
+            self._verdicts.labels(self._classes[verdict.miner], verdict.verb, verdict.verdict).inc()
+        for answer in decision.answers:
+            self.observe_answer(answer)
+        for event in decision.events:
+            self.observe_event(event.level)
+
+    def observe_answer(self, answer: Answer) -> None:
+        """One answer to a dispatcher; refusals count by code."""
+        self._answers.labels(answer.status.value, "" if answer.code is None else answer.code.value).inc()
+
+    def observe_event(self, level: EventLevel) -> None:
+        self._events.labels(level.value).inc()
+
+    def observe_report(self, report: CommandReport) -> None:
+        """One outcome, under the verb of its command."""
+        self._outcomes.labels(self._verbs.pop(report.command_id, "unknown"), report.outcome.value).inc()
+
+    def observe_cycle(self, step_s: float, overrun: bool) -> None:
+        """Timing of one cycle; an overrun is one that did not end within its period."""
+        self._cycles.inc()
+        self._cycle_step.observe(step_s)
+        self._overruns.inc(1 if overrun else 0)
+
+    def observe_inbox(
+        self, *, connected: bool, heartbeat_age_s: float | None, waiting: int, dropped: int, refused_full: int
+    ) -> None:
+        """Standing of the MQTT side; `heartbeat_age_s` None before the first heartbeat."""
+        self._mqtt.set(connected)
+        self._heartbeat_age.set(_number(heartbeat_age_s))
+        self._mqtt_waiting.set(waiting)
+        self._mqtt_dropped.set(dropped)
+        self._mqtt_full.set(refused_full)
+
+    def observe_journal(self, *, writable: bool, waiting_rows: int, rows_lost: int, commit_s: float | None) -> None:
+        """Standing of the journal; `commit_s` None before the first commit."""
+        self._journal.set(writable)
+        self._journal_waiting.set(waiting_rows)
+        self._journal_lost.set(rows_lost)
+        self._commit.set(_number(commit_s))
+
+    def serve(self, host: str, port: int) -> int:
+        """Serve /metrics from a thread of its own; port 0 takes a free one. Returns the port.
+
+        Raises MetricsUnavailableError when the address cannot be listened on.
+        """
+        try:
+            self._server = prometheus_client.start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise MetricsUnavailableError(f"{host}:{port} for /metrics: {error.strerror or error}") from None
+        return int(self._server[0].server_port)
+
+    def close(self) -> None:
+        """End the HTTP server."""
+        if self._server is not None:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+            self._server = None
+
+    def text(self) -> str:
+        """The page as Prometheus reads it."""
+        return prometheus_client.generate_latest(self.registry).decode()
+
+    def _observe_figures(self, figures: Figures) -> None:
+        for name, gauge in self._power.items():
+            gauge.set(_number(getattr(figures, name)))
+
+    def _observe_bound(self, bound: Bound) -> None:
+        if self._bound is None:
+            for other in Bound:
+                self._bindings.labels(other.value).set(0)
+        elif self._bound is not bound:
+            self._bindings.labels(self._bound.value).set(0)
+        self._bindings.labels(bound.value).set(1)
+        self._bound = bound
+
+    def _remember(self, command_id: int, verb: str) -> None:
+        self._verbs[command_id] = verb
+        if len(self._verbs) > REMEMBERED_COMMANDS:
+            self._verbs.popitem(last=False)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        gauge = Gauge(name, text, labels, namespace=PREFIX, registry=self.registry)
+        if not labels:
+            gauge.set(math.nan)
+        return gauge
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, namespace=PREFIX, registry=self.registry)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

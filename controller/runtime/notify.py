@@ -1,0 +1,64 @@
+"""sd_notify: what systemd is told. Datagrams on the socket named by $NOTIFY_SOCKET; without it, silence."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class Notifier:
+    """READY once in control, WATCHDOG after every healthy cycle, STATUS for `systemctl status`, STOPPING at the end.
+
+    Nothing here waits or fails: systemd not listening is no reason to disturb a cycle.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID as systemd sets them."""
+        self._address = _address_of(environment.get("NOTIFY_SOCKET", ""))
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self.watchdog_s = _watchdog_s(environment)
+
+    @property
+    def watchdog_interval_s(self) -> float | None:
+        """How often `watchdog` should be called: a third of systemd's limit; None when there is no watchdog."""
+        return None if self.watchdog_s is None else self.watchdog_s / 3
+
+    def ready(self) -> None:
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        line = text.replace("\n", " ")
+        self._send(f"STATUS={line}")
+
+    def watchdog(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, text: str) -> None:
+        if self._address is None:
+            return
+        try:
+            self._socket.sendto(text.encode(), self._address)
+        except OSError:  # full or gone; the next healthy cycle says it again
+            return
+
+
+def _address_of(name: str) -> str | None:
+    """A path, or "@name" for Linux's abstract sockets; anything else (vsock) is not ours to speak."""
+    if name.startswith("@"):
+        return "\0" + name[1:]
+    return name if name.startswith("/") else None
+
+
+def _watchdog_s(environment: Mapping[str, str]) -> float | None:
+    """Seconds until systemd kills a silent service; None when unset, or meant for another process."""
+    microseconds, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    if not microseconds.isdigit() or int(microseconds) == 0 or (pid and pid != str(os.getpid())):
+        return None
+    return int(microseconds) / 1e6
