@@ -50,7 +50,8 @@ def proposals(
         dispatch = entry.dispatch
         power = float(entry.answered_w or 0)
         if dispatch.dispatch_class is DispatchClass.EMERGENCY:
-            found.append(Proposal(Bound.EMERGENCY_DISPATCH, power, dispatch.dispatch_id, dispatch.expires_at))
+            # To auxiliaries, whatever figure it carries: the class says how bad it is, kw only what is enough.
+            found.append(Proposal(Bound.EMERGENCY_DISPATCH, floor_w, dispatch.dispatch_id, dispatch.expires_at))
         elif dispatch.kind is DispatchKind.CAP:
             found.append(Proposal(Bound.DISPATCH_CAP, power, dispatch.dispatch_id, dispatch.expires_at))
     if surplus_cap_w is not None:
@@ -59,14 +60,22 @@ def proposals(
 
 
 def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
-    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
-    tightest = min(bounds, key=lambda proposal: (proposal.power_w, RANK[proposal.bound]))
-    if worst is InputState.FALLBACK and fallback_w < tightest.power_w:
+    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes.
+
+    Bounds are compared at the floor, not below it: a normal bound that asks for less than anybody can give must not
+    take the place of a shed, and its speed.
+    """
+
+    def reachable_w(proposal: Proposal) -> float:
+        return max(proposal.power_w, floor_w)
+
+    tightest = min(bounds, key=lambda proposal: (reachable_w(proposal), RANK[proposal.bound]))
+    if worst is InputState.FALLBACK and max(fallback_w, floor_w) < reachable_w(tightest):
         tightest = Proposal(Bound.FALLBACK, fallback_w, "failsafe")
     wish = _wish(state)
-    chosen = wish if wish is not None and wish.power_w < tightest.power_w else tightest
+    chosen = wish if wish is not None and reachable_w(wish) < reachable_w(tightest) else tightest
     return Setpoint(
-        power_w=max(chosen.power_w, floor_w),
+        power_w=reachable_w(chosen),
         bound=chosen.bound,
         source=chosen.source,
         expires_at=chosen.expires_at,

@@ -1,0 +1,157 @@
+"""How fast the setpoint may move. Up 100 W/s and 2 kW in 15 s; down 200 W/s and 4 kW in 15 s; fallback 400 W/s."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.core import ramp
+from controller.core.state import State
+from controller.domain.plan import Setpoint
+from controller.domain.reasons import Bound
+
+
+def wish(power_w, bound=Bound.DISPATCH_CAP, shed=False):
+    return Setpoint(power_w, bound, "test", None, shed)
+
+
+def state_at(kit, setpoint_w, history=()):
+    state = State.fresh(kit.fleet(1), 0.0)
+    state.setpoint_w = setpoint_w
+    state.power_history = tuple(history)
+    return state
+
+
+def steady(power_w, until=100.0):
+    return [(until - 60 + second, power_w) for second in range(61)]
+
+
+def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **rates):
+    return ramp.limit(state, kit.policy(ramp=rates).ramp, wanted, present_w, waived, now, elapsed_s)
+
+
+@pytest.mark.parametrize(
+    ("wanted_w", "elapsed_s", "power_w", "bound"),
+    [
+        pytest.param(20_000, 1.0, 10_100, Bound.RAMP_UP, id="one second of the up rate"),
+        pytest.param(20_000, 0.05, 10_005, Bound.RAMP_UP, id="an early cycle gains nothing"),
+        pytest.param(20_000, 0.0, 10_000, Bound.RAMP_UP, id="no time, no move"),
+        pytest.param(10_060, 1.0, 10_060, None, id="a small raise is not limited"),
+        pytest.param(20_000, 600.0, 12_000, Bound.RAMP_UP, id="after a long pause the 15 s limit still holds"),
+        pytest.param(0, 1.0, 9_800, Bound.RAMP_DOWN, id="one second of the down rate"),
+        pytest.param(0, 0.05, 9_990, Bound.RAMP_DOWN, id="an early cycle lowers no faster"),
+        pytest.param(9_900, 1.0, 9_900, None, id="a small fall is not limited"),
+        pytest.param(0, 600.0, 6_000, Bound.RAMP_DOWN, id="a late cycle falls by the 15 s limit at most"),
+    ],
+)
+def test_a_normal_move_from_a_steady_ten_kilowatts(kit, wanted_w, elapsed_s, power_w, bound):
+    state = state_at(kit, 10_000.0, steady(10_000.0))
+    found = limit(kit, state, wish(wanted_w), 10_000.0, elapsed_s=elapsed_s)
+    assert (found.power_w, found.bound) == (pytest.approx(power_w), bound)
+
+
+@pytest.mark.parametrize("bound", [Bound.TRIP, Bound.SURPLUS, Bound.DISPATCH_CAP, Bound.OPERATOR])
+def test_a_waived_fall_is_one_step_to_the_cap_and_not_below(kit, bound):
+    found = limit(kit, state_at(kit, 30_000.0, steady(30_000.0)), wish(3_000, bound), 30_000.0, waived=True)
+    assert (found.power_w, found.bound) == (3_000, None)
+
+
+def test_a_waiver_never_speeds_up_a_raise(kit):
+    found = limit(kit, state_at(kit, 10_000.0, steady(10_000.0)), wish(30_000), 10_000.0, waived=True)
+    assert (found.power_w, found.bound) == (pytest.approx(10_100), Bound.RAMP_UP)
+
+
+def test_the_fallback_has_its_own_rate_and_no_15_second_limit(kit):
+    state = state_at(kit, 30_000.0, steady(30_000.0))
+    found = limit(kit, state, wish(5_000, Bound.FALLBACK), 30_000.0, elapsed_s=1.0)
+    assert (found.power_w, found.bound) == (pytest.approx(29_600), Bound.RAMP_DOWN)
+    slow = limit(kit, state, wish(5_000, Bound.FALLBACK), 30_000.0, elapsed_s=20.0)
+    assert slow.power_w == pytest.approx(22_000)
+
+
+def test_the_way_back_after_a_shed_is_counted_from_what_the_site_really_drew(kit):
+    """A setpoint that stayed high over a shed gives no right to jump back to it."""
+    history = [*((40.0 + second, 30_000.0) for second in range(50)), *((90.0 + second, 3_000.0) for second in range(11))]
+    found = limit(kit, state_at(kit, 30_000.0, history), wish(30_000), 3_000.0)
+    assert (found.power_w, found.bound) == (pytest.approx(5_000), Bound.RAMP_UP)
+
+
+def test_the_minute_limit_counts_from_the_lowest_draw_of_the_last_minute(kit):
+    history = [(41.0, 4_000.0), *((42.0 + second, 10_500.0) for second in range(59))]
+    found = limit(kit, state_at(kit, 10_000.0, history), wish(30_000), 10_500.0)
+    assert (found.power_w, found.bound) == (pytest.approx(10_000), Bound.RAMP_UP)
+
+
+def test_a_draw_older_than_the_minute_is_forgotten(kit):
+    history = [(39.0, 4_000.0), *((42.0 + second, 10_500.0) for second in range(59))]
+    found = limit(kit, state_at(kit, 10_000.0, history), wish(30_000), 10_500.0)
+    assert found.power_w == pytest.approx(10_100)
+
+
+def test_a_load_that_cannot_follow_does_not_wind_the_setpoint_up(kit):
+    found = limit(kit, state_at(kit, 25_000.0, steady(10_000.0)), wish(30_000), 10_000.0)
+    assert found.power_w <= 12_000
+
+
+def test_a_fall_within_15_seconds_counts_from_the_highest_draw(kit):
+    history = [*((85.0 + second, 12_000.0) for second in range(10)), *((95.0 + second, 8_500.0) for second in range(6))]
+    found = limit(kit, state_at(kit, 8_100.0, history), wish(0), 8_500.0)
+    assert (found.power_w, found.bound) == (pytest.approx(8_000), Bound.RAMP_DOWN)
+
+
+def test_the_first_setpoint_starts_from_what_the_site_draws(kit):
+    found = limit(kit, state_at(kit, None), wish(40_000), 7_000.0, elapsed_s=0.0)
+    assert found.power_w == pytest.approx(7_000)
+
+
+def test_the_history_keeps_a_minute_at_about_one_value_a_second(kit):
+    state = state_at(kit, None)
+    for tick in range(2_000):  # 100 s at 20 Hz
+        ramp.remember(state, float(tick), tick * 0.05)
+    moments = [at for at, _ in state.power_history]
+    assert moments[0] >= 99.95 - 60.0 - 1.0
+    assert len(moments) <= 76
+    assert all(later - earlier >= 0.8 for earlier, later in zip(moments, moments[1:], strict=False))
+
+
+@given(
+    last=st.none() | st.floats(0, 40_000),
+    present=st.floats(0, 40_000),
+    wanted=st.floats(0, 40_000),
+    draws=st.lists(st.floats(0, 40_000), max_size=60),
+    elapsed=st.floats(0, 120),
+    waived=st.booleans(),
+    bound=st.sampled_from([Bound.SURPLUS, Bound.FALLBACK, Bound.DISPATCH_CAP]),
+)
+def test_a_raise_is_never_faster_than_the_limits_and_a_fall_never_passes_its_goal(
+    kit, last, present, wanted, draws, elapsed, waived, bound
+):
+    history = [(100.0 - age, watts) for age, watts in reversed(list(enumerate(draws)))]
+    found = limit(kit, state_at(kit, last, history), wish(wanted, bound), present, waived, elapsed_s=elapsed)
+    start = present if last is None else last
+    slack = 1e-6
+    if wanted >= start:
+        assert found.power_w <= wanted + slack
+        assert found.power_w <= max(start + 100.0 * elapsed, min(start, present)) + slack
+        assert found.power_w <= max(present + 2_000.0, min(start, present)) + slack
+    else:
+        assert wanted - slack <= found.power_w <= start + slack
+        if not waived:
+            rate = 400.0 if bound is Bound.FALLBACK else 200.0
+            assert found.power_w >= min(start - rate * elapsed, start) - slack
+
+
+def test_a_minute_of_cycles_stays_inside_both_up_limits(kit):
+    """Closed loop with a load that follows at once: no 60 s window rises by more than 6 kW, no 15 s one by 2 kW."""
+    state = state_at(kit, 5_000.0)
+    load, seen = 5_000.0, []
+    for second in range(240):
+        found = limit(kit, state, wish(40_000), load, now=float(second))
+        state.setpoint_w = load = found.power_w
+        ramp.remember(state, load, float(second))
+        seen.append(load)
+    for window, most in ((60, 6_000.0), (15, 2_000.0)):
+        rises = [seen[at + window] - seen[at] for at in range(len(seen) - window)]
+        assert max(rises) <= most * 1.001
+    assert seen[-1] > 25_000.0
