@@ -226,12 +226,22 @@ class _Model:
         self.equalities.add(counted + self.index, sleep, 1.0)
         # Power level in units: follows wakes and sleeps along their curves.
         levelled = self._recurrence(level, float(fleet.hashing_at_start))
-        for delay, part in enumerate(self._curve_increments(fleet.wake_curve)[: self.steps]):
-            self.equalities.add(levelled + self.index[delay:], wake[: self.steps - delay], -float(part))
-        for delay, part in enumerate(self._curve_increments(fleet.sleep_curve)[: self.steps]):
-            self.equalities.add(levelled + self.index[delay:], sleep[: self.steps - delay], float(part))
+        self._add_curve(self.equalities, levelled, wake, fleet.wake_curve, -1.0)
+        self._add_curve(self.equalities, levelled, sleep, fleet.sleep_curve, 1.0)
         self._add_dwell(fleet, wake, sleep, on)
         self._add_trim(fleet, level, trim, wake, sleep)
+
+    def _add_curve(
+        self,
+        rows: SparseRows,
+        first: int,
+        commands: npt.NDArray[np.int64],
+        curve: tuple[tuple[float, float], ...],
+        value: float,
+    ) -> None:
+        """Add to each row `value` x the units whose power moves in that step, after commands in it and before."""
+        for delay, part in enumerate(self._curve_increments(curve)[: self.steps]):
+            rows.add(first + self.index[delay:], commands[: self.steps - delay], value * float(part))
 
     def _recurrence(self, state: npt.NDArray[np.int64], start: float) -> int:
         """Add rows state[k] - state[k-1] + ... = 0, with the start in the first; returns the first row."""
@@ -275,7 +285,7 @@ class _Model:
     ) -> None:
         """Units are trimmed to the floor at most, at the speed of a trim (kW at the miner).
 
-        A unit may boot straight into its trim and takes it along into sleep: both lift the limit of speed.
+        A unit may boot straight into its trim and takes it along into sleep: its trim may move as its power does.
         """
         depth_kw = (fleet.full_w - fleet.floor_w) / _KILO
         first = self.inequalities.block(np.zeros(self.steps))
@@ -288,7 +298,7 @@ class _Model:
             first = self.inequalities.block(np.full(self.steps, reach_kw))
             self.inequalities.add(first + self.index, trim, sign)
             self.inequalities.add(first + self.index[1:], trim[:-1], -sign)
-            self._add_window(first, moved, self._steps_for(curve[-1][0]) + 1, -depth_kw)
+            self._add_curve(self.inequalities, first, moved, curve, -depth_kw)
 
     def _add_ramp(self, window: RampWindow, start_kw: float) -> None:
         """Limit the change over a window; before the run the load was what it was at the start."""
