@@ -28,6 +28,13 @@ TERMINAL: dict[DispatchKind, frozenset[AnswerStatus]] = {
     DispatchKind.TARGET: frozenset({S.REJECTED, S.EXPIRED, S.SUPERSEDED}),
     DispatchKind.RELEASE: frozenset({S.REJECTED, S.REACHED}),
 }
+# An order of class TEST is judged like any other and moves nothing: its judgement is its end, whatever its kind.
+TERMINAL_OF_TEST = frozenset({S.REJECTED, S.ACCEPTED, S.CLAMPED})
+
+
+def terminal_answers(order: Dispatch) -> frozenset[AnswerStatus]:
+    """The answers after which the issuer hears no more of this order."""
+    return TERMINAL_OF_TEST if order.dispatch_class is DispatchClass.TEST else TERMINAL[order.kind]
 
 
 @dataclass(slots=True)
@@ -40,7 +47,7 @@ class Ledger:
     def say(
         self, order: Dispatch, status: AnswerStatus, wall: float, power_w: int | None = None, why: str = ""
     ) -> None:
-        terminal = status in TERMINAL[order.kind]
+        terminal = status in terminal_answers(order)
         self.answers.append(Answer(order.dispatch_id, order.issuer, status, wall, terminal, power_w, None, why))
 
 
@@ -58,20 +65,24 @@ def expire(ledger: Ledger, wall: float) -> None:
 def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall: float) -> bool:
     """Judge one message and answer it; True when an order was accepted. Nothing moves for a message that is refused."""
     message = received.message
+    duplicate = _known(ledger.book, message.dispatch_id)
     if isinstance(message, Malformed):
-        _reject(ledger, message.dispatch_id, message.issuer, message.code, message.reason, wall)
+        _reject(ledger, message.dispatch_id, message.issuer, message.code, message.reason, wall, terminal=not duplicate)
+        if not duplicate and message.dispatch_id:
+            _remember(ledger, policy, message.dispatch_id)
         return False
     fault = _fault_of(ledger.book, policy, message, received.retained, wall)
     ledger.answers.append(Answer(message.dispatch_id, message.issuer, S.RECEIVED, wall, terminal=False))
     if fault is not None:
-        duplicate = message.dispatch_id in ledger.book.seen_ids
         _reject(ledger, message.dispatch_id, message.issuer, *fault, wall, terminal=not duplicate)
         if not duplicate:
-            _remember(ledger, policy, message, executed=False)
+            _remember(ledger, policy, message.dispatch_id)
         return False
-    _remember(ledger, policy, message, executed=True)
+    _remember(ledger, policy, message.dispatch_id, executed=message)
     if message.kind is DispatchKind.RELEASE:
         ledger.say(message, S.ACCEPTED, wall)
+        if message.dispatch_class is DispatchClass.TEST:
+            return True
         _end_orders_of(ledger, message, wall)
         ledger.say(message, S.REACHED, wall)
         return True
@@ -106,7 +117,8 @@ def mark_reached(ledger: Ledger, measured_w: float | None, tolerance_w: float, w
 
 def _fulfilled(entry: ActiveOrder, measured_w: float, tolerance_w: float) -> bool:
     asked = float(entry.answered_w or 0)
-    if entry.dispatch.kind is DispatchKind.CAP:
+    # An emergency order sheds to auxiliaries, so even a target of that class is met from below.
+    if entry.dispatch.kind is DispatchKind.CAP or entry.dispatch.dispatch_class is DispatchClass.EMERGENCY:
         return measured_w <= asked + tolerance_w
     return abs(measured_w - asked) <= tolerance_w
 
@@ -116,7 +128,7 @@ def _fault_of(
 ) -> tuple[RejectCode, str] | None:
     """Why this order may not be obeyed, or None. The first fault found is the one told."""
     limits = policy.dispatch
-    if order.dispatch_id in book.seen_ids:
+    if _known(book, order.dispatch_id):
         return RejectCode.INVALID_ID, "this id was answered before; that answer stands"
     if retained:
         return RejectCode.NOT_ALLOWED, "retained message: publish orders without the retain flag"
@@ -150,12 +162,17 @@ def _reject(
     ledger.answers.append(Answer(dispatch_id, issuer, S.REJECTED, wall, terminal, None, code, why))
 
 
-def _remember(ledger: Ledger, policy: Policy, order: Dispatch, executed: bool) -> None:
+def _known(book: OrderBook, dispatch_id: str) -> bool:
+    """Whether this id has its answers already; an order in force is known even when its id was crowded out."""
+    return dispatch_id in book.seen_ids or any(entry.dispatch.dispatch_id == dispatch_id for entry in book.active)
+
+
+def _remember(ledger: Ledger, policy: Policy, dispatch_id: str, executed: Dispatch | None = None) -> None:
     """Keep the id; keep the sequence number only of orders that were executed, so a refused one blocks nothing."""
-    seen = (*ledger.book.seen_ids, order.dispatch_id)[-policy.dispatch.remembered_ids_max :]
+    seen = (*ledger.book.seen_ids, dispatch_id)[-policy.dispatch.remembered_ids_max :]
     last = dict(ledger.book.last_seq)
-    if executed:
-        last[order.issuer] = order.seq
+    if executed is not None:
+        last[executed.issuer] = executed.seq
     ledger.book = replace(ledger.book, seen_ids=seen, last_seq=last)
 
 

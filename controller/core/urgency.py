@@ -14,8 +14,9 @@ def readings_urgent(policy: Policy, latest: Readings) -> bool:
         return True
     if _value(latest, Point.PERMIT, 1.0) == 0.0:
         return True
-    if _value(latest, Point.FREQUENCY_HZ, policy.frequency_guard_hz) < policy.frequency_guard_hz:
-        return True
+    frequency_hz = _value(latest, Point.FREQUENCY_HZ, policy.frequency_guard_hz)
+    if policy.frequency_min_hz <= frequency_hz < policy.frequency_guard_hz:
+        return True  # below the minimum it is a register that lies (core/failsafe), not a grid
     return household_deficit_w(latest, policy) > 0.0
 
 

@@ -189,7 +189,7 @@ class Kit:
 
     @staticmethod
     def seen_state(facts: Fleet, hashing: Iterable[bool], *, now: float = 0.0, level: int = 3) -> State:
-        """A state in which every miner is read, settled, ours, and draws its nameplate; the offset is the auxiliaries."""
+        """A state in which every miner is read, settled, ours and at nameplate; the offset is the auxiliaries."""
         state = State.fresh(facts, now)
         fleet = state.fleet
         on = np.array(list(hashing), dtype=np.bool_)

@@ -116,9 +116,7 @@ def test_a_target_below_every_cap_is_followed(kit):
     ],
 )
 def test_priority_decides_between_targets(kit, orders, power_w):
-    state = state_with(
-        kit, *(kit.order(TARGET, watts, issuer=name, priority=rank) for watts, name, rank in orders)
-    )
+    state = state_with(kit, *(kit.order(TARGET, watts, issuer=name, priority=rank) for watts, name, rank in orders))
     assert decide(kit, state).power_w == power_w
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +74,10 @@ def test_the_fallback_has_its_own_rate_and_no_15_second_limit(kit):
 
 def test_the_way_back_after_a_shed_is_counted_from_what_the_site_really_drew(kit):
     """A setpoint that stayed high over a shed gives no right to jump back to it."""
-    history = [*((40.0 + second, 30_000.0) for second in range(50)), *((90.0 + second, 3_000.0) for second in range(11))]
+    history = [
+        *((40.0 + second, 30_000.0) for second in range(50)),
+        *((90.0 + second, 3_000.0) for second in range(11)),
+    ]
     found = limit(kit, state_at(kit, 30_000.0, history), wish(30_000), 3_000.0)
     assert (found.power_w, found.bound) == (pytest.approx(5_000), Bound.RAMP_UP)
 
@@ -112,7 +117,7 @@ def test_the_history_keeps_a_minute_at_about_one_value_a_second(kit):
     moments = [at for at, _ in state.power_history]
     assert moments[0] >= 99.95 - 60.0 - 1.0
     assert len(moments) <= 76
-    assert all(later - earlier >= 0.8 for earlier, later in zip(moments, moments[1:], strict=False))
+    assert all(later - earlier >= 0.8 for earlier, later in itertools.pairwise(moments))
 
 
 @given(

@@ -1,0 +1,54 @@
+"""Which single input may start a cycle early."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.core import urgency
+from controller.domain.dispatch import DispatchClass, Malformed, Received, RejectCode
+from controller.domain.metering import Point, Quality, Sample
+
+CALM = {"poi_export_w": 100_000, "despatch_export_w": 100_000, "frequency_hz": 50.0, "trip": 0, "permit": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "urgent"),
+    [
+        ({}, False),
+        ({"trip": 1}, True),
+        ({"grid_emergency": 0}, False),
+        ({"grid_emergency": 1}, True),
+        ({"permit": 0}, True),
+        ({"frequency_hz": 49.49}, True),
+        ({"frequency_hz": 49.5}, False),
+        ({"frequency_hz": 51.0}, False),
+        ({"frequency_hz": 0.0}, False),  # a register that reads nothing, not a grid at standstill
+        ({"poi_export_w": 99_600}, False),
+        ({"poi_export_w": 99_500}, True),
+    ],
+)
+def test_readings_that_cannot_wait_are_told_from_those_that_can(kit, changes, urgent):
+    assert urgency.readings_urgent(kit.policy(), kit.readings(**{**CALM, **changes})) is urgent
+
+
+@pytest.mark.parametrize("point", [Point.TRIP, Point.GRID_EMERGENCY, Point.PERMIT, Point.FREQUENCY_HZ])
+def test_a_sample_that_is_not_good_is_never_urgent(kit, point):
+    value = 0.0 if point is Point.PERMIT else (48.0 if point is Point.FREQUENCY_HZ else 1.0)
+    readings = {point: Sample(value, 0.0, Quality.GOOD, "test")}
+    assert urgency.readings_urgent(kit.policy(), readings)
+    for doubtful in (Sample(None, 0.0, Quality.BAD, "test"), Sample(value, 0.0, Quality.UNCERTAIN, "test")):
+        assert not urgency.readings_urgent(kit.policy(), {point: doubtful})
+
+
+def test_nothing_read_is_not_urgent(kit):
+    assert not urgency.readings_urgent(kit.policy(), {})
+
+
+@pytest.mark.parametrize("dispatch_class", DispatchClass)
+def test_only_an_emergency_order_starts_a_cycle_early(kit, dispatch_class):
+    message = Received(kit.order(dispatch_class=dispatch_class), kit.wall)
+    assert urgency.message_urgent(message) is (dispatch_class is DispatchClass.EMERGENCY)
+
+
+def test_bytes_that_are_no_order_start_nothing(kit):
+    assert not urgency.message_urgent(Received(Malformed("x", "desk", RejectCode.INVALID_DATA, "no"), kit.wall))
