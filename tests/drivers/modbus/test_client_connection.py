@@ -121,7 +121,7 @@ async def test_many_reads_at_once_go_out_one_at_a_time_over_one_connection(peer:
 
 def has_unread(writer: asyncio.StreamWriter) -> bool:
     """Whether a further request already lies in the peer's buffer."""
-    return bool(writer.transport.get_protocol()._stream_reader._buffer)  # type: ignore[union-attr]
+    return bool(writer.transport.get_protocol()._stream_reader._buffer)
 
 
 async def test_reads_that_queue_on_a_dead_link_all_end_within_one_deadline(peer: Peer, connect: Connect) -> None:
