@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -14,8 +14,9 @@ from drivers.asic.luxos import LadderUnreadableError, LuxosMiner
 from drivers.asic.profiles import all_facts, facts_of, mismatches
 from drivers.asic.pyasic_miner import PyasicMiner
 from drivers.modbus.client import Backoff
-from drivers.modbus.codec import Direction
+from drivers.modbus.codec import DIRECTED_POINTS, Direction
 from drivers.modbus.maps.load import load_map
+from drivers.modbus.maps.model import Feeds
 from drivers.modbus.meter import build_meter
 
 __all__ = [
@@ -92,24 +93,15 @@ def build_dry_run(load: Load, *, index: int) -> Load:
     return DryRunLoad(load, index=index)
 
 
-# What a meter's reading is called on the site: the point its active power feeds, and the values another meter brings.
-FEEDS: Mapping[str, tuple[Point, frozenset[str]]] = MappingProxyType(
-    {
-        "poi_export": (Point.POI_EXPORT_W, frozenset()),
-        "site_load": (Point.SITE_LOAD_W, frozenset({"voltage", "frequency"})),
-    }
-)
-
-
 def build_meter_for(
     *,
     meter_id: str,
-    feeds: str,
+    feeds: Collection[Point],
     map_name: str,
     host: str,
     port: int,
     unit_id: int,
-    direction: str | None,
+    direction: Direction,
     span_w: float,
     deadline_s: float,
     connect_deadline_s: float,
@@ -118,18 +110,17 @@ def build_meter_for(
 ) -> Meter:
     """The driver of one meter; opens nothing until its first read.
 
-    feeds: `poi_export`, `site_load` or `plant`. direction: which way power flows when the device reads positive,
-    `import` or `export`; None for a plant block, whose map says it. Raises ValueError naming the meter and the remedy.
+    feeds: the points this meter may speak for; whatever else its map knows is left to other meters. direction: +1 when
+    a positive reading is what the power point's name says, -1 when it is the opposite. span_w: largest power the
+    registers must be able to show. Raises ValueError naming the meter and the remedy.
     """
     register_map = load_map(map_name)
     points: dict[str, Point | None] = {}
-    sign: Direction = 1
-    if feeds in FEEDS:
-        point, brought_by_others = FEEDS[feeds]
-        points = {value.number.name: None for value in register_map.values if value.number.name in brought_by_others}
-        points["active_power"] = point
-        positive = "export" if point is Point.POI_EXPORT_W else "import"
-        sign = 1 if direction == positive else -1
+    for value in register_map.values:
+        if value.feeds is Feeds.SITE_MUST_NAME:
+            points[value.number.name] = next((point for point in DIRECTED_POINTS if point in feeds), None)
+        elif isinstance(value.feeds, Point) and value.feeds not in feeds:
+            points[value.number.name] = None
     return build_meter(
         meter_id=meter_id,
         host=host,
@@ -137,7 +128,7 @@ def build_meter_for(
         unit_id=unit_id,
         register_map=register_map,
         points=points,
-        direction=sign,
+        direction=direction,
         rated_w=span_w,
         deadline_s=deadline_s,
         connect_deadline_s=connect_deadline_s,

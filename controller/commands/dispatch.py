@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import re
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
 from enum import StrEnum
-from typing import TextIO
+from typing import Any, TextIO
 
+from controller.config.secrets import environment_name, find_secret
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind
 from controller.runtime.dispatcher import SiteState, send_order
-from controller.runtime.mqtt_link import BrokerSettings, LinkLostError
+from controller.runtime.mqtt_link import BrokerSettings, LinkLostError, TlsSettings
 from controller.wire.canonical import canonical, kw_of, utc_text
 from controller.wire.mqtt import encode_answer
 
@@ -62,7 +65,11 @@ def new_id(wall: float) -> str:
 
 def default_issuer() -> str:
     """The person at this machine, in the characters an issuer may have."""
-    return re.sub(r"[^A-Za-z0-9._@-]", "-", f"{getpass.getuser()}@{socket.gethostname()}")[:64]
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no name for this user id, as in many containers
+        user = f"uid{os.getuid()}"
+    return re.sub(r"[^A-Za-z0-9._@-]", "-", f"{user}@{socket.gethostname()}")[:64]
 
 
 def make_order(
@@ -90,6 +97,43 @@ def make_order(
         power_w=power_w,
         priority=priority,
         reason=reason,
+    )
+
+
+def dispatch_from_arguments(given: Mapping[str, Any], env: Mapping[str, str], out: TextIO) -> int:
+    """Send the order the command line describes; returns the exit code. Raises ValueError for what cannot be sent."""
+    kind = DispatchKind(given["kind"])
+    power = given["power"]
+    if (power is None) != (kind is DispatchKind.RELEASE):
+        raise ValueError("a release has no power" if power else f"a {kind.value} needs a power, as in 400kW")
+    order = make_order(
+        kind,
+        None if power is None else parse_power(power),
+        lifetime_s=parse_duration(given["lifetime"]),
+        issuer=given["issuer"] or default_issuer(),
+        dispatch_class=DispatchClass(given["dispatch_class"]),
+        priority=given["priority"],
+        reason=given["reason"],
+        wall=time.time(),
+    )
+    within_s = parse_duration(given["within"])
+    wait = Wait(given["wait"])
+    return run_dispatch(
+        _broker(given, env), given["site"], order, wait=wait, within_s=within_s, as_json=given["as_json"], out=out
+    )
+
+
+def _broker(given: Mapping[str, Any], env: Mapping[str, str]) -> BrokerSettings:
+    host, colon, port = str(given["broker"]).rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"{given['broker']!r} is no broker: write host:port, as 127.0.0.1:1883")
+    name = given["password_secret"]
+    password = None if name is None else find_secret(name, env)
+    if name is not None and password is None:
+        raise ValueError(f"nobody holds the secret {name!r}: put it into ${environment_name(name)}")
+    tls = None if given["tls_ca"] is None else TlsSettings(str(given["tls_ca"]), None, None)
+    return BrokerSettings(
+        host.strip("[]"), int(port), given["username"], None if password is None else password.get_secret_value(), tls
     )
 
 

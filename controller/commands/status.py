@@ -1,4 +1,4 @@
-"""`curtaild status` and `curtaild explain`: what the site does and why one miner is where it is, over the local socket."""
+"""`curtaild status` and `curtaild explain`: what the site does, and why one miner is where it is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from controller.config import ConfigError, load_site
 from controller.runtime.console import ConsoleRefusedError, ConsoleUnavailableError, ask
 from controller.wire.canonical import canonical
+from drivers.catalog import known_models
 
 EXIT_DONE = 0
 EXIT_REFUSED = 3
@@ -25,6 +27,28 @@ def run_status(socket_path: Path, *, as_json: bool, out: TextIO, errors: TextIO)
 def run_explain(socket_path: Path, miner: str, *, as_json: bool, out: TextIO, errors: TextIO) -> int:
     """Print one miner's page; 0 when it was printed, 3 when there is no such miner, 4 when no daemon answers."""
     return _show(socket_path, "explain", {"miner": miner}, as_json, out, errors)
+
+
+def run_order(socket_path: Path, op: str, miners: list[str], *, out: TextIO, errors: TextIO) -> int:
+    """Adopt or unquarantine miners ([] means all); 0 when taken, 3 when refused, 4 when no daemon answers."""
+    try:
+        taken = ask(socket_path, op, {"miners": miners})
+    except ConsoleUnavailableError as error:
+        print(error, file=errors)
+        return EXIT_NO_ANSWER
+    except ConsoleRefusedError as error:
+        print(error, file=errors)
+        return EXIT_REFUSED
+    print(f"{taken['accepted']}: {taken['miners']} miners", file=out)
+    return EXIT_DONE
+
+
+def socket_of_site(config_path: Path, env: Mapping[str, str]) -> Path:
+    """Where the daemon of this site answers. Raises ValueError when the site file cannot say."""
+    try:
+        return load_site(config_path, known_models(), env).console_socket
+    except ConfigError as error:
+        raise ValueError(f"{error}\nname the socket instead: --socket PATH") from None
 
 
 def _show(
@@ -59,7 +83,7 @@ def status_page(view: View) -> list[str]:
         lines.append(f"not placed because of {figures['unallocated_reason']}")
     progress = view.get("progress")
     if progress:
-        reached = [f"{share} % {_seconds(progress[f'to_{share}_s'])}" for share in (50, 90, 100)]
+        reached = [f"{share} % {_seconds(progress[f'to_{share}_s'], 'not yet')}" for share in (50, 90, 100)]
         lines += ["", f"last move  {progress['order']}: {', '.join(reached)}"]
     lines += ["", "inputs"]
     lines += _table([[i["name"], i["state"], i["condition"], _seconds(i["age_s"])] for i in view["inputs"]])
@@ -117,5 +141,5 @@ def _kw(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1f} kW"
 
 
-def _seconds(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1f} s"
+def _seconds(value: float | None, otherwise: str = UNKNOWN) -> str:
+    return otherwise if value is None else f"{value:.1f} s"

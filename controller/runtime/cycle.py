@@ -26,9 +26,11 @@ ANSWER_WITHIN_S = 0.5  # answers follow the journal, but a slow disk must not ke
 
 
 class Watcher(Protocol):
-    """Who wants to see every cycle: metrics, logs, status, systemd."""
+    """Who wants to see every cycle: metrics, logs, status, systemd. `took_s` covers all of it, watching included."""
 
-    def cycle_done(self, state: State, decision: Decision, step_s: float, late_s: float) -> None: ...
+    def cycle_done(self, state: State, decision: Decision) -> None: ...
+
+    def cycle_timed(self, decision: Decision, took_s: float, overrun: bool) -> None: ...
 
 
 class Cycle:
@@ -70,9 +72,10 @@ class Cycle:
         period_s = self._engine.policy.cycle_s
         due = loop.time()
         while not self._stopping.is_set():
-            late_s = max(loop.time() - due, 0.0)
             started = loop.time()
-            self._once(started, late_s)
+            decision = self._once(started)
+            took_s = loop.time() - started
+            self._watcher.cycle_timed(decision, took_s, overrun=started + took_s > due + period_s)
             if started >= due:  # an early cycle does not shift the beat; a late one does not breed a burst
                 due = max(due + period_s, started)
             await self._wait_until(due, started + URGENT_GAP_S)
@@ -90,14 +93,12 @@ class Cycle:
             return
         await asyncio.sleep(max(min(not_before, due) - loop.time(), 0.0))
 
-    def _once(self, now: float, late_s: float) -> None:
+    def _once(self, now: float) -> Decision:
         """One cycle, without a single await between what came in and what goes out."""
         wall = time.time()
         received = self._inbox.drain() if self._inbox is not None else ()
         snapshot = self._mailbox.freeze(wall, received, self._heard_at(now, wall), self._journal.writable)
-        began = time.perf_counter()
         self.state, decision = self._engine.step(self.state, snapshot, now)
-        step_s = time.perf_counter() - began
         rows = self._recorder.rows_of_cycle(snapshot, decision)
         ids = self._engine.facts.miner_ids
         rows = (*(prior_row(wall, ids[miner], prior) for miner, prior in decision.priors), *rows)
@@ -111,7 +112,8 @@ class Cycle:
             task = asyncio.create_task(self._answer(decision.answers, durable, self._inbox))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-        self._watcher.cycle_done(self.state, decision, step_s, late_s)
+        self._watcher.cycle_done(self.state, decision)
+        return decision
 
     async def _answer(self, answers: tuple[Answer, ...], durable: Durable, inbox: Inbox) -> None:
         """Journal first, answer after; when the disk is slow or gone the answers go out all the same."""

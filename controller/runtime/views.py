@@ -16,6 +16,7 @@ from controller.wire.canonical import kw_of, utc_text
 EVENTS_KEPT = 200
 EVENTS_SHOWN = 20
 COMMANDS_KEPT = 8  # per miner
+TIMINGS_KEPT = 3600
 
 View = dict[str, object]
 
@@ -41,6 +42,7 @@ class Views:
     state: State | None = None
     decision: Decision | None = None
     _events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    _timings_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMINGS_KEPT))
     _traces: dict[int, deque[_Trace]] = field(default_factory=dict)
 
     def take_cycle(self, state: State, decision: Decision) -> None:
@@ -56,6 +58,10 @@ class Views:
         for trace in self._traces.get(report.miner, ()):
             if trace.command.command_id == report.command_id:
                 trace.outcome, trace.detail = report.outcome.value, report.detail
+
+    def take_timing(self, took_s: float) -> None:
+        """How long one whole cycle took, seconds."""
+        self._timings_s.append(took_s)
 
     def take_event(self, wall: float, event: Event) -> None:
         """An event that did not come out of a cycle."""
@@ -129,6 +135,7 @@ class Views:
                 {"at": utc_text(wall), "name": event.name, "level": event.level.value, "text": _text_of(event)}
                 for wall, event in shown
             ],
+            "cycle_ms": _percentiles_ms(self._timings_s),
             "versions": self.versions,
         }
 
@@ -190,6 +197,14 @@ class Views:
         if self.state is None or self.decision is None:
             raise LookupError("no cycle has run yet; try again in a second")
         return self.state, self.decision
+
+
+def _percentiles_ms(timings_s: deque[float]) -> View:
+    """Median, 99th percentile and longest of the last cycles; null before the first."""
+    if not timings_s:
+        return {"p50": None, "p99": None, "max": None}
+    middle, high, longest = np.percentile(np.array(timings_s) * 1000.0, [50, 99, 100])
+    return {"p50": round(float(middle), 2), "p99": round(float(high), 2), "max": round(float(longest), 2)}
 
 
 def _text_of(event: Event) -> str:

@@ -1,0 +1,146 @@
+"""The command line: arguments only. What a command does stands in controller/commands or controller/app."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CONFIG_OPTION = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The site file (TOML).",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="curtaild")
+def main() -> None:
+    """A mining-site load controller: the fleet consumes the plant's surplus, and not a watt more."""
+
+
+@main.command()
+@CONFIG_OPTION
+def run(config_path: Path) -> None:
+    """Run the daemon for one site until SIGTERM."""
+    from controller.commands.run import run_site
+
+    sys.exit(run_site(config_path, os.environ))
+
+
+@main.command()
+@CONFIG_OPTION
+def check(config_path: Path) -> None:
+    """Validate a site and print its effective configuration."""
+    from controller.commands.check import check as check_site
+
+    sys.exit(check_site(config_path))
+
+
+@main.command()
+@click.option("--site", required=True, help="The site's id.")
+@click.option("--broker", default="127.0.0.1:1883", envvar="CURTAILD_BROKER", show_default=True, help="host:port")
+@click.option("--username", envvar="CURTAILD_USERNAME", help="Name at the broker.")
+@click.option("--password-secret", help="Name of the secret with the broker's password; never the password itself.")
+@click.option("--tls-ca", type=click.Path(path_type=Path, exists=True), help="Speak TLS and trust these certificates.")
+@click.option("--for", "lifetime", default="15m", show_default=True, help="How long the order holds, as 90s, 15m, 2h.")
+@click.option(
+    "--class", "dispatch_class", type=click.Choice(["normal", "economic", "emergency", "test"]), default="normal"
+)
+@click.option("--priority", default=0, show_default=True, help="Breaks ties between targets; the highest counts.")
+@click.option("--issuer", help="Who orders; this account at this machine unless given.")
+@click.option("--reason", default="", help="A few words for the journal.")
+@click.option("--wait", type=click.Choice(["accepted", "reached", "end"]), default="reached", show_default=True)
+@click.option("--within", default="2m", show_default=True, help="Give up waiting after this long.")
+@click.option("--json", "as_json", is_flag=True, help="Answers as JSON lines.")
+@click.argument("kind", type=click.Choice(["cap", "target", "release"]))
+@click.argument("power", required=False)
+def dispatch(**given: Any) -> None:
+    """Send one order to a site and show its answers: `curtaild dispatch --site demo cap 400kW --for 15m`."""
+    from controller.commands.dispatch import dispatch_from_arguments
+
+    try:
+        sys.exit(dispatch_from_arguments(given, os.environ, sys.stdout))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _socket_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where the daemon answers: named directly, or by its site file."""
+    socket = click.option(
+        "--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's console socket."
+    )
+    config = click.option(
+        "--config", "config_path", type=click.Path(dir_okay=False, path_type=Path), help="The site file."
+    )
+    return socket(config(command))
+
+
+def _socket(socket_path: Path | None, config_path: Path | None) -> Path:
+    if socket_path is not None:
+        return socket_path
+    if config_path is None:
+        raise click.UsageError("say which daemon: --config SITE.toml or --socket PATH")
+    from controller.commands.status import socket_of_site
+
+    try:
+        return socket_of_site(config_path, os.environ)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@_socket_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(socket_path: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """The site on one page: what it should draw, what bounds it, what it draws."""
+    from controller.commands.status import run_status
+
+    path = _socket(socket_path, config_path)
+    sys.exit(run_status(path, as_json=as_json, out=sys.stdout, errors=sys.stderr))
+
+
+@main.command()
+@_socket_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("miner")
+def explain(socket_path: Path | None, config_path: Path | None, as_json: bool, miner: str) -> None:
+    """Why one miner is where it is."""
+    from controller.commands.status import run_explain
+
+    path = _socket(socket_path, config_path)
+    sys.exit(run_explain(path, miner, as_json=as_json, out=sys.stdout, errors=sys.stderr))
+
+
+@main.command()
+@_socket_options
+@click.option("--all", "everyone", is_flag=True, help="Every miner of the site.")
+@click.argument("miners", nargs=-1)
+def adopt(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+    """Allow the daemon to wake miners it did not put to sleep."""
+    _order("adopt", socket_path, config_path, everyone, miners)
+
+
+@main.command()
+@_socket_options
+@click.option("--all", "everyone", is_flag=True, help="Every miner in quarantine.")
+@click.argument("miners", nargs=-1)
+def unquarantine(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+    """Give miners in quarantine another chance."""
+    _order("unquarantine", socket_path, config_path, everyone, miners)
+
+
+def _order(
+    op: str, socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]
+) -> None:
+    if everyone == bool(miners):
+        raise click.UsageError("name miners, or say --all")
+    from controller.commands.status import run_order
+
+    sys.exit(run_order(_socket(socket_path, config_path), op, list(miners), out=sys.stdout, errors=sys.stderr))
