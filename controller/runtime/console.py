@@ -53,6 +53,7 @@ class Console:
         self._handlers = dict(handlers)
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     async def run(self) -> None:
         """Serve until cancelled; raises ConsoleUnavailableError at once when the socket cannot be opened."""
@@ -80,6 +81,7 @@ class Console:
         """End every conversation and remove the socket."""
         if self._server is None:
             return
+        self._closing = True
         self._server.close()
         for client in self._clients:
             client.cancel()
@@ -111,6 +113,9 @@ class Console:
         raise ConsoleUnavailableError(f"{self._path} is served by another process: one daemon per socket")
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:  # connected in the very moment of closing
+            writer.close()
+            return
         task = asyncio.create_task(self._host(reader, writer), name="console client")
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from controller.domain.dispatch import Answer, Dispatch
@@ -19,7 +19,7 @@ class SiteState:
     fields: dict[str, object]
 
 
-async def send_order(broker: BrokerSettings, site: str, order: Dispatch) -> AsyncIterator[Answer | SiteState]:
+async def send_order(broker: BrokerSettings, site: str, order: Dispatch) -> AsyncGenerator[Answer | SiteState, None]:
     """Publish one order and yield its answers as they come, for ever: the caller decides when it has heard enough.
 
     The site's state comes in between, first of all as the broker remembers it. Answers may come twice (QoS 1): those

@@ -56,6 +56,7 @@ class MqttInbox:
 
     `run()` owns the connection until `stop()`; everything else returns at once and may be called at any time on the
     loop. `on_received` is called on the loop for every message right after it was queued: to look, not to act.
+    `on_link` is told of every change: up, and down with the reason.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class MqttInbox:
         self._connected_at: float | None = None
         self._state_sent_at: float | None = None
         self._heartbeat_at: float | None = None
+        self._said: tuple[bool, str] | None = None
         self.counts = InboxCounts()
 
     def drain(self) -> tuple[Received, ...]:
@@ -140,7 +142,7 @@ class MqttInbox:
                 if self._connected_at is not None:
                     self.counts.losses += 1
                 self._connected_at = None
-                self._on_link(False, str(lost))
+                self._say(False, str(lost))
             finally:
                 self._connected_at = None
             # Jittered, so that a hundred sites do not return to a restarted broker in the same instant.
@@ -155,6 +157,12 @@ class MqttInbox:
         self._stopping.set()
         self._wake.set()
 
+    def _say(self, up: bool, text: str) -> None:
+        """Tell of every change, not of every fruitless try."""
+        if self._said != (up, text):
+            self._said = (up, text)
+            self._on_link(up, text)
+
     async def _one_connection(self) -> None:
         will = Will(self._topics.state, encode_offline(self._site, "lost"))
         # The session is kept so that an order sent while we restart is answered, not lost; its age is core's to judge.
@@ -167,7 +175,7 @@ class MqttInbox:
                 self._connected_at = time.monotonic()
                 self._state_sent_at = None
                 self.counts.connects += 1
-                self._on_link(True, str(self._broker))
+                self._say(True, str(self._broker))
                 await self._write_until_stopped(link, reader)
                 await link.publish(self._topics.state, encode_offline(self._site, "stopped"), 1, retain=True)
             finally:

@@ -17,11 +17,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from controller.domain.dispatch import Answer
 from controller.domain.fleet import CommandReport, Fleet
 from controller.domain.plan import Decision, EventLevel, Figures, InputState
-from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
 
 PREFIX = "curtaild"
-STEP_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+CYCLE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 REMEMBERED_COMMANDS = 20_000  # verbs of commands whose outcome is still to come; far above any fleet's in-flight count
 _INPUT_STATES = tuple(InputState)
 
@@ -33,7 +32,7 @@ class MetricsUnavailableError(Exception):
 class Metrics:
     """All series of one daemon. The observe_* methods take microseconds each and are called on the loop."""
 
-    def __init__(self, policy: Policy, fleet: Fleet, versions: Mapping[str, str]) -> None:
+    def __init__(self, site: str, fleet: Fleet, versions: Mapping[str, str]) -> None:
         """versions: what /metrics says about the build, as label -> value; `site` is added."""
         # A second series for every counter, of no use to anybody here.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it unannotated
@@ -46,7 +45,7 @@ class Metrics:
         build = Info(
             "build", "Versions of the daemon and of what it runs on.", namespace=PREFIX, registry=self.registry
         )
-        build.info({**versions, "site": policy.site_id})
+        build.info({**versions, "site": site})
         self._power = {
             "surplus_w": self._gauge("surplus_watts", "Power the plant can give beyond all it owes others."),
             "cap_w": self._gauge("cap_watts", "Tightest upper bound on the site's power."),
@@ -74,11 +73,11 @@ class Metrics:
         self._progress = self._gauge(
             "order_progress_seconds", "Seconds from the last order or move to a percentage of the way.", "percent"
         )
-        self._cycle_step = Histogram(
-            "step_seconds",
-            "Time the pure step took.",
+        self._cycle_s = Histogram(
+            "cycle_seconds",
+            "Time one control cycle took, from freezing its inputs to telling those who look on.",
             namespace=PREFIX,
-            buckets=STEP_BUCKETS_S,
+            buckets=CYCLE_BUCKETS_S,
             registry=self.registry,
         )
         self._cycles = self._counter("cycles", "Control cycles.")
@@ -137,10 +136,10 @@ class Metrics:
         """One outcome, under the verb of its command."""
         self._outcomes.labels(self._verbs.pop(report.command_id, "unknown"), report.outcome.value).inc()
 
-    def observe_cycle(self, step_s: float, overrun: bool) -> None:
+    def observe_cycle(self, cycle_s: float, overrun: bool) -> None:
         """Timing of one cycle; an overrun is one that did not end within its period."""
         self._cycles.inc()
-        self._cycle_step.observe(step_s)
+        self._cycle_s.observe(cycle_s)
         self._overruns.inc(1 if overrun else 0)
 
     def observe_inbox(

@@ -1,0 +1,157 @@
+"""What Prometheus reads: parsed with its own parser, compared with what docs/status.md promises."""
+
+from __future__ import annotations
+
+import math
+import re
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.domain.dispatch import Answer, AnswerStatus, RejectCode
+from controller.domain.fleet import (
+    Command,
+    CommandReport,
+    Fleet,
+    Level,
+    MinerModel,
+    MinerUnit,
+    Outcome,
+    ResponseClass,
+    Verb,
+    build_fleet,
+)
+from controller.domain.plan import (
+    Allocation,
+    Decision,
+    Event,
+    EventLevel,
+    Figures,
+    InputHealth,
+    InputState,
+    OrderProgress,
+    Setpoint,
+    VerdictReport,
+)
+from controller.domain.reasons import Bound, Unallocated
+from controller.runtime.metrics import Metrics, MetricsUnavailableError
+
+STATUS_PAGE = Path(__file__).parents[2] / "docs" / "status.md"
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    response = ResponseClass("s21-luxos", 2.0, 3.0, 20.0, 40.0, 2.0, 5.0, 20)
+    model = MinerModel("s21", (Level("low", 2500, 150.0), Level("high", 3500, 200.0)), response)
+    return build_fleet((MinerUnit("r1-01", model, 0, 1),), ("feeder",), (10_000,))
+
+
+@pytest.fixture
+def metrics(fleet: Fleet) -> Iterator[Metrics]:
+    made = Metrics("dasu-1", fleet, {"version": "0.1.0", "python": "3.11.7"})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def decision() -> Decision:
+    return Decision(
+        cycle=1,
+        now=1.0,
+        wall=1.0,
+        setpoint=Setpoint(412_000.0, Bound.SURPLUS, "poi", None, True),
+        allocation=Allocation(np.array([True]), np.array([1]), np.array([0]), 4e5, 12_000.0, Unallocated.STEP_SIZE),
+        figures=Figures(430_000.0, 420_000.0, 412_000.0, 410_000.0, None, None, 8_000.0, 3e5, 25_000.0),
+        inputs=(InputHealth("poi_export_w", InputState.HOLD, "stale", 4.0),),
+        fail_safe=InputState.HOLD,
+        commands=(Command(9, 0, Verb.SLEEP, None, False, True, "shed"),),
+        answers=(Answer("a", "b", AnswerStatus.REJECTED, 1.0, True, None, RejectCode.EXPIRED, "late"),),
+        verdicts=(VerdictReport(8, 0, "wake", "settled", 44.0),),
+        events=(Event("input_state", EventLevel.WARNING, "hold"),),
+        priors=(),
+        counts={"hashing": 1, "quarantined": 0},
+        active_orders=("a",),
+        progress=OrderProgress("a", 2.0, None, None),
+        expected_power_w=np.array([3500.0]),
+    )
+
+
+def samples_of(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def fill(metrics: Metrics, decision: Decision) -> None:
+    metrics.observe_decision(decision)
+    metrics.observe_cycle(0.004, overrun=False)
+    metrics.observe_report(CommandReport(9, 0, Outcome.ACKNOWLEDGED, 1.0, 1.2))
+    metrics.observe_inbox(connected=True, heartbeat_age_s=None, waiting=2, dropped=0, refused_full=0)
+    metrics.observe_journal(writable=True, waiting_rows=3, rows_lost=0, commit_s=0.0002)
+
+
+def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -> None:
+    fill(metrics, decision)
+    seen = samples_of(metrics.text())
+    assert seen["curtaild_surplus_watts", ()] == 430_000.0
+    assert seen["curtaild_target_watts", ()] == 412_000.0
+    assert seen["curtaild_shedding", ()] == 1
+    assert seen["curtaild_miners", (("state", "hashing"),)] == 1
+    assert seen["curtaild_input_age_seconds", (("input", "poi_export_w"),)] == 4.0
+    assert seen["curtaild_input_state", (("input", "poi_export_w"),)] == 1
+    assert seen["curtaild_order_progress_seconds", (("percent", "50"),)] == 2.0
+    assert math.isnan(seen["curtaild_order_progress_seconds", (("percent", "90"),)])
+    assert seen["curtaild_dispatch_answers_total", (("code", "455"), ("status", "REJECTED"))] == 1
+    verdict = (("class", "s21-luxos"), ("verb", "wake"), ("verdict", "settled"))
+    assert seen["curtaild_verdicts_total", verdict] == 1
+    assert seen["curtaild_outcomes_total", (("outcome", "acknowledged"), ("verb", "sleep"))] == 1
+    assert seen["curtaild_cycle_seconds_count", ()] == 1
+
+
+def test_exactly_one_bound_is_binding(metrics: Metrics, decision: Decision) -> None:
+    for bound in (Bound.SURPLUS, Bound.RAMP_UP, Bound.RAMP_UP, Bound.TRIP):
+        metrics.observe_decision(replace(decision, setpoint=replace(decision.setpoint, bound=bound)))
+        seen = samples_of(metrics.text())
+        ones = {labels: value for (name, labels), value in seen.items() if name == "curtaild_binding_bound"}
+        assert len(ones) == len(Bound)
+        assert {labels for labels, value in ones.items() if value == 1} == {(("bound", bound.value),)}
+
+
+def test_what_nobody_knows_is_not_a_number(metrics: Metrics, decision: Decision) -> None:
+    for name in ("surplus_watts", "mqtt_connected", "journal_writable", "dispatcher_heartbeat_age_seconds"):
+        assert math.isnan(samples_of(metrics.text())[f"curtaild_{name}", ()])
+    fill(metrics, decision)
+    seen = samples_of(metrics.text())
+    assert math.isnan(seen["curtaild_measured_watts", ()])
+    assert math.isnan(seen["curtaild_residual_watts", ()])
+
+
+def test_the_page_is_served_over_http_and_a_taken_port_is_named(metrics: Metrics, decision: Decision) -> None:
+    fill(metrics, decision)
+    port = metrics.serve("127.0.0.1", 0)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        assert samples_of(page.read().decode())["curtaild_cap_watts", ()] == 420_000.0
+    with pytest.raises(MetricsUnavailableError, match=f"127.0.0.1:{port}"):
+        metrics.serve("127.0.0.1", port)
+
+
+def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision: Decision) -> None:
+    fill(metrics, decision)
+    exported = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            frozenset(label for sample in family.samples for label in sample.labels) - {"le"},
+        )
+        for family in text_string_to_metric_families(metrics.text())
+    }
+    rows = re.findall(r"^\| `(curtaild_\w+)` \| (\w+) \| ([^|]*) \|", STATUS_PAGE.read_text(), re.MULTILINE)
+    documented = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert len(rows) == len(documented), "a family is listed twice"
+    assert documented == exported
