@@ -1,0 +1,39 @@
+"""The simulators' miners as the core's inventory would describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.domain.fleet import Fleet, Level, MinerModel, MinerUnit, ResponseClass, build_fleet
+from simulators.asic import models
+
+# Written down as an operator's file would hold it, not read from the physics: the middle of what the firmware does.
+LUXOS_CLASS = ResponseClass(
+    name="LuxOS",
+    sleep_dead_s=1.0,
+    sleep_90_s=4.0,
+    wake_dead_s=5.0,
+    wake_90_s=15.0,
+    trim_dead_s=1.0,
+    trim_90_s=3.0,
+    sleep_power_w=25,
+)
+
+
+def core_model(model: models.MinerModel) -> MinerModel:
+    """One simulated model as the core sees it: the whole ladder and the response class."""
+    levels = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in model.profiles)
+    return MinerModel(model.key, levels, LUXOS_CLASS)
+
+
+def core_fleet(
+    miners: Sequence[models.MinerModel], feeder_of_miner: Sequence[int], feeder_rating_w: Sequence[int]
+) -> Fleet:
+    """The inventory of a simulated fleet, every miner capped at its nameplate rung."""
+    known = {model.key: core_model(model) for model in miners}
+    units = tuple(
+        MinerUnit(f"m-{index:04d}", known[model.key], feeder, model.default_profile)
+        for index, (model, feeder) in enumerate(zip(miners, feeder_of_miner, strict=True))
+    )
+    names = tuple(f"feeder-{index}" for index in range(len(feeder_rating_w)))
+    return build_fleet(units, names, tuple(feeder_rating_w))

@@ -1,0 +1,305 @@
+"""From a seed to a whole run: fleet, plant, surplus, dispatches, faults. The same seed gives the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
+from controller.domain.plan import OperatorOrder, OperatorVerb
+from simulators.asic.models import MODELS
+from simulators.asic.response import Behaviour
+from simulators.asic.spec import FleetSpec
+from simulators.feeder import FeederSpec, SiteSpec
+from simulators.plant import PlantSpec, UnitSpec
+from simulators.trace import SurplusTrace, bundled_trace_path, load_trace
+from tests.rig.fleet import core_fleet
+from tests.rig.policy import Rules, site_policy
+from tests.rig.setup import (
+    WALL_AT_START,
+    InputFault,
+    InputFaultKind,
+    Message,
+    Operation,
+    Outage,
+    PlantEvent,
+    Setup,
+)
+
+CALM_S = 180.0
+TRACE_DAYS = ("2016-04-18", "2016-12-21")
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A surplus made of corners, joined by lines: steps are two corners close together. Stands still at the end."""
+
+    at_s: tuple[float, ...]
+    power_w: tuple[float, ...]
+
+    def surplus_w(self, t_s: float) -> float:
+        return float(np.interp(t_s, self.at_s, self.power_w))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recorded day until the calm begins, and from there its last value."""
+
+    trace: SurplusTrace
+    calm_from_s: float
+
+    def surplus_w(self, t_s: float) -> float:
+        return self.trace.surplus_w(min(t_s, self.calm_from_s))
+
+
+def random_setup(seed: int, minutes: float) -> Setup:
+    """The run of one seed; the last three minutes of it are calm."""
+    rng = np.random.default_rng(seed)
+    duration_s = 60.0 * minutes
+    calm_from_s = max(duration_s - CALM_S, 0.4 * duration_s)
+    fleet = _fleet(rng, seed)
+    rated_w = round(float(sum(model.nameplate.power_w for model in fleet.models)))
+    feeders = int(rng.integers(1, 4))
+    feeder_of_miner = tuple(int(feeder) for feeder in rng.integers(0, feeders, len(fleet.models)))
+    auxiliary_w = round(float(rng.uniform(0.005, 0.03)) * rated_w)
+    plant = _plant(rng, rated_w, feeders, auxiliary_w)
+    rules = Rules(
+        ramp_up_ratio_per_min=float(rng.choice([0.4, 0.6, 1.0])),
+        ramp_down_ratio_per_min=float(rng.choice([0.4, 0.6, 1.0])),
+        step_15s_ratio=float(rng.choice([0.10, 0.15, 0.25])),
+        dwell_on_s=float(rng.choice([20.0, 60.0, 120.0])),
+        dwell_off_s=float(rng.choice([15.0, 30.0, 60.0])),
+        trim_reserve_ratio=float(rng.choice([0.0, 0.05, 0.10, 0.20])),
+        margin_memory_s=float(rng.choice([20.0, 60.0, 300.0])),
+        fallback_offset_s=float(rng.uniform(0.0, 20.0)),
+        adopt_sleepers_at_start=bool(rng.random() < 0.8),
+    )
+    faults = _input_faults(rng, calm_from_s)
+    messages = _messages(rng, seed, rated_w, calm_from_s)
+    facts = core_fleet(fleet.models, feeder_of_miner, [rated_w] * feeders)
+    setup = Setup(
+        name=f"seed-{seed}",
+        seed=seed,
+        duration_s=duration_s,
+        facts=facts,
+        policy=site_policy(
+            rated_w=rated_w,
+            auxiliary_w=auxiliary_w,
+            power_span_w=8 * rated_w,
+            fleet_size=len(facts),
+            rules=rules,
+        ),
+        fleet=fleet,
+        feeder_of_miner=feeder_of_miner,
+        plant=plant,
+        surplus=_surplus(rng, rated_w, calm_from_s),
+        meter_period_s=float(rng.choice([0.2, 0.5, 1.0])),
+        meter_noise=float(rng.choice([0.0002, 0.0005, 0.001])),
+        sweep_s=5.0,
+        answers_lost=float(rng.choice([0.0, 0.01, 0.03])),
+        input_faults=faults,
+        outages=_outages(rng, len(facts), calm_from_s),
+        reboots=_reboots(rng, fleet, calm_from_s),
+        plant_events=_plant_events(rng, rated_w, calm_from_s),
+        messages=messages,
+        operations=_operations(rng, rated_w, calm_from_s),
+        heartbeats_until_s=None,
+        calm_from_s=calm_from_s,
+    )
+    return setup
+
+
+def _fleet(rng: np.random.Generator, seed: int) -> FleetSpec:
+    """20 to 400 miners of one to four models; now and then everybody behaves."""
+    count = int(np.exp(rng.uniform(np.log(20), np.log(400))))
+    keys = [str(key) for key in rng.permutation(list(MODELS))[: int(rng.integers(1, 5))]]
+    listed = [MODELS[keys[int(pick)]] for pick in rng.integers(0, len(keys), count)]
+    asleep = rng.random(count) < rng.choice([0.0, 0.3, 0.5, 1.0], p=[0.2, 0.3, 0.4, 0.1])
+    behaviours = [Behaviour.OBEYS] * count
+    for flag, share in ((Behaviour.LIAR_SLEEP, 0.02), (Behaviour.REFUSES, 0.02), (Behaviour.NEVER_WAKES, 0.03)):
+        if rng.random() < 0.6:
+            for miner in rng.choice(count, size=int(np.ceil(share * count)), replace=False):
+                behaviours[int(miner)] |= flag
+    scale = np.exp(rng.normal(0.0, 0.12, count)).clip(0.7, 1.3)
+    return FleetSpec(
+        models=listed,
+        seed=seed,
+        asleep=[bool(sleeping) for sleeping in asleep],
+        behaviours=behaviours,
+        response_scale=[float(one) for one in scale],
+    )
+
+
+def _plant(rng: np.random.Generator, rated_w: float, feeders: int, auxiliary_w: float) -> PlantSpec:
+    """One running unit about six times the fleet; the fleet is a quarter of what the POI meter spans."""
+    size_w = 6.0 * rated_w
+    return PlantSpec(
+        units=(
+            UnitSpec("unit-1", size_w, 0.4 * size_w, 0.0005 * size_w, synchronised=True),
+            UnitSpec("unit-2", size_w, 0.4 * size_w, 0.0005 * size_w, synchronised=False),
+        ),
+        auxiliary_fixed_w=0.05 * rated_w,
+        auxiliary_fraction=0.06,
+        despatch_base_w=2.8 * rated_w,
+        despatch_step_w=1_000.0,
+        despatch_held_after_trip_s=45.0,
+        reserve_up_w=0.3 * rated_w,
+        frequency_hz=50.0,
+        frequency_sigma_hz=0.01,
+        poi_line_v=11_000.0,
+        voltage_sigma_fraction=0.002,
+        wander_time_s=30.0,
+        site=SiteSpec(
+            feeders=tuple(FeederSpec(f"feeder-{i}", float(rng.uniform(0.005, 0.03))) for i in range(feeders)),
+            auxiliary_w=auxiliary_w,
+        ),
+    )
+
+
+def _surplus(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> Steps | Recorded:
+    if rng.random() < 0.5:
+        day = load_trace(bundled_trace_path(), str(rng.choice(TRACE_DAYS)))
+        trace = SurplusTrace(
+            trace=day,
+            start_second_of_day=float(rng.uniform(day.second_of_day[0], day.second_of_day[-1] - calm_from_s)),
+            base_w=float(rng.uniform(0.4, 0.9)) * rated_w,
+            capacity_w=float(rng.uniform(0.2, 0.8)) * rated_w,
+            interpolation="hold" if rng.random() < 0.5 else "linear",
+        )
+        return Recorded(trace, calm_from_s)
+    at_s, power_w = [0.0], [float(rng.uniform(0.0, 1.1)) * rated_w]
+    while at_s[-1] < calm_from_s:
+        stay_s = float(rng.uniform(5.0, 90.0))
+        at_s += [at_s[-1] + stay_s, at_s[-1] + stay_s + float(rng.choice([0.2, 4.0, 30.0, 90.0]))]
+        power_w += [power_w[-1], float(rng.uniform(0.0, 1.1)) * rated_w]
+    beyond = [at for at in at_s if at < calm_from_s]
+    last = float(np.interp(calm_from_s, at_s, power_w))
+    return Steps((*beyond, calm_from_s), (*power_w[: len(beyond)], last))
+
+
+def _spell(rng: np.random.Generator, until_s: float, longest_s: float) -> tuple[float, float]:
+    begin_s = float(rng.uniform(20.0, max(until_s - 20.0, 21.0)))
+    return begin_s, min(begin_s + float(rng.uniform(2.0, longest_s)), until_s)
+
+
+def _input_faults(rng: np.random.Generator, calm_from_s: float) -> tuple[InputFault, ...]:
+    faults = []
+    kinds = {
+        "poi": (InputFaultKind.STALE, InputFaultKind.BAD, InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP),
+        "site": (InputFaultKind.STALE, InputFaultKind.BAD, InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP),
+        "plant": (InputFaultKind.STALE, InputFaultKind.BAD, InputFaultKind.HEARTBEAT_STOPPED),
+    }
+    for _ in range(int(rng.integers(0, 4))):
+        feed = str(rng.choice(list(kinds)))
+        kind = kinds[feed][int(rng.integers(len(kinds[feed])))]
+        begin_s, end_s = _spell(rng, calm_from_s, 120.0)
+        faults.append(InputFault(feed, kind, begin_s, end_s))
+    return tuple(faults)
+
+
+def _outages(rng: np.random.Generator, miners: int, calm_from_s: float) -> tuple[Outage, ...]:
+    found = []
+    for miner in np.flatnonzero(rng.random(miners) < rng.choice([0.0, 0.05])):
+        begin_s, end_s = _spell(rng, calm_from_s, 90.0)
+        found.append(Outage(int(miner), begin_s, end_s))
+    if rng.random() < 0.15:  # a switch fails: a fifth of the fleet at once
+        begin_s, end_s = _spell(rng, calm_from_s, 60.0)
+        found.extend(Outage(int(miner), begin_s, end_s) for miner in np.flatnonzero(rng.random(miners) < 0.2))
+    return tuple(found)
+
+
+def _reboots(rng: np.random.Generator, fleet: FleetSpec, calm_from_s: float) -> tuple[tuple[float, int], ...]:
+    """Miners that restart by themselves; only well-behaved ones, whose return can be foretold."""
+    behaviours = fleet.behaviours or ()
+    found = []
+    for miner, behaviour in enumerate(behaviours):
+        if behaviour is Behaviour.OBEYS and rng.random() < 0.01:
+            found.append((float(rng.uniform(20.0, calm_from_s - 10.0)), miner))
+    return tuple(found)
+
+
+def _plant_events(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> tuple[PlantEvent, ...]:
+    events = []
+    if rng.random() < 0.3:
+        at_s = float(rng.uniform(30.0, calm_from_s - 90.0))
+        events.append(PlantEvent(at_s, float(rng.uniform(0.1, 0.8)) * rated_w, 45.0, emergency=False))
+    if rng.random() < 0.2:
+        at_s = float(rng.uniform(30.0, calm_from_s - 60.0))
+        events.append(PlantEvent(at_s, 0.0, float(rng.uniform(10.0, 50.0)), emergency=True))
+    return tuple(events)
+
+
+def _operations(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> tuple[Operation, ...]:
+    if rng.random() > 0.15:
+        return ()
+    at_s = float(rng.uniform(20.0, calm_from_s - 80.0))
+    expires = WALL_AT_START + at_s + float(rng.uniform(10.0, 60.0))
+    cap = OperatorOrder(OperatorVerb.CAP, "operator", round(float(rng.uniform(0.2, 0.9)) * rated_w), expires)
+    return (Operation(at_s, cap),)
+
+
+def _messages(rng: np.random.Generator, seed: int, rated_w: int, calm_from_s: float) -> tuple[Message, ...]:
+    """Valid orders of two issuers, and everything that must be refused."""
+    found: list[Message] = []
+    seq = {"grid": 10, "trader": 500}
+    sent: list[Dispatch] = []
+    at_s = float(rng.uniform(15.0, 60.0))
+    while at_s < calm_from_s - 10.0 and len(found) < 40:
+        issuer = str(rng.choice(list(seq)))
+        wall = WALL_AT_START + at_s
+        seq[issuer] += 1
+        order = _order(rng, f"{seed}-{len(found)}", issuer, seq[issuer], wall, rated_w, calm_from_s - at_s)
+        message, keeps_seq = _spoil(rng, order, wall, sent)
+        if message.obeyed:
+            sent.append(order)
+        elif not keeps_seq:
+            seq[issuer] -= 1
+        found.append(replace(message, at_s=at_s))
+        at_s += float(rng.exponential(45.0)) if rng.random() > 0.1 else 0.0
+    return tuple(found)
+
+
+def _order(
+    rng: np.random.Generator, order_id: str, issuer: str, seq: int, wall: float, rated_w: int, left_s: float
+) -> Dispatch:
+    kind = DispatchKind(str(rng.choice(["cap", "target", "release"], p=[0.55, 0.25, 0.2])))
+    urgent = kind is DispatchKind.CAP and rng.random() < 0.15
+    return Dispatch(
+        dispatch_id=order_id,
+        issuer=issuer,
+        seq=seq,
+        issued_at=wall - float(rng.uniform(0.0, 2.0)),
+        expires_at=wall + min(float(rng.uniform(5.0, 180.0)), left_s),
+        dispatch_class=DispatchClass.EMERGENCY if urgent else DispatchClass(str(rng.choice(["normal", "economic"]))),
+        kind=kind,
+        power_w=None if kind is DispatchKind.RELEASE else round(float(rng.uniform(0.0, 1.0)) * rated_w),
+        priority=int(rng.integers(0, 3)),
+    )
+
+
+def _spoil(rng: np.random.Generator, order: Dispatch, wall: float, sent: list[Dispatch]) -> tuple[Message, bool]:
+    """The order as it is, or one of the ways in which it must be refused; and whether its number counts as used."""
+    way = int(rng.integers(0, 14))
+    retained = False
+    message: Dispatch | Malformed = order
+    match way:
+        case 0 if sent:
+            message = sent[int(rng.integers(len(sent)))]  # the same bytes again
+        case 1:
+            message = replace(order, expires_at=wall - 1.0, issued_at=wall - 20.0)
+        case 2:
+            message = replace(order, issued_at=wall - 300.0)
+        case 3:
+            message = replace(order, issued_at=wall + 60.0, expires_at=wall + 120.0)
+        case 4 if order.power_w is not None:
+            message = replace(order, power_w=-5_000 if rng.random() < 0.5 else 10**9)
+        case 5:
+            message = Malformed(order.dispatch_id, order.issuer, RejectCode.INVALID_DATA, "kw: not a number")
+        case 6:
+            message = replace(order, seq=order.seq - 5)
+        case 7:
+            retained = True
+        case _:
+            return Message(0.0, Received(order, wall), obeyed=True), True
+    return Message(0.0, Received(message, wall, retained), obeyed=False), False

@@ -1,0 +1,108 @@
+"""What one run of the rig is made of: all of it values, so that a seed and a version say everything about a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.dispatch import Received
+from controller.domain.fleet import Fleet
+from controller.domain.plan import OperatorOrder
+from controller.domain.policy import Policy
+from simulators.asic.spec import FleetSpec
+from simulators.plant import PlantSpec, SurplusSource
+
+WALL_AT_START = 1_800_000_000.0  # UTC seconds at loop second 0
+TICK_S = 0.1
+
+
+class InputFaultKind(StrEnum):
+    """What goes wrong with one feed of measurements."""
+
+    STALE = "stale"  # no new samples
+    BAD = "bad"  # samples without a value: NaN, a sentinel, a device that says "not available"
+    STUCK = "stuck"  # fresh stamps, the same value for ever
+    SIGN_FLIP = "sign_flip"
+    HEARTBEAT_STOPPED = "heartbeat_stopped"  # plant only: every value keeps moving but the counter
+
+
+@dataclass(frozen=True, slots=True)
+class InputFault:
+    """One fault of one feed ("poi", "site" or "plant") from `begin_s` until `end_s`."""
+
+    feed: str
+    kind: InputFaultKind
+    begin_s: float
+    end_s: float
+
+    def active(self, t_s: float) -> bool:
+        return self.begin_s <= t_s < self.end_s
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A miner nobody can reach from `begin_s` until `end_s`; it goes on as it was."""
+
+    miner: int
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlantEvent:
+    """At `at_s`: lose `lost_w` of generation for `held_s` seconds, or show the emergency flag for that long."""
+
+    at_s: float
+    lost_w: float
+    held_s: float
+    emergency: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a dispatcher at loop second `at_s`; `obeyed` is what the contract says must come of it."""
+
+    at_s: float
+    received: Received
+    obeyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One order of a person at loop second `at_s`."""
+
+    at_s: float
+    order: OperatorOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One run.
+
+    feeder_of_miner: (n,) index. foreign: miners that were asleep by somebody else's hand.
+    meter_period_s: time between two reads of one meter. sweep_s: between two reads of one miner.
+    heartbeats_until_s: the dispatcher's heartbeat stops there; None when there is no dispatcher.
+    calm_from_s: from here on nothing is disturbed any more and the surplus stands still.
+    """
+
+    name: str
+    seed: int
+    duration_s: float
+    facts: Fleet
+    policy: Policy
+    fleet: FleetSpec
+    feeder_of_miner: tuple[int, ...]
+    plant: PlantSpec
+    surplus: SurplusSource
+    meter_period_s: float
+    meter_noise: float
+    sweep_s: float
+    answers_lost: float
+    input_faults: tuple[InputFault, ...]
+    outages: tuple[Outage, ...]
+    reboots: tuple[tuple[float, int], ...]
+    plant_events: tuple[PlantEvent, ...]
+    messages: tuple[Message, ...]
+    operations: tuple[Operation, ...]
+    heartbeats_until_s: float | None
+    calm_from_s: float

@@ -1,0 +1,193 @@
+"""One simulated site in virtual time: plant, miners, meters and the real core, without a socket or a sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from controller.core import urgency
+from controller.core.engine import Engine
+from controller.core.state import State
+from controller.domain.dispatch import Received
+from controller.domain.fleet import Condition, Verdict
+from controller.domain.plan import Decision, OperatorOrder, Snapshot
+from simulators.asic.bank import MinerBank
+from simulators.asic.response import Behaviour
+from simulators.feeder import feeder_sums_w
+from simulators.plant import Plant, PlantFlags
+from tests.rig.instruments import Instruments
+from tests.rig.miners import MinerLink
+from tests.rig.record import CycleRow, Record
+from tests.rig.setup import TICK_S, WALL_AT_START, Setup
+
+Tamper = Callable[[Decision], Decision]
+URGENT_GAP_S = 0.05
+_UNSHEDDABLE = int(Behaviour.LIAR_SLEEP | Behaviour.REFUSES)
+
+
+class Site:
+    """A run in progress. `tamper` changes decisions before they are carried out: how a checker is checked."""
+
+    def __init__(self, setup: Setup, tamper: Tamper | None = None) -> None:
+        self.setup = setup
+        self.bank = MinerBank(setup.fleet)
+        self.plant = Plant(setup.plant, setup.surplus, setup.seed)
+        self.instruments = Instruments(setup.seed + 1, setup.meter_period_s, setup.meter_noise, setup.input_faults)
+        self.link = MinerLink(self.bank, setup.facts, setup.outages, setup.sweep_s, setup.answers_lost, setup.seed + 2)
+        self.engine = Engine(setup.facts, setup.policy)
+        self.state: State = self.engine.fresh_state(0.0)
+        self.record = Record()
+        self.now_s = 0.0
+        self._tamper = tamper
+        self._feeder = np.array(setup.feeder_of_miner, dtype=np.int64)
+        losses = np.array([feeder.loss_fraction for feeder in setup.plant.site.feeders])
+        self._at_meter = 1.0 + losses[self._feeder]
+        self._misbehaves = (self.bank.behaviour & _UNSHEDDABLE) != 0
+        self._messages = list(setup.messages)
+        self._operations = list(setup.operations)
+        self._reboots = sorted(setup.reboots)
+        self._plant_events = sorted(setup.plant_events, key=lambda event: event.at_s)
+        self._emergency_until_s = -1.0
+        self._received: list[Received] = []
+        self._last_cycle_s = -1.0
+        self._next_cycle_s = 0.0
+        self._urgent = False
+
+    def run(self) -> Record:
+        """From loop second 0 to the end of the setup."""
+        ticks = round(self.setup.duration_s / TICK_S)
+        for tick in range(1, ticks + 1):
+            self._tick(tick * TICK_S)
+        self.record.final_quarantined = self.state.fleet.verdict == Verdict.QUARANTINED
+        self.record.close()
+        return self.record
+
+    def _tick(self, t_s: float) -> None:
+        self.now_s = t_s
+        truth = self.plant.step(TICK_S, self._feeder_w())
+        if self.instruments.poll(t_s, truth):
+            self._urgent |= urgency.readings_urgent(self.setup.policy, self.instruments.latest)
+        self._disturb(t_s)
+        self.link.advance(t_s)
+        self.bank.step(TICK_S)
+        self._take_messages(t_s)
+        self.record.tick(t_s, truth.site_load_w, truth.cap_follow_w, self._stubborn_w(t_s))
+        due = t_s + 1e-9 >= self._next_cycle_s
+        if due or (self._urgent and t_s - self._last_cycle_s + 1e-9 >= URGENT_GAP_S):
+            self._cycle(t_s)
+            self._urgent = False
+            if due:
+                self._next_cycle_s += self.setup.policy.cycle_s
+
+    def _feeder_w(self) -> tuple[float, ...]:
+        return feeder_sums_w(self.bank.true_power_w, self._feeder, len(self.setup.plant.site.feeders))
+
+    def _stubborn_w(self, t_s: float) -> float:
+        """Site power no order could take off now: auxiliaries, sleep watts, liars, refusers, miners out of reach."""
+        stubborn = self._misbehaves | self.bank.is_rebooting
+        for outage in self.setup.outages:
+            if outage.begin_s <= t_s < outage.end_s + 2.0 * self.setup.sweep_s:
+                stubborn[outage.miner] = True
+        watts = np.where(stubborn, self.bank.true_power_w, self.bank.sleep_power_w)
+        return float((watts * self._at_meter).sum()) + self.setup.plant.site.auxiliary_w
+
+    def _disturb(self, t_s: float) -> None:
+        while self._reboots and self._reboots[0][0] <= t_s:
+            self.bank.reboot(self._reboots.pop(0)[1])
+        while self._plant_events and self._plant_events[0].at_s <= t_s:
+            event = self._plant_events.pop(0)
+            if event.emergency:
+                self._emergency_until_s = t_s + event.held_s
+            else:
+                self.plant.lose_generation(0, event.lost_w, event.held_s)
+        flagged = t_s < self._emergency_until_s
+        if flagged != self.plant.flags.grid_emergency:
+            self.plant.set_flags(PlantFlags(flagged, trip_underfrequency=False, trip_stop_button=False, permit=True))
+
+    def _take_messages(self, t_s: float) -> None:
+        while self._messages and self._messages[0].at_s <= t_s:
+            received = replace(self._messages.pop(0).received, received_at=WALL_AT_START + t_s)
+            self._received.append(received)
+            self._urgent |= urgency.message_urgent(received)
+
+    def _operator_orders(self, t_s: float) -> tuple[OperatorOrder, ...]:
+        due = tuple(operation.order for operation in self._operations if operation.at_s <= t_s)
+        self._operations = [operation for operation in self._operations if operation.at_s > t_s]
+        return due
+
+    def _cycle(self, t_s: float) -> None:
+        telemetry, reports = self.link.drain()
+        until = self.setup.heartbeats_until_s
+        snapshot = Snapshot(
+            wall=WALL_AT_START + t_s,
+            readings=dict(self.instruments.latest),
+            telemetry=telemetry,
+            reports=reports,
+            received=tuple(self._received),
+            operator=self._operator_orders(t_s),
+            dispatcher_heartbeat_at=None if until is None else min(t_s, until),
+        )
+        self._received = []
+        self._last_cycle_s = t_s
+        began = time.perf_counter()
+        self.state, decision = self.engine.step(self.state, snapshot, t_s)
+        step_ms = (time.perf_counter() - began) * 1000.0
+        carried_out = decision if self._tamper is None else self._tamper(decision)
+        for command in carried_out.commands:
+            self.link.submit(command, t_s)
+        self._note(carried_out, step_ms)
+
+    def _note(self, decision: Decision, step_ms: float) -> None:
+        plan = decision.allocation
+        row = CycleRow(
+            at_s=decision.now,
+            setpoint_w=decision.setpoint.power_w,
+            cap_w=decision.figures.cap_w,
+            bound=decision.setpoint.bound.value,
+            shed=decision.setpoint.shed,
+            fail_safe=decision.fail_safe.value,
+            expected_w=decision.figures.expected_w,
+            plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
+            recount_gap_w=self._recount_gap_w(decision),
+            commands=decision.commands,
+            quarantined=decision.counts["quarantined"],
+            step_ms=step_ms,
+        )
+        self.record.cycle(row, decision)
+        for miner in np.flatnonzero(self.state.fleet.verdict == Verdict.QUARANTINED):
+            self.record.quarantined_at.setdefault(int(miner), decision.now)
+
+    def _recount_gap_w(self, decision: Decision) -> float:
+        """The plan's watts less those added up anew, one miner at a time: rung or sleep watts for those a plan counts
+        on, and what the others are believed to draw. One that failed and is asked again this cycle may be either."""
+        fleet, facts, plan = self.state.fleet, self.setup.facts, decision.allocation
+        asked_again = {one.miner for one in decision.commands if fleet.attempts[one.miner] + fleet.drifts[one.miner]}
+        least = most = self.state.offset_w or 0.0
+        for miner in range(len(facts)):
+            if plan.hashing[miner]:
+                planned = float(facts.level_power_w[miner, plan.level[miner]] * fleet.ratio[miner])
+            else:
+                planned = float(facts.sleep_power_w[miner])
+            drawn = float(fleet.to_w[miner])
+            if miner in asked_again:
+                was = float(fleet.from_w[miner])
+                least, most = least + min(planned, was), most + max(planned, was)
+                continue
+            one = planned if self._counted_on(miner, decision) else drawn
+            least, most = least + one, most + one
+        return plan.allocated_w - min(max(plan.allocated_w, least), most)
+
+    def _counted_on(self, miner: int, decision: Decision) -> bool:
+        """Seen lately, judged, obeying, and not asleep by a stranger's hand."""
+        fleet = self.state.fleet
+        condition = fleet.condition[miner]
+        foreign = not fleet.ours_asleep[miner] and not decision.allocation.hashing[miner]
+        return bool(
+            condition in (Condition.HASHING, Condition.ASLEEP)
+            and decision.now - fleet.read_at[miner] <= self.setup.policy.fleet.telemetry_stale_s
+            and fleet.verdict[miner] not in (Verdict.QUARANTINED, Verdict.UNSEEN, Verdict.STUCK)
+            and not (condition == Condition.ASLEEP and foreign)
+        )
