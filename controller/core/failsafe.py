@@ -49,6 +49,7 @@ INPUTS: dict[str, tuple[Point, ...]] = {
     "site": (Point.SITE_LOAD_W,),
     "plant": (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
+MEASURED = frozenset(point for points in INPUTS.values() for point in points)
 POWER_POINTS = (Point.POI_EXPORT_W, Point.SITE_LOAD_W, Point.DESPATCH_EXPORT_W, Point.GROSS_W)
 DISPATCHER = "dispatcher"
 SEVERITY = (_G, _H, _F, _B)
@@ -65,7 +66,8 @@ class Trust:
 
 def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at: float | None, now: float) -> Trust:
     """Judge every required input; updates the fail-safe's memory in `state` (a private copy of the cycle's)."""
-    doubts = _doubts(state, policy, readings, now)
+    usable = {point: sample for point, sample in readings.items() if _usable(sample, policy.inputs, now)}
+    doubts = _doubts(state, policy, readings, usable, now)
     samples: dict[Point, Sample] = {}
     health: list[InputHealth] = []
     for name, points in INPUTS.items():
@@ -73,14 +75,15 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         if not needed:
             continue
         doubt = next((doubts[point] for point in needed if point in doubts), "")
-        good = all(_usable(readings.get(point), policy.inputs, now) for point in needed) and not doubt
-        if good:
-            samples.update({point: readings[point] for point in needed})
+        good = all(point in usable for point in needed) and not doubt
         newest = min((readings[point].taken_at for point in needed if point in readings), default=-math.inf)
         health.append(_advance(state, policy.inputs, name, good, newest, doubt, now))
     for point, sample in readings.items():
-        if point not in samples and point not in doubts and sample.quality is Quality.GOOD:
-            samples.setdefault(point, sample)
+        if point in doubts or sample.quality is not Quality.GOOD:
+            continue
+        # A flag once raised stands until it is seen lowered; a measured power is true for a short while only.
+        if point in usable or point not in MEASURED:
+            samples[point] = sample
     if policy.dispatch.lease_required:
         health.append(_dispatcher_health(state, policy, dispatcher_heard_at, now))
     worst = max((entry.state for entry in health), key=SEVERITY.index, default=InputState.GOOD)
@@ -121,16 +124,22 @@ def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now
     return InputHealth(DISPATCHER, InputState.GOOD if held else InputState.FALLBACK, condition, min(age, 1e9))
 
 
-def _doubts(state: State, policy: Policy, readings: Readings, now: float) -> dict[Point, str]:
-    """Points whose samples are present and say GOOD but cannot be true, each with the reason."""
+def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> dict[Point, str]:
+    """Points whose samples are present and say GOOD but cannot be true, each with the reason.
+
+    Only `usable` samples (GOOD and young) are held against each other: an old one would slander its fresh neighbour.
+    """
     doubts = _implausible(policy, readings)
-    doubts.update(_frozen(state, policy, readings, now))
-    if _heartbeat_stuck(state, policy, readings, now):
+    doubts.update(_frozen(state, policy, usable, now))
+    if _heartbeat_stuck(state, policy, usable, now):
         doubts.update(dict.fromkeys(INPUTS["plant"], "heartbeat stuck"))
-    synchronised = _value(readings, Point.SYNCHRONISED_UNITS)
-    if synchronised is not None and synchronised < 1:
-        doubts.update(dict.fromkeys(INPUTS["plant"], "no unit synchronised"))
-    if _unbalanced(state, policy, readings, now):
+    if Point.SYNCHRONISED_UNITS in readings:  # a plant that tells nothing of its units is taken at its word
+        synchronised = _value(usable, Point.SYNCHRONISED_UNITS)
+        if synchronised is None:
+            doubts.update(dict.fromkeys(INPUTS["plant"], "synchronised units unknown"))
+        elif synchronised < 1:
+            doubts.update(dict.fromkeys(INPUTS["plant"], "no unit synchronised"))
+    if _unbalanced(state, policy, usable, now):
         doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.SITE_LOAD_W), "unbalanced"))
     return doubts
 
@@ -146,7 +155,8 @@ def _implausible(policy: Policy, readings: Readings) -> dict[Point, str]:
         doubts[Point.SITE_LOAD_W] = "implausible: a load that generates (direction of the meter?)"
     frequency = _value(readings, Point.FREQUENCY_HZ)
     if frequency is not None and not policy.frequency_min_hz <= frequency <= policy.frequency_max_hz:
-        doubts[Point.POI_EXPORT_W] = "implausible: frequency out of range, so the block is not what it should be"
+        wrong_block = "implausible: frequency out of range, so the block is not what it should be"
+        doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.FREQUENCY_HZ), wrong_block))
     return doubts
 
 
@@ -154,11 +164,10 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
     """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm."""
     doubts: dict[Point, str] = {}
     for point in (Point.POI_EXPORT_W, Point.SITE_LOAD_W):
-        value = _value(readings, point)
-        if value is None:
-            continue
         other = Point.SITE_LOAD_W if point is Point.POI_EXPORT_W else Point.POI_EXPORT_W
-        others = _value(readings, other) or 0.0
+        value, others = _value(readings, point), _value(readings, other)
+        if value is None or others is None:
+            continue
         memory = state.still.get(point)
         if memory is None or memory.value != value:
             state.still[point] = StillMemory(value, now, others)
