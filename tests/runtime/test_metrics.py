@@ -53,7 +53,7 @@ def fleet() -> Fleet:
 
 @pytest.fixture
 def metrics(fleet: Fleet) -> Iterator[Metrics]:
-    made = Metrics("dasu-1", fleet, {"version": "0.1.0", "python": "3.11.7"})
+    made = Metrics("dasu-1", fleet, dict.fromkeys(("curtaild", "pyasic", "pymodbus", "aiomqtt", "python"), "1.0"))
     yield made
     made.close()
 
@@ -155,3 +155,13 @@ def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision
     documented = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert len(rows) == len(documented), "a family is listed twice"
     assert documented == exported
+
+
+def test_the_reference_lists_exactly_the_events_there_are() -> None:
+    sources = (STATUS_PAGE.parents[1] / "controller").rglob("*.py")
+    calls = [call for source in sources for call in re.findall(r"\bEvent\((.*?)[lL]evel", source.read_text())]
+    in_code = {name for call in calls for name in re.findall(r'"([a-z_]+)"', call)}
+    section = STATUS_PAGE.read_text().split("## Events")[1].split("## Log lines")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    assert set(documented) == in_code
