@@ -81,6 +81,7 @@ def _enter(
     signal = np.full(len(miners), Signal.COMMANDED, dtype=np.int64)
     fleet.verdict[miners] = advance(fleet.verdict[miners], signal)
     if verb is not Verb.TRIM:
+        fleet.changed_before[miners] = fleet.changed_at[miners]
         fleet.changed_at[miners] = now
     if verb is Verb.SLEEP:
         fleet.ours_asleep[miners] = True

@@ -34,6 +34,7 @@ class FleetState:
 
     Observed: condition, reported_w (NaN unknown), level (-1 unknown), read_at (begin of the newest read).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
+    changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed; drifts: moves of its own since it was last released.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
@@ -49,6 +50,7 @@ class FleetState:
     ratio: FloatArray
     ours_asleep: BoolArray
     changed_at: FloatArray
+    changed_before: FloatArray
     verb: ByteArray
     command_id: IntArray
     sent_at: FloatArray
@@ -89,6 +91,7 @@ class FleetState:
             ratio=np.ones(n),
             ours_asleep=np.zeros(n, dtype=np.bool_),
             changed_at=never.copy(),
+            changed_before=never.copy(),
             verb=np.zeros(n, dtype=np.int8),
             command_id=np.zeros(n, dtype=np.int64),
             sent_at=never.copy(),

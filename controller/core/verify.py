@@ -6,13 +6,14 @@ prove nothing. The transitions themselves are data, in core/lifecycle.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from controller.core import estimator
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, State
+from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
 from controller.domain.fleet import (
     BoolArray,
     CommandReport,
@@ -29,6 +30,7 @@ from controller.domain.policy import FleetPolicy
 
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
+WATTS_MAX_RATIO = 2.0  # of the highest rung: more is no draw of this miner but a sentinel or a wrong unit
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
 
@@ -61,7 +63,7 @@ def take_reports(facts: Fleet, state: State, reports: tuple[CommandReport, ...],
             fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
             fleet.sent_at[miner] = report.sent_at
             if report.rounded_to_level is not None and fleet.verb[miner] == VERB_CODES[Verb.TRIM]:
-                _accept_rounding(facts, state, miner, report.rounded_to_level)
+                _plan_rung(facts, state, miner, report.rounded_to_level)
     return said_no
 
 
@@ -91,7 +93,7 @@ def take_readings(
             findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
         fleet.condition[miner] = reading.condition
         fleet.level[miner] = -1 if reading.level is None else reading.level
-        fleet.reported_w[miner] = np.nan if reading.power_w is None else reading.power_w
+        fleet.reported_w[miner] = _plausible_w(facts, reading)
         fresh[miner] = True
         if reading.prior is not None and miner not in state.priors:
             state.priors[miner] = reading.prior
@@ -142,19 +144,35 @@ def judge(
     estimator.revise(state, expected, estimator.expected_power_w(fleet, now))
 
 
+def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
+    """Watts the miner can really draw, or NaN: one sentinel in a sum would hide a whole container."""
+    power_w = reading.power_w
+    highest_w = float(facts.level_power_w[reading.miner, -1])
+    return power_w if power_w is not None and 0.0 <= power_w <= WATTS_MAX_RATIO * highest_w else math.nan
+
+
+def _woke_lower(fleet: FleetState) -> BoolArray:
+    """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure."""
+    lower: BoolArray = (fleet.verb == estimator.WAKE) & (fleet.level >= 0) & (fleet.level < fleet.want_level)
+    return lower
+
+
 def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
     """(n,) whether telemetry shows what is wanted: the state always, the watts where they are told."""
     fleet = state.fleet
-    tolerance = np.maximum(policy.tolerance_w, policy.tolerance_ratio * np.maximum(fleet.to_w, fleet.reported_w))
+    woke_lower = _woke_lower(fleet)
+    own_rung_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.level, 0)] * fleet.ratio
+    goal_w = np.where(woke_lower, own_rung_w, fleet.to_w)
+    tolerance = np.maximum(policy.tolerance_w, policy.tolerance_ratio * np.maximum(goal_w, fleet.reported_w))
     right_state = np.where(
         fleet.want_hashing, fleet.condition == Condition.HASHING, fleet.condition == Condition.ASLEEP
     )
-    right_watts = np.isnan(fleet.reported_w) | (np.abs(fleet.reported_w - fleet.to_w) <= tolerance)
+    right_watts = np.isnan(fleet.reported_w) | (np.abs(fleet.reported_w - goal_w) <= tolerance)
     asleep_watts = fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w
     right_watts = np.where(fleet.want_hashing, right_watts, np.isnan(fleet.reported_w) | asleep_watts)
     # A settled miner wanders around its rung; only a change of state or rung is a drift.
     flying = fleet.verb != NO_COMMAND
-    same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level)
+    same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level) | woke_lower
     agrees: BoolArray = right_state & np.where(flying, right_watts & same_rung, same_rung)
     return agrees
 
@@ -179,8 +197,8 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
     estimator.revise(state, before, estimator.expected_power_w(fleet, state.now))
 
 
-def _accept_rounding(facts: Fleet, state: State, miner: int, level: int) -> None:
-    """The firmware chose a neighbouring rung and said so: that is the plan now."""
+def _plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
+    """The miner took another rung than the wanted one (rounded, or woken where it slept): that is the plan now."""
     fleet = state.fleet
     fleet.want_level[miner] = level
     fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
@@ -192,6 +210,7 @@ def _forget(state: State, miner: int, now: float) -> None:
     verb = VERB_OF_CODE[int(fleet.verb[miner])]
     if verb is not Verb.TRIM:
         fleet.want_hashing[miner] = verb is Verb.SLEEP
+        fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
     before = estimator.expected_power_w(fleet, now)
@@ -213,6 +232,8 @@ def _follow_up(
         after_s = now - float(fleet.sent_at[miner])
         report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
         findings.verdicts.append(report)
+        if verdict is Verdict.SETTLED and bool(_woke_lower(fleet)[miner]):
+            _plan_rung(facts, state, miner, int(fleet.level[miner]))
         known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
         settled_draw = float(fleet.to_w[miner]) if verdict is Verdict.SETTLED and np.isnan(draw) else known_draw
         estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)
