@@ -34,8 +34,8 @@ class Verb(StrEnum):
 class Outcome(StrEnum):
     """What a driver learned from one command. Only core/verify judges watts.
 
-    WITHHELD is the actuator's own: the command never reached the driver (superseded in the queue,
-    journal not writable, site in observe mode).
+    WITHHELD: on our side of the wire; nothing was asked of the miner. A newer command took its place, the journal
+    could not be written, the site only observes, or somebody else holds the miner's one session.
     """
 
     ACKNOWLEDGED = "acknowledged"

@@ -75,7 +75,7 @@ class LuxosSession:
             if token:
                 if may_borrow:
                     return Opened(token, ours=False)
-                return NotOpened(Outcome.REFUSED, "another session holds the miner")
+                return NotOpened(Outcome.WITHHELD, "another session holds the miner")
         return NotOpened(Outcome.REFUSED, f"logon: {said(logon)}, and nobody holds the session")
 
     def used(self, opened: Opened) -> None:

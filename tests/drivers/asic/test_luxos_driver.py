@@ -132,7 +132,7 @@ async def test_raising_waits_while_another_writer_holds_the_miner(bench: Any) ->
     await bench.ours.perform(bench.SLEEP)
     bench.simulated.session.open()
     report = await bench.ours.perform(bench.WAKE)
-    assert (report.outcome, report.detail) == (Outcome.REFUSED, "another session holds the miner")
+    assert (report.outcome, report.detail) == (Outcome.WITHHELD, "another session holds the miner")
     assert bench.writes() == ["curtail sleep"]
 
 
