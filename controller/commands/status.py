@@ -15,6 +15,8 @@ EXIT_DONE = 0
 EXIT_REFUSED = 3
 EXIT_NO_ANSWER = 4
 UNKNOWN = "unknown"
+# From what is wanted to what is there to what could be; figures a newer daemon adds come after these.
+FIGURES = ("surplus", "cap", "target", "expected", "measured", "residual", "available_up", "available_down", "floor")
 
 View = Mapping[str, Any]
 
@@ -77,7 +79,7 @@ def status_page(view: View) -> list[str]:
         f"bound by   {setpoint['bound']} ({setpoint['source']}){shedding}",
         f"fail-safe  {view.get('fail_safe', UNKNOWN)}",
         "",
-        *_table([[name.removesuffix("_kw"), _kw(value)] for name, value in figures.items() if name.endswith("_kw")]),
+        *_table(_figure_rows(figures)),
     ]
     if figures.get("unallocated_reason", "none") != "none":
         lines.append(f"not placed because of {figures['unallocated_reason']}")
@@ -87,7 +89,7 @@ def status_page(view: View) -> list[str]:
         lines += ["", f"last move  {progress['order']}: {', '.join(reached)}"]
     lines += ["", "inputs"]
     lines += _table([[i["name"], i["state"], i["condition"], _seconds(i["age_s"])] for i in view["inputs"]])
-    lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in view["miners"].items() if count)]
+    lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
     if view["orders"]:
@@ -123,6 +125,17 @@ def explain_page(view: View) -> list[str]:
         for c in view["commands"]
     ]
     return [*lines, *(_table(rows) or ["  none"])]
+
+
+def _figure_rows(figures: View) -> list[list[str]]:
+    known = {name.removesuffix("_kw"): value for name, value in figures.items() if name.endswith("_kw")}
+    names = [name for name in FIGURES if name in known] + [name for name in known if name not in FIGURES]
+    return [[name, _kw(known[name])] for name in names]
+
+
+def _by_count(miners: Mapping[str, int]) -> list[tuple[str, int]]:
+    """States that occur, the most frequent first."""
+    return sorted(((name, count) for name, count in miners.items() if count), key=lambda entry: -entry[1])
 
 
 def _order_row(order: View) -> list[str]:

@@ -1,0 +1,130 @@
+"""`curtaild status` and `curtaild explain`: the pages people read, and the JSON scripts read."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from controller.commands.status import EXIT_DONE, EXIT_NO_ANSWER, EXIT_REFUSED, run_explain, run_status
+from controller.runtime.console import Console, ConsoleRefusedError, Peer
+
+STATUS: dict[str, Any] = {
+    "site": "dasu-1",
+    "mode": "control",
+    "wall": "2026-11-22T04:15:00.120Z",
+    "cycle": 17,
+    "fail_safe": "good",
+    "setpoint": {"kw": 412.0, "bound": "surplus", "source": "poi", "shed": True},
+    "figures": {"surplus_kw": 430.0, "measured_kw": None, "unallocated_kw": 12.0, "unallocated_reason": "step_size"},
+    "inputs": [
+        {"name": "poi_export_w", "state": "good", "condition": "fresh", "age_s": 0.42},
+        {"name": "site_load_w", "state": "fallback", "condition": "never seen", "age_s": None},
+    ],
+    "miners": {"hashing": 80, "asleep": 39, "quarantined": 1, "unknown": 0},
+    "quarantined": ["r1-07"],
+    "orders": [
+        {
+            "id": "order-1",
+            "issuer": "desk",
+            "kind": "cap",
+            "kw": 400.0,
+            "expires_at": "2026-11-22T04:30Z",
+            "reached": True,
+        }
+    ],
+    "progress": {"order": "order-1", "to_50_s": 2.1, "to_90_s": 4.0, "to_100_s": None},
+    "events": [{"at": "04:14:00Z", "name": "miner_stuck", "level": "warning", "text": "r1-07: sleep"}],
+    "versions": {"curtaild": "0.1.0", "python": "3.11.7"},
+}
+EXPLAIN: dict[str, Any] = {
+    "miner": "r1-07",
+    "condition": "hashing",
+    "power_kw": None,
+    "level": "305MHz",
+    "planned": "asleep",
+    "why": "surplus_short",
+    "verdict": "quarantined",
+    "since_s": 61.0,
+    "commands": [
+        {"id": 5, "verb": "sleep", "sent_at": "04:13:00Z", "outcome": "acknowledged", "verdict": "stuck"},
+        {"id": 9, "verb": "sleep", "sent_at": "04:14:00Z", "outcome": None, "verdict": None},
+    ],
+    "quarantine": {"for_s": 3600.0, "times": 1},
+}
+
+
+@pytest_asyncio.fixture
+async def console_path(tmp_path: Path) -> AsyncIterator[Path]:
+    async def status(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
+        return STATUS
+
+    async def explain(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
+        if request["miner"] != "r1-07":
+            raise ConsoleRefusedError(f"no miner {request['miner']!r} in the inventory")
+        return EXPLAIN
+
+    console = Console(tmp_path / "control.sock", {"status": status, "explain": explain})
+    await console.start()
+    yield tmp_path / "control.sock"
+    await console.close()
+
+
+async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(console_path: Path) -> None:
+    out, errors = io.StringIO(), io.StringIO()
+    assert await asyncio.to_thread(run_status, console_path, as_json=False, out=out, errors=errors) == EXIT_DONE
+    page = out.getvalue()
+    for words in (
+        "dasu-1  control  cycle 17",
+        "bound by   surplus (poi), shedding",
+        "surplus      430.0 kW",
+        "measured     unknown",
+        "not placed because of step_size",
+        "order-1: 50 % 2.1 s, 90 % 4.0 s, 100 % not yet",
+        "poi_export_w  good      fresh       0.4 s",
+        "site_load_w   fallback  never seen  unknown",
+        "80 hashing, 39 asleep, 1 quarantined",
+        "quarantined  r1-07",
+        "order-1  desk  cap  400.0 kW  until 2026-11-22T04:30Z  reached",
+        "miner_stuck  r1-07: sleep",
+        "curtaild 0.1.0, python 3.11.7",
+    ):
+        assert words in page
+    assert "0 unknown" not in page
+
+
+async def test_one_miner_is_explained(console_path: Path) -> None:
+    out = io.StringIO()
+    code = await asyncio.to_thread(run_explain, console_path, "r1-07", as_json=False, out=out, errors=io.StringIO())
+    assert code == EXIT_DONE
+    for words in (
+        "is         hashing, unknown, 305MHz",
+        "should be  asleep, because: surplus_short",
+        "verdict    quarantined, unchanged for 61.0 s",
+        "quarantine for 3600.0, times 1",
+        "#5  sleep  acknowledged    stuck",
+        "#9  sleep  no outcome yet  no verdict yet",
+    ):
+        assert words in out.getvalue()
+
+
+async def test_json_is_what_the_daemon_said(console_path: Path) -> None:
+    out = io.StringIO()
+    await asyncio.to_thread(run_status, console_path, as_json=True, out=out, errors=io.StringIO())
+    assert json.loads(out.getvalue()) == STATUS
+
+
+async def test_an_unknown_miner_and_an_absent_daemon_have_exit_codes_of_their_own(
+    console_path: Path, tmp_path: Path
+) -> None:
+    out, errors = io.StringIO(), io.StringIO()
+    code = await asyncio.to_thread(run_explain, console_path, "r9", as_json=True, out=out, errors=errors)
+    assert (code, out.getvalue()) == (EXIT_REFUSED, "")
+    assert "no miner 'r9'" in errors.getvalue()
+    assert run_status(tmp_path / "none.sock", as_json=True, out=out, errors=errors) == EXIT_NO_ANSWER
+    assert "no daemon answers" in errors.getvalue()
