@@ -1,0 +1,165 @@
+"""What the fleet draws and will draw: the in-flight ledger, and the offset that follows the meter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.core import estimator
+from controller.domain.fleet import Verb
+from controller.domain.policy import Feedback
+
+
+def launch(kit, verb, hashing, to_w, now=100.0):
+    """One miner with one command in flight since `now`."""
+    facts = kit.fleet(1)
+    state = kit.seen_state(facts, [hashing])
+    put(facts, state, [0], verb, [to_w], now)
+    return facts, state
+
+
+def put(facts, state, miners, verb, to_w, now):
+    estimator.put_in_flight(
+        facts, state, np.array(miners), verb, np.array(to_w, dtype=float), now, np.full(len(miners), 60.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "hashing", "to_w", "after_s", "watts"),
+    [
+        # sleep: 1 s dead, nine tenths of the way 3 s later, then a tenth of the rest every 3 s
+        (Verb.SLEEP, True, 50.0, 0.0, 3_500.0),
+        (Verb.SLEEP, True, 50.0, 1.0, 3_500.0),
+        (Verb.SLEEP, True, 50.0, 4.0, 395.0),
+        (Verb.SLEEP, True, 50.0, 7.0, 84.5),
+        (Verb.SLEEP, True, 50.0, 600.0, 50.0),
+        # wake: 10 s dead, then a straight line to nine tenths at 30 s
+        (Verb.WAKE, False, 3_500.0, 10.0, 50.0),
+        (Verb.WAKE, False, 3_500.0, 25.0, 50.0 + 0.45 * 3_450.0),
+        (Verb.WAKE, False, 3_500.0, 40.0, 50.0 + 0.90 * 3_450.0),
+        (Verb.WAKE, False, 3_500.0, 44.0, 3_500.0),
+        (Verb.WAKE, False, 3_500.0, 600.0, 3_500.0),
+        # trim: 1 s dead, 5 s
+        (Verb.TRIM, True, 2_500.0, 0.5, 3_500.0),
+        (Verb.TRIM, True, 2_500.0, 6.0, 2_600.0),
+        (Verb.TRIM, True, 2_500.0, 600.0, 2_500.0),
+    ],
+)
+def test_a_command_in_flight_draws_as_its_class_answers(kit, verb, hashing, to_w, after_s, watts):
+    _, state = launch(kit, verb, hashing, to_w)
+    assert estimator.expected_power_w(state.fleet, 100.0 + after_s)[0] == pytest.approx(watts, abs=0.5)
+
+
+def test_a_command_that_replaces_another_starts_where_the_first_had_got(kit):
+    facts, state = launch(kit, Verb.SLEEP, True, 50.0)
+    halfway = estimator.expected_power_w(state.fleet, 102.0)[0]
+    put(facts, state, [0], Verb.TRIM, [2_000.0], 102.0)
+    assert state.fleet.from_w[0] == pytest.approx(halfway)
+    assert estimator.expected_power_w(state.fleet, 102.0)[0] == pytest.approx(halfway)
+
+
+def test_soon_counts_quick_moves_whole_and_boots_as_far_as_they_will_be(kit):
+    facts = kit.fleet(3)
+    state = kit.seen_state(facts, [True, True, False])
+    put(facts, state, [0], Verb.SLEEP, [50.0], 100.0)
+    put(facts, state, [1], Verb.TRIM, [2_000.0], 100.0)
+    put(facts, state, [2], Verb.WAKE, [3_500.0], 100.0)
+    soon = estimator.expected_soon_w(state.fleet, 100.0, 6.0)
+    assert list(soon) == [50.0, 2_000.0, 50.0]
+    later = estimator.expected_soon_w(state.fleet, 119.0, 6.0)
+    assert later[2] == pytest.approx(50.0 + 0.45 * 3_450.0)
+
+
+moves = st.lists(
+    st.tuples(st.integers(0, 4), st.sampled_from(Verb), st.floats(50, 3_500), st.floats(0, 30)), max_size=12
+)
+
+
+@given(moves=moves, wait_s=st.floats(0, 200))
+def test_every_miner_in_the_ledger_is_between_where_it_was_and_where_it_goes(kit, moves, wait_s):
+    facts = kit.fleet(5)
+    state = kit.seen_state(facts, [True, False, True, False, True])
+    now = 0.0
+    for miner, verb, to_w, pause in moves:
+        now += pause
+        before = estimator.expected_power_w(state.fleet, now)
+        put(facts, state, [miner], verb, [to_w], now)
+        after = estimator.expected_power_w(state.fleet, now)
+        assert after == pytest.approx(before), "entering a command moves no watt by itself"
+    fleet = state.fleet
+    expected = estimator.expected_power_w(fleet, now + wait_s)
+    assert np.all(expected >= np.minimum(fleet.from_w, fleet.to_w) - 1e-9)
+    assert np.all(expected <= np.maximum(fleet.from_w, fleet.to_w) + 1e-9)
+    assert estimator.expected_power_w(fleet, now + 1e6) == pytest.approx(fleet.to_w)
+
+
+def test_what_left_the_ledger_draws_what_was_seen(kit):
+    _, state = launch(kit, Verb.SLEEP, True, 50.0)
+    estimator.take_out_of_flight(state.fleet, np.array([0]), 3_300.0)
+    for at in (100.0, 101.0, 1_000.0):
+        assert estimator.expected_power_w(state.fleet, at)[0] == 3_300.0
+
+
+def test_the_offset_is_whatever_the_meter_shows_beyond_the_miners(kit):
+    state = kit.seen_state(kit.fleet(4), [True, True, False, False])
+    estimator.follow_meter(state, kit.policy(), kit.sample(9_000.0, at=5.0))
+    assert state.offset_w == pytest.approx(9_000.0 - 7_100.0)
+    assert state.offset_at == 5.0
+
+
+def test_a_sample_from_before_a_command_took_effect_is_compared_with_that_moment(kit):
+    """The meter read at 101.0 s shows the full draw of a miner told to sleep at 100.5 s: no watts of offset."""
+    facts = kit.fleet(1)
+    state = kit.seen_state(facts, [True])
+    put(facts, state, [0], Verb.SLEEP, [50.0], 100.5)
+    estimator.follow_meter(state, kit.policy(), kit.sample(4_500.0, at=101.0))
+    assert state.offset_w == pytest.approx(1_000.0)
+
+
+@pytest.mark.parametrize("at", [5.0, 4.0])
+def test_a_sample_no_newer_than_the_last_one_is_not_counted_again(kit, at):
+    state = kit.seen_state(kit.fleet(1), [True])
+    estimator.follow_meter(state, kit.policy(), kit.sample(5_000.0, at=5.0))
+    estimator.follow_meter(state, kit.policy(), kit.sample(9_999.0, at=at))
+    assert state.offset_w == pytest.approx(1_500.0)
+
+
+def test_without_a_sample_the_last_offset_stands(kit):
+    state = kit.seen_state(kit.fleet(1), [True])
+    estimator.follow_meter(state, kit.policy(), kit.sample(5_000.0, at=5.0))
+    for nothing in (None, kit.sample(None, at=6.0)):
+        estimator.follow_meter(state, kit.policy(), nothing)
+    assert state.offset_w == pytest.approx(1_500.0)
+
+
+def test_without_feedback_the_offset_is_the_configured_one_whatever_the_meter_says(kit):
+    state = kit.seen_state(kit.fleet(1), [True])
+    policy = kit.policy(fleet={"feedback": Feedback.OPEN_LOOP})
+    estimator.follow_meter(state, policy, kit.sample(9_999.0, at=5.0))
+    assert state.offset_w == kit.auxiliary_w
+
+
+@given(before=st.lists(st.floats(0, 4_000), min_size=3, max_size=3), after=st.lists(st.floats(0, 4_000), min_size=3))
+def test_a_revision_keeps_the_prediction_for_the_site(kit, before, after):
+    state = kit.seen_state(kit.fleet(3), [True] * 3)
+    old, new = np.array(before), np.array(after[:3])
+    total = state.offset_w + old.sum()
+    estimator.revise(state, old, new)
+    assert state.offset_w + new.sum() == pytest.approx(total)
+
+
+def test_before_the_first_meter_sample_there_is_no_offset_to_revise(kit):
+    state = kit.seen_state(kit.fleet(1), [True])
+    state.offset_w = None
+    estimator.revise(state, np.array([1.0]), np.array([2.0]))
+    assert state.offset_w is None
+
+
+def test_a_plan_is_priced_by_each_miners_own_ratio_and_by_sleep_watts(kit):
+    facts = kit.fleet(3)
+    state = kit.seen_state(facts, [True, True, False])
+    state.fleet.ratio[:] = (1.1, 1.0, 1.2)
+    planned = estimator.planned_power_w(facts, state.fleet, np.array([True, True, False]), np.array([3, 0, 3]))
+    assert list(planned) == pytest.approx([3_850.0, 2_000.0, 50.0])
