@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -96,7 +97,7 @@ class _Daemon:
         async with SqliteJournal(path, limits, self._tell) as journal:
             resumed = resume(path, self._facts, loop.time(), time.time())
             self._journal = journal
-            journal.append((start_row(time.time(), dict(versions()), self._facts.miner_ids),))
+            journal.append((start_row(time.time(), _identity(self._config), self._facts.miner_ids),))
             self._tell(resumed.event)
             await self._serve(journal, resumed.state)
             journal.append((stop_row(time.time(), self._exit.reason),))
@@ -178,7 +179,7 @@ class _Daemon:
             self._metrics.observe_inbox(
                 connected=inbox.connected,
                 heartbeat_age_s=None if inbox.heartbeat_at is None else max(decision.wall - inbox.heartbeat_at, 0.0),
-                waiting=inbox.waiting[0],
+                waiting=inbox.waiting[1],
                 dropped=inbox.counts.answers_dropped,
                 refused_full=inbox.counts.refused_full,
             )
@@ -293,6 +294,12 @@ def versions() -> dict[str, str]:
     """What runs here, for the journal, /metrics and `status`."""
     found = {name: importlib.metadata.version(name) for name in ("curtaild", "pyasic", "pymodbus", "aiomqtt")}
     return {**found, "python": platform.python_version()}
+
+
+def _identity(config: SiteConfig) -> dict[str, object]:
+    """Which program ran which site by which files: an audit compares the digest with the files it was given."""
+    files = config.path.read_bytes() + config.inventory_path.read_bytes()
+    return {"site": config.site_id, "config_sha256": hashlib.sha256(files).hexdigest(), "versions": versions()}
 
 
 def _tls(broker: Broker) -> TlsSettings | None:
