@@ -141,8 +141,20 @@ def _client(broker: BrokerSettings, identifier: str | None, will: Will | None, k
     return client
 
 
+class _TidySslSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho drops such a socket open, one per try."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:  # all of ssl's errors, and the time limit
+            self.close()
+            raise
+
+
 def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=tls.ca_file)
+    context.sslsocket_class = _TidySslSocket
     if tls.certificate_file is not None:
         context.load_cert_chain(tls.certificate_file, tls.key_file)
     return context

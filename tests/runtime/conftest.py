@@ -10,11 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from controller.runtime.mqtt_link import BrokerSettings
+from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 
 READY_WITHIN_S = 20.0
 
@@ -31,10 +37,14 @@ def find_nats() -> str:
 
 
 class Broker:
-    """One broker process on a loopback port of its own; can be killed and started again with its memory kept."""
+    """One broker process on a loopback port of its own; can be killed and started again with its memory kept.
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    `guard` is what its configuration says about who may connect.
+    """
+
+    def __init__(self, kind: str, folder: Path, guard: str | None = None) -> None:
         self.kind = kind
+        self._guard = guard
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
@@ -49,7 +59,8 @@ class Broker:
             assert binary
             # Run by root it would drop to a user that cannot read the test's folder.
             config.write_text(
-                f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n"
+                f"listener {self.port} 127.0.0.1\n{self._guard or 'allow_anonymous true'}\n"
+                "set_tcp_nodelay true\nuser root\n"
                 f"persistence true\npersistence_location {self._folder}/\n"
                 "autosave_on_changes true\nautosave_interval 1\n"
             )
@@ -57,7 +68,7 @@ class Broker:
         else:
             config.write_text(
                 f"server_name: test\nlisten: 127.0.0.1:-1\njetstream {{ store_dir: {str(self._folder)!r} }}\n"
-                f"mqtt {{ listen: '127.0.0.1:{self.port}' }}\n"
+                f"mqtt {{ listen: '127.0.0.1:{self.port}'\n{self._guard or ''} }}\n"
             )
             command = [find_nats(), "-c", str(config)]
         with (self._folder / "broker.log").open("ab") as log:
@@ -71,6 +82,8 @@ class Broker:
             assert self._process and self._process.poll() is None, (self._folder / "broker.log").read_text()
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as probe:
+                    if self._guard is not None:
+                        return  # it listens; a stranger's hello would tell no more
                     probe.sendall(hello)
                     if probe.recv(4)[:1] == b"\x20":
                         probe.sendall(b"\xe0\x00")
@@ -111,6 +124,86 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broke
     running = Broker(_checked(request.param), tmp_path)
     running.start()
     yield running
+    running.stop()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A private authority, a broker and a client, as files in PEM."""
+
+    authority: Path
+    broker: Path
+    broker_key: Path
+    client: Path
+    client_key: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _certificate("test authority", authority_key.public_key(), "test authority", authority_key, True)
+    (folder / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    for name in ("broker", "client"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = _certificate(name, key.public_key(), "test authority", authority_key, False)
+        (folder / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        (folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    return Certificates(
+        folder / "ca.pem", folder / "broker.pem", folder / "broker.key", folder / "client.pem", folder / "client.key"
+    )
+
+
+def _certificate(
+    subject: str,
+    key: ec.EllipticCurvePublicKey,
+    issuer: str,
+    signer: ec.EllipticCurvePrivateKey,
+    authority: bool,
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+
+
+@pytest.fixture(params=["nats", "mosquitto"])
+def guarded_broker(
+    request: pytest.FixtureRequest, tmp_path: Path, certificates: Certificates
+) -> Iterator[tuple[Broker, BrokerSettings]]:
+    """A broker that speaks TLS only and asks who comes: NATS for a name and a password, mosquitto for a certificate."""
+    kind = _checked(request.param)
+    if kind == "nats":
+        guard = (
+            f"tls {{ cert_file: '{certificates.broker}'\n key_file: '{certificates.broker_key}' }}\n"
+            "authorization { username: 'dasu'\n password: 'open sesame' }"
+        )
+        tls, names = TlsSettings(str(certificates.authority), None, None), ("dasu", "open sesame")
+    else:
+        guard = (
+            f"cafile {certificates.authority}\ncertfile {certificates.broker}\nkeyfile {certificates.broker_key}\n"
+            "require_certificate true\nuse_identity_as_username true"
+        )
+        tls, names = (
+            TlsSettings(str(certificates.authority), str(certificates.client), str(certificates.client_key)),
+            (None, None),
+        )
+    running = Broker(kind, tmp_path, guard)
+    running.start()
+    yield running, BrokerSettings("127.0.0.1", running.port, *names, tls)
     running.stop()
 
 

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from controller.domain.dispatch import (
 )
 from controller.runtime.dispatcher import SiteState, send_heartbeats, send_order
 from controller.runtime.inbox import InboxLimits, MqttInbox
-from controller.runtime.mqtt_link import BrokerSettings, LinkLostError, connected
+from controller.runtime.mqtt_link import BrokerSettings, LinkLostError, TlsSettings, connected
 from controller.wire.mqtt import encode_dispatch, topics_of
 
 DEADLINE_S = 20.0
@@ -373,3 +374,26 @@ async def test_the_sender_sees_that_nobody_is_behind_the_topic(broker: Any, site
     async with aclosing(send_order(broker.settings, site, order())) as hearing:
         first = await asyncio.wait_for(anext(hearing), DEADLINE_S)
     assert isinstance(first, SiteState) and not first.online
+
+
+async def test_a_guarded_broker_lets_us_in_over_tls_and_nobody_else(guarded_broker: Any, site: str) -> None:
+    broker, settings = guarded_broker
+    async with running_inbox(settings, site) as (_, recorder), connected(settings, None) as link:
+        await link.publish(topics_of(site).command, encode_dispatch(order()), 1)
+        await until(lambda: recorder.received)
+    strangers = [
+        replace(settings, password="wrong", tls=replace(settings.tls, certificate_file=None, key_file=None)),
+        replace(settings, tls=None),
+        replace(settings, tls=TlsSettings(None, settings.tls.certificate_file, settings.tls.key_file)),
+        replace(settings, tls=replace(settings.tls, certificate_file="/nowhere.pem", key_file="/nowhere.key")),
+    ]
+    before = open_files()
+
+    async def knock(stranger: BrokerSettings) -> None:
+        with pytest.raises(LinkLostError, match=f"127.0.0.1:{broker.port}"):
+            async with connected(stranger, None):
+                pass
+
+    await asyncio.gather(*(knock(stranger) for stranger in strangers))
+    await asyncio.sleep(0.05)
+    assert open_files() <= before
