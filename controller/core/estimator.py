@@ -14,16 +14,18 @@ from controller.domain.metering import Sample
 from controller.domain.policy import Feedback, Policy
 
 WAKE = VERB_CODES[Verb.WAKE]
+# A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
+EARLY, LATE = 0.5, 1.6
 
 
-def remaining_share(fleet: FleetState, at: float | FloatArray) -> FloatArray:
+def remaining_share(fleet: FleetState, at: float | FloatArray, stretch: float = 1.0) -> FloatArray:
     """Share of each miner's commanded move that has not happened yet at time `at`, (n,) in [0, 1].
 
     Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
-    which is nearer to a boot's S-shape and never promises the watts too late.
+    which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time.
     """
-    running = np.maximum(at - fleet.sent_at - fleet.dead_s, 0.0)
-    in_90s = running / fleet.to_90_s
+    running = np.maximum(at - fleet.sent_at - fleet.dead_s * stretch, 0.0)
+    in_90s = running / (fleet.to_90_s * stretch)
     decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
     climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
     share = np.where(fleet.verb == WAKE, climbing, decaying)
@@ -55,14 +57,44 @@ def revise(state: State, before_w: FloatArray, after_w: FloatArray) -> None:
 
 
 def follow_meter(state: State, policy: Policy, sample: Sample | None) -> None:
-    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one."""
+    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one.
+
+    The meter corrects what the timing of sleeps and trims in flight cannot explain, and no more: a miner that is half
+    a second late looks like a load that will stay, and answering it would shed the same watts twice.
+    """
     if policy.fleet.feedback is Feedback.OPEN_LOOP:
         state.offset_w = float(policy.auxiliary_w)
         return
     if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
         return
-    state.offset_w = sample.value - float(expected_power_w(state.fleet, sample.taken_at).sum())
+    lowest_w, highest_w = _bracket_w(state.fleet, sample.taken_at)
+    middle_w = float(expected_power_w(state.fleet, sample.taken_at).sum())
+    known = sample.value - middle_w if state.offset_w is None else state.offset_w
+    state.offset_w = min(max(known, sample.value - highest_w), sample.value - lowest_w)
     state.offset_at = sample.taken_at
+
+
+def load_at_w(state: State, sample: Sample | None, at: float) -> float | None:
+    """Site load at time `at`: the site meter's sample moved there by what the fleet is expected to have done since.
+
+    Two meters are never read in one instant; while the load moves, export and load of different moments add up to a
+    surplus that never was. Without a sample it is what the model says, None when nothing is known.
+    """
+    there_w = float(expected_power_w(state.fleet, at).sum())
+    if sample is not None and sample.value is not None:
+        return sample.value + there_w - float(expected_power_w(state.fleet, sample.taken_at).sum())
+    return None if state.offset_w is None else state.offset_w + there_w
+
+
+def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float]:
+    """Fleet power at time `at` if every quick move in flight is as far from its aim, or as near, as miners can be."""
+    way_w = fleet.from_w - fleet.to_w
+    middle = remaining_share(fleet, at)
+    quick = fleet.verb != WAKE  # a boot is slow enough to be corrected on the way
+    early_w = way_w * np.where(quick, remaining_share(fleet, at, EARLY), middle)
+    late_w = way_w * np.where(quick, remaining_share(fleet, at, LATE), middle)
+    base_w = float(fleet.to_w.sum())
+    return base_w + float(np.minimum(early_w, late_w).sum()), base_w + float(np.maximum(early_w, late_w).sum())
 
 
 def put_in_flight(
