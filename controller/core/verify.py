@@ -118,8 +118,11 @@ def judge(
     """Move every miner's verdict by one step of the table, and act on what changed."""
     fleet = state.fleet
     flying = fleet.verb != NO_COMMAND
-    proves = fresh & (~flying | (fleet.read_at >= fleet.sent_at + fleet.dead_s))
+    begun = fleet.read_at >= fleet.sent_at + fleet.dead_s
+    # Asleep is asleep; every other agreement counts when the way is gone, or half a move would be taken for the whole.
+    arrived = (fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s) | ~fleet.want_hashing
     agrees = _agreement(facts, state, policy)
+    proves = fresh & (~flying | (begun & (arrived | ~agrees)))
     failed = said_no | (flying & proves & ~agrees & (now >= fleet.deadline_at))
     fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
     exhausted = failed & (fleet.attempts >= policy.attempts_max)
@@ -240,8 +243,9 @@ def _follow_up(
     fleet.disagreed[miner] = 0
     match verdict:
         case Verdict.SETTLED:
-            fleet.attempts[miner] = 0
-            fleet.refused[miner] = False
+            if flying:  # only a command obeyed clears the record: staying as it was proves nothing
+                fleet.attempts[miner] = 0
+                fleet.refused[miner] = False
         case Verdict.STUCK:
             fleet.retry_at[miner] = now
             if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
