@@ -27,13 +27,15 @@ class Goal:
     """What the allocator is asked for, watts at the site meter.
 
     power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
-    shed: sleep rather than trim. waived: dwell does not hold anybody back.
+    shed: sleep rather than trim, at once. waived: a limit is to be kept, so dwell decides only who goes first.
+    may_raise: False in doubt, when nothing is woken or trimmed up.
     """
 
     power_w: float
     lead_w: float
     shed: bool
     waived: bool
+    may_raise: bool = True
 
 
 @dataclass(slots=True)
@@ -68,15 +70,15 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     Without a goal (no setpoint can be known yet) nothing changes.
     """
     desk = _lay_out(facts, state, policy.fleet, now)
-    if goal is not None and state.offset_w is not None:
+    if goal is not None and goal.shed:
+        _shed(desk, goal, policy.auxiliary_w)
+    elif goal is not None:
         gap_w = goal.power_w - desk.predicted_w()
-        if goal.shed:
-            _lower(desk, -gap_w, goal, sleep_first=True)
-        elif gap_w < -policy.fleet.deadband_down_w:
-            _lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
-        elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim:
+        if gap_w < -policy.fleet.deadband_down_w:
+            _lower(desk, -gap_w, goal.waived, sleep_first=not policy.fleet.trim)
+        elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim and goal.may_raise:
             _raise(desk, gap_w)
-        if not goal.shed:
+        if goal.may_raise:
             _commit(desk, goal)
     return _plan(desk, goal)
 
@@ -118,17 +120,39 @@ def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Des
     )
 
 
-def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
-    """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first."""
-    if need_w <= 0.0:
-        return
+def _shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
+    """Sleep the worst first until it is enough, whatever dwell, age of telemetry or an open verdict say.
+
+    When the goal is what nothing can be taken off, everybody sleeps: a bias of the prediction must not spare anyone.
+    """
+    fleet, facts = desk.state.fleet, desk.facts
+    reachable = (fleet.condition != Condition.UNREACHABLE) & (fleet.verdict != Verdict.QUARANTINED)
+    hashing = fleet.want_hashing & reachable
+    gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
+    lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
+    worst_first = desk.best_first[::-1]
+    order = worst_first[hashing[worst_first]]
+    if goal.power_w > lowest_w + 1.0:
+        before_w = np.concatenate(([0.0], np.cumsum(gain_w[order])))[:-1]
+        order = order[before_w < desk.predicted_w() - goal.power_w]
+    _want_asleep(desk, order)
+
+
+def _lower(desk: Desk, need_w: float, waived: bool, sleep_first: bool) -> None:
+    """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
+
+    Units that have not hashed for their dwell sleep last, and only when it is waived.
+    """
     worst_first = desk.best_first[::-1]
     trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
     if sleep_first:
         trim_gain = np.zeros_like(trim_gain)
-    free = desk.on if goal.waived else desk.on & _dwelt(desk, desk.policy.dwell_on_s)
-    desk.held_by_dwell |= desk.on & ~free
-    sleepers = worst_first[free[worst_first]]
+    dwelt = _dwelt(desk, desk.policy.dwell_on_s)
+    if not waived:
+        desk.held_by_dwell |= desk.on & ~dwelt
+    on_worst_first = worst_first[desk.on[worst_first]]
+    rested, restless = on_worst_first[dwelt[on_worst_first]], on_worst_first[~dwelt[on_worst_first]]
+    sleepers = np.concatenate((rested, restless)) if waived else rested
     sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
     count = int(np.argmax(reached >= need_w)) if bool((reached >= need_w).any()) else len(sleepers)
@@ -145,26 +169,40 @@ def _trim_down(desk: Desk, need_w: float, gain_w: FloatArray, order: IntArray) -
         return
     before = np.concatenate(([0.0], np.cumsum(gain_w[order])[:-1]))
     chosen = order[before < need_w]
-    for miner, done_w in zip(chosen, before, strict=False):
-        _want_power(desk, int(miner), float(desk.soon_w[miner]) - (need_w - done_w), round_up=False)
+    fleet, whole, last = desk.state.fleet, chosen[:-1], int(chosen[-1])
+    fleet.want_level[whole] = 0
+    desk.soon_w[whole] = desk.floor_w[whole]
+    level = _rung_below(desk, last, float(desk.soon_w[last]) - (need_w - float(before[len(whole)])))
+    if level < fleet.want_level[last]:
+        _want_level(desk, last, level)
 
 
 def _raise(desk: Desk, gap_w: float) -> None:
     """Raise trimmers, best J/TH first, as far as the gap, their ceilings and their feeders allow."""
-    fleet = desk.state.fleet
+    fleet, facts = desk.state.fleet, desk.facts
     ready = desk.trimmable & ((fleet.verb == NO_COMMAND) | (desk.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s))
-    room_w = np.where(ready, desk.ceiling_w - desk.soon_w, 0.0)
+    ready &= fleet.want_level < fleet.ceiling
+    rows = np.arange(len(facts))
+    next_w = facts.level_power_w[rows, np.minimum(fleet.want_level + 1, facts.level_count - 1)] * fleet.ratio
+    step_w = np.maximum(next_w - desk.soon_w, 0.0)
+    candidates = desk.best_first[(ready & (step_w <= gap_w))[desk.best_first]]
+    if not len(candidates):
+        return
+    # The smallest step that anybody further down the list could take: below it there is nothing left to place.
+    smallest_w = np.minimum.accumulate(step_w[candidates][::-1])[::-1]
     feeder_room_w = _feeder_room_w(desk)
     left_w = gap_w
     budget = desk.policy.commands_per_cycle_max
-    for miner in desk.best_first[room_w[desk.best_first] > 0.0]:
-        if left_w <= 0.0 or budget == 0:
+    for miner, least_w in zip(candidates.tolist(), smallest_w.tolist(), strict=True):
+        if left_w < least_w or budget == 0:
             return
-        feeder = desk.facts.feeder[miner]
-        step_w = min(left_w, float(room_w[miner]), float(feeder_room_w[feeder]))
-        desk.held_by_feeder[miner] = feeder_room_w[feeder] < min(left_w, room_w[miner])
+        feeder = facts.feeder[miner]
+        limit_w = min(left_w, float(feeder_room_w[feeder]))
+        desk.held_by_feeder[miner] = feeder_room_w[feeder] < step_w[miner]
         before_w = float(desk.soon_w[miner])
-        if step_w > 0.0 and _want_power(desk, int(miner), before_w + step_w, round_up=False):
+        level = _rung_below(desk, miner, before_w + limit_w)
+        if level > fleet.want_level[miner]:
+            _want_level(desk, miner, level)
             gained_w = float(desk.soon_w[miner]) - before_w
             left_w -= gained_w
             feeder_room_w[feeder] -= gained_w
@@ -179,7 +217,10 @@ def _commit(desk: Desk, goal: Goal) -> None:
     reserve_w = policy.trim_reserve_ratio * goal.lead_w if policy.trim else 0.0
     still_w = float(desk.soon_w[~desk.on].sum())
     reach_w = desk.offset_w + still_w + float(desk.ceiling_w[desk.on].sum())
-    lowest = desk.floor_w if policy.trim else desk.ceiling_w
+    # Booting units cannot be trimmed yet: the lowest they will draw at first is the rung they come up at.
+    rows = np.arange(len(desk.facts))
+    boot_w = desk.facts.level_power_w[rows, _boot_levels(desk)] * state.fleet.ratio
+    lowest = np.where(desk.trimmable, desk.floor_w, boot_w) if policy.trim else desk.ceiling_w
     low_w = desk.offset_w + still_w + float(lowest[desk.on].sum())
     wanted_w = goal.lead_w + reserve_w
     feeder_room_w = _feeder_room_w(desk)
@@ -243,23 +284,30 @@ def _want_asleep(desk: Desk, miners: IntArray) -> None:
 
 
 def _want_awake(desk: Desk, miner: int) -> None:
+    """A miner boots at the rung it slept at: that is what to expect of it; trim takes it from there."""
     fleet = desk.state.fleet
     fleet.want_hashing[miner] = True
-    fleet.want_level[miner] = fleet.ceiling[miner]
+    fleet.want_level[miner] = _boot_levels(desk)[miner]
     desk.on[miner] = True
 
 
-def _want_power(desk: Desk, miner: int, power_w: float, round_up: bool) -> bool:
-    """Choose the rung nearest below `power_w` (never above the ceiling); True when that changes what is wanted."""
+def _boot_levels(desk: Desk) -> IntArray:
+    """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none."""
+    fleet = desk.state.fleet
+    return np.where(fleet.level >= 0, np.minimum(fleet.level, fleet.ceiling), fleet.ceiling)
+
+
+def _rung_below(desk: Desk, miner: int, power_w: float) -> int:
+    """The rung nearest below `power_w`, within the miner's ladder and ceiling."""
     fleet = desk.state.fleet
     ladder = desk.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
-    level = int(np.searchsorted(ladder, power_w, side="left" if round_up else "right")) - (0 if round_up else 1)
-    level = min(max(level, 0), len(ladder) - 1)
-    if level == fleet.want_level[miner]:
-        return False
+    return max(int(np.searchsorted(ladder, power_w, side="right")) - 1, 0)
+
+
+def _want_level(desk: Desk, miner: int, level: int) -> None:
+    fleet = desk.state.fleet
     fleet.want_level[miner] = level
-    desk.soon_w[miner] = ladder[level]
-    return True
+    desk.soon_w[miner] = desk.facts.level_power_w[miner, level] * fleet.ratio[miner]
 
 
 def _plan(desk: Desk, goal: Goal | None) -> Allocation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from controller.core.failsafe import Trust
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet, Verdict
-from controller.domain.metering import Point
+from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import (
     Allocation,
     Decision,
@@ -85,12 +86,14 @@ class _Cycle:
         measured = _value(trust, Point.SITE_LOAD_W)
         floor = self._floor_w()
         answers = self._take_orders(trust, measured, floor)
-        view = surplus.follow(trust.samples)
+        view = surplus.follow(self._at_one_instant(trust.samples))
         wanted = self._wanted(trust, view, floor)
-        setpoint, goal = self._ramped(trust, view, wanted)
+        setpoint, goal = self._ramped(trust, wanted, floor)
         wanted_before = state.fleet.wants()
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
-        commands = self._commands(wanted_before, setpoint)
+        if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
+            setpoint = replace(setpoint, power_w=allocation.allocated_w)
+        commands = self._commands(wanted_before, setpoint, goal)
         progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         if measured is not None:
             ramp.remember(state, measured, now)
@@ -175,36 +178,49 @@ class _Cycle:
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
 
-    def _ramped(
-        self, trust: Trust, view: surplus.Surplus | None, wanted: Setpoint
-    ) -> tuple[Setpoint, allocator.Goal | None]:
+    def _at_one_instant(self, samples: dict[Point, Sample]) -> dict[Point, Sample]:
+        """The samples with the site load of the moment at which the export was read; see estimator.load_at_w."""
+        export = samples.get(Point.POI_EXPORT_W)
+        if export is None:
+            return samples
+        load_w = estimator.load_at_w(self.state, samples.get(Point.SITE_LOAD_W), export.taken_at)
+        if load_w is None:
+            return samples
+        return {**samples, Point.SITE_LOAD_W: Sample(load_w, export.taken_at, Quality.GOOD, "site, at the poi's time")}
+
+    def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, allocator.Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
         state, policy, now = self.state, self.policy, self.now
-        if state.offset_w is None:
+        if state.offset_w is None and not wanted.shed:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
-        present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
-        deficit = surplus.household_deficit_w(trust.samples, policy)
-        waived = wanted.shed or wanted.bound is Bound.SURPLUS or deficit > 0.0
+        present = (state.offset_w or 0.0) + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
-        if doubtful and wanted.power_w > present:
-            wanted = replace(wanted, power_w=present, bound=Bound.HOLD, source="doubtful inputs")
+        held = present if state.setpoint_w is None else min(present, state.setpoint_w)
+        if doubtful and wanted.power_w > held:
+            wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source="doubtful inputs")
         elapsed = now - self.before.now if self.before.cycle else 0.0
+        waived = wanted.shed or wanted.bound is Bound.SURPLUS
         ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed)
-        state.setpoint_w = ramped.power_w
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
-        lead = min(wanted.power_w, ramped.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
-        goal = allocator.Goal(ramped.power_w, lead, shed=wanted.shed, waived=wanted.shed or deficit > 0.0)
-        return setpoint, goal
+        # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
+        surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
+        if setpoint.power_w > surplus_w:
+            setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
+        state.setpoint_w = setpoint.power_w
+        lead = min(wanted.power_w, setpoint.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
+        waived = setpoint.bound is not Bound.DISPATCH_TARGET  # a wish can wait for a dwell, a limit cannot
+        return setpoint, allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, may_raise=not doubtful)
 
-    def _commands(self, wanted_before: Wants, setpoint: Setpoint) -> tuple[Command, ...]:
+    def _commands(self, wanted_before: Wants, setpoint: Setpoint, goal: allocator.Goal | None) -> tuple[Command, ...]:
         """What is due now. In observe mode nothing is, and nothing is believed to have been sent."""
         state = self.state
         if self.policy.mode is Mode.OBSERVE:
             state.fleet.want_hashing, state.fleet.want_level = wanted_before.hashing, wanted_before.level
             return ()
         reason = f"{setpoint.bound.value} {setpoint.power_w / 1000:.1f} kW"
+        may_raise = goal is not None and goal.may_raise
         return reconcile.commands_due(
-            self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now
+            self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise
         )
 
     def _horizon_s(self) -> float:

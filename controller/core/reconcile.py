@@ -12,11 +12,18 @@ from controller.domain.policy import FleetPolicy
 
 
 def commands_due(
-    facts: Fleet, before: Wants, state: State, policy: FleetPolicy, shed: bool, reason: str, now: float
+    facts: Fleet,
+    before: Wants,
+    state: State,
+    policy: FleetPolicy,
+    shed: bool,
+    reason: str,
+    now: float,
+    may_raise: bool = True,
 ) -> tuple[Command, ...]:
     """Compare what is wanted with what was wanted (`before`) and with what is seen; enter the difference in the ledger.
 
-    Lowering commands come first and are never limited; raising ones are limited per cycle.
+    Lowering commands come first and are never limited; raising ones are limited per cycle, to none when in doubt.
     """
     fleet = state.fleet
     again = _due_again(fleet, now)
@@ -40,7 +47,7 @@ def commands_due(
     ):
         miners: IntArray = np.flatnonzero(who)
         if raises:
-            allowed = max(policy.commands_per_cycle_max - len(due), 0)
+            allowed = max(policy.commands_per_cycle_max - len(due), 0) if may_raise else 0
             miners, late = miners[:allowed], miners[allowed:]
             _postpone(before, fleet, late)
         _enter(facts, state, policy, verb, miners, planned[miners], now)
