@@ -50,8 +50,7 @@ def proposals(
         dispatch = entry.dispatch
         power = float(entry.answered_w or 0)
         if dispatch.dispatch_class is DispatchClass.EMERGENCY:
-            # To auxiliaries, whatever figure it carries: the class says how bad it is, kw only what is enough.
-            found.append(Proposal(Bound.EMERGENCY_DISPATCH, floor_w, dispatch.dispatch_id, dispatch.expires_at))
+            found.append(Proposal(Bound.EMERGENCY_DISPATCH, power, dispatch.dispatch_id, dispatch.expires_at))
         elif dispatch.kind is DispatchKind.CAP:
             found.append(Proposal(Bound.DISPATCH_CAP, power, dispatch.dispatch_id, dispatch.expires_at))
     if surplus_cap_w is not None:

@@ -117,8 +117,7 @@ def mark_reached(ledger: Ledger, measured_w: float | None, tolerance_w: float, w
 
 def _fulfilled(entry: ActiveOrder, measured_w: float, tolerance_w: float) -> bool:
     asked = float(entry.answered_w or 0)
-    # An emergency order sheds to auxiliaries, so even a target of that class is met from below.
-    if entry.dispatch.kind is DispatchKind.CAP or entry.dispatch.dispatch_class is DispatchClass.EMERGENCY:
+    if entry.dispatch.kind is DispatchKind.CAP:
         return measured_w <= asked + tolerance_w
     return abs(measured_w - asked) <= tolerance_w
 

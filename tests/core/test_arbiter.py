@@ -62,9 +62,16 @@ def test_contacts_at_rest_and_high_frequency_bind_nothing(kit, points):
     assert decide(kit, points=points).bound is Bound.SURPLUS
 
 
-def test_an_emergency_order_sheds_to_auxiliaries_whatever_it_asks(kit):
-    found = decide(kit, state_with(kit, kit.order(power_w=9_000, dispatch_class=DispatchClass.EMERGENCY)))
-    assert (found.bound, found.power_w, found.shed) == (Bound.EMERGENCY_DISPATCH, FLOOR, True)
+@pytest.mark.parametrize(("asked_w", "power_w"), [(9_000, 9_000.0), (0, FLOOR)])
+@pytest.mark.parametrize("kind", [CAP, TARGET])
+def test_an_emergency_order_sheds_to_its_own_power_and_zero_means_auxiliaries(kit, kind, asked_w, power_w):
+    found = decide(kit, state_with(kit, kit.order(kind, asked_w, dispatch_class=DispatchClass.EMERGENCY)))
+    assert (found.bound, found.power_w, found.shed) == (Bound.EMERGENCY_DISPATCH, power_w, True)
+
+
+def test_an_emergency_order_above_the_surplus_raises_nothing(kit):
+    found = decide(kit, state_with(kit, kit.order(power_w=30_000, dispatch_class=DispatchClass.EMERGENCY)))
+    assert (found.bound, found.power_w) == (Bound.SURPLUS, 20_000.0)
 
 
 def test_a_person_lowers_the_site_and_is_named_with_the_expiry(kit):

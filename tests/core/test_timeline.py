@@ -257,10 +257,11 @@ def test_reached_is_said_once(desk):
     assert desk.meter(9_000.0) == []
 
 
-def test_an_emergency_target_is_reached_once_the_load_is_no_higher(desk):
-    """It sheds to auxiliaries, so it can end far below its figure: that is what was asked for."""
-    desk.order(TARGET, 10_000, dispatch_class=DispatchClass.EMERGENCY)
-    assert statuses(desk.meter(1_200.0)) == [S.REACHED]
+@pytest.mark.parametrize("dispatch_class", [DispatchClass.NORMAL, DispatchClass.EMERGENCY])
+@pytest.mark.parametrize(("kind", "reached"), [(CAP, True), (TARGET, False)])
+def test_reached_means_the_same_in_every_class(desk, kind, dispatch_class, reached):
+    desk.order(kind, 10_000, dispatch_class=dispatch_class)
+    assert bool(desk.meter(5_000.0)) is reached
 
 
 @pytest.mark.parametrize("kind", [CAP, TARGET])

@@ -1,0 +1,220 @@
+"""How long one step of the core takes, from 100 to 20,000 miners, with a plain-Python loop beside it.
+
+    python tests/bench/bench_step.py [--sizes 100,1000] [--cycles 200]
+
+A site in control, its surplus wandering, a thirtieth of the fleet read in every cycle, commands obeyed at once. The
+baseline is the least that a core without arrays would have to do in each cycle: one pass over the miners as frozen
+dataclasses that adds up what each is expected to draw. Both are measured in the same run on the same machine; the ratio
+is the figure that travels. Nothing is asserted: a time on a shared machine is a number to read, not a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from dataclasses import dataclass
+
+from controller.core.engine import Engine
+from controller.core.state import State
+from controller.domain.fleet import (
+    Command,
+    Condition,
+    Fleet,
+    Level,
+    MinerModel,
+    MinerReading,
+    MinerUnit,
+    ResponseClass,
+    Verb,
+    build_fleet,
+)
+from controller.domain.metering import Point, Quality, Sample
+from controller.domain.plan import Snapshot
+from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, InputPolicy, Mode, Policy, RampPolicy
+
+SIZES = (100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
+WATTS = (1_800, 2_100, 2_400, 2_700, 3_000, 3_250, 3_500)
+RESPONSE = ResponseClass(
+    "bench", sleep_dead_s=1, sleep_90_s=3, wake_dead_s=10, wake_90_s=40, trim_dead_s=1, trim_90_s=6, sleep_power_w=50
+)
+SWEEP_CYCLES = 30
+WALL = 1_800_000_000.0
+
+
+def fleet_of(size: int) -> Fleet:
+    """`size` miners of one model in ten grades of efficiency on feeders of 500."""
+    units = []
+    for index in range(size):
+        joule_per_th = 17.0 + index % 10
+        rungs = tuple(Level(f"{watts}W", watts, watts / joule_per_th) for watts in WATTS)
+        units.append(MinerUnit(f"m{index}", MinerModel("bench", rungs, RESPONSE), index // 500, len(WATTS) - 1))
+    feeders = size // 500 + 1
+    names = tuple(f"f{number}" for number in range(feeders))
+    return build_fleet(tuple(units), names, (500 * 3_600,) * feeders)
+
+
+def policy_of(size: int) -> Policy:
+    """The documented defaults for a site of this rating."""
+    rated_w = size * 3_600
+    follow = (
+        Point.POI_EXPORT_W,
+        Point.SITE_LOAD_W,
+        Point.DESPATCH_EXPORT_W,
+        Point.RESERVE_UP_W,
+        Point.GROSS_W,
+        Point.AVAILABLE_W,
+    )
+    return Policy(
+        site_id="bench",
+        rated_w=rated_w,
+        site_cap_w=rated_w,
+        fallback_w=rated_w // 10,
+        auxiliary_w=size * 50,
+        surplus_margin_w=rated_w // 100,
+        household_tolerance_w=rated_w // 100,
+        frequency_guard_hz=49.5,
+        frequency_min_hz=45.0,
+        frequency_max_hz=55.0,
+        power_span_w=rated_w * 20,
+        required_points=frozenset(follow),
+        meter_of_point=dict.fromkeys(follow, "bench"),
+        cycle_s=1.0,
+        mode=Mode.CONTROL,
+        ramp=RampPolicy(0.08 * rated_w, 0.2 * rated_w, 0.05 * rated_w, 0.05 * rated_w, 0.4 * rated_w),
+        inputs=InputPolicy(3.0, 10.0, 30.0, 0.0, 10.0, 60.0, 0.01, 1_000.0, 5.0, 10.0),
+        fleet=FleetPolicy(
+            trim=True,
+            feedback=Feedback.METER,
+            dwell_on_s=900.0,
+            dwell_off_s=600.0,
+            trim_reserve_ratio=0.1,
+            margin_memory_s=600.0,
+            wakes_per_cycle_max=50,
+            commands_per_cycle_max=200,
+            deadband_up_w=0.01 * rated_w,
+            deadband_down_w=0.005 * rated_w,
+            tolerance_ratio=0.1,
+            tolerance_w=100.0,
+            deadline_factor=2.0,
+            deadline_extra_s=60.0,
+            attempts_max=3,
+            drift_reads=2,
+            quarantine_s=3_600.0,
+            telemetry_stale_s=300.0,
+            adopt_sleepers_at_start=True,
+        ),
+        dispatch=DispatchPolicy(False, 120.0, 2.0, 30.0, 86_400.0, 16, 10_000),
+    )
+
+
+class Bench:
+    """A site whose miners obey at once and whose surplus swings by a third of the rating every ten minutes."""
+
+    def __init__(self, size: int) -> None:
+        self.facts = fleet_of(size)
+        self.policy = policy_of(size)
+        self.engine = Engine(self.facts, self.policy)
+        self.state: State = self.engine.fresh_state(0.0)
+        self.hashing = [index % 2 == 0 for index in range(size)]
+        self.level = [len(WATTS) - 1] * size
+        self.now = 0.0
+
+    def draw_w(self, miner: int) -> float:
+        return float(WATTS[self.level[miner]]) if self.hashing[miner] else 50.0
+
+    def snapshot(self, everybody: bool) -> Snapshot:
+        """What a cycle finds in the mailbox; `everybody` is the first sweep."""
+        size = len(self.facts)
+        load = self.policy.auxiliary_w + sum(map(self.draw_w, range(size)))
+        despatch = 10.0 * self.policy.rated_w
+        surplus = self.policy.rated_w * (0.5 + 0.17 * math.sin(self.now / 600.0 * 2.0 * math.pi))
+        values = {
+            Point.SITE_LOAD_W: load,
+            Point.POI_EXPORT_W: despatch + surplus - load,
+            Point.DESPATCH_EXPORT_W: despatch,
+            Point.RESERVE_UP_W: 0.0,
+            Point.GROSS_W: despatch + surplus,
+            Point.AVAILABLE_W: 15.0 * self.policy.rated_w,
+        }
+        readings = {point: Sample(value, self.now, Quality.GOOD, "bench") for point, value in values.items()}
+        first = int(self.now) % SWEEP_CYCLES
+        read = range(size) if everybody else range(first, size, SWEEP_CYCLES)
+        return Snapshot(WALL + self.now, readings, tuple(map(self.reading, read)))
+
+    def reading(self, miner: int) -> MinerReading:
+        on = self.hashing[miner]
+        level = self.level[miner] if on else None
+        condition = Condition.HASHING if on else Condition.ASLEEP
+        return MinerReading(miner, condition, self.draw_w(miner), None, level, self.now, self.now + 0.1)
+
+    def obey(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            self.hashing[command.miner] = command.verb is not Verb.SLEEP
+            if command.level is not None:
+                self.level[command.miner] = command.level
+
+    def run(self, cycles: int) -> tuple[list[float], int]:
+        """Milliseconds of each step, and the commands they gave."""
+        spent: list[float] = []
+        given = 0
+        for cycle in range(cycles):
+            self.now += 1.0
+            snapshot = self.snapshot(everybody=cycle == 0)
+            begun = time.perf_counter()
+            self.state, decision = self.engine.step(self.state, snapshot, self.now)
+            spent.append((time.perf_counter() - begun) * 1e3)
+            self.obey(decision.commands)
+            given += len(decision.commands)
+        return spent[1:], given
+
+
+@dataclass(frozen=True, slots=True)
+class PlainMiner:
+    """The ledger of one miner without arrays."""
+
+    from_w: float
+    to_w: float
+    sent_at: float
+    dead_s: float
+    to_90_s: float
+
+    def expected_w(self, at: float) -> float:
+        running = max(at - self.sent_at - self.dead_s, 0.0)
+        return self.to_w + (self.from_w - self.to_w) * 10.0 ** -min(running / self.to_90_s, 12.0)
+
+
+def baseline(size: int, rounds: int) -> list[float]:
+    """Milliseconds of one pass over `size` plain miners."""
+    miners = [PlainMiner(3_500.0, 50.0, index % 7, 1.0, 3.0) for index in range(size)]
+    spent = []
+    for number in range(rounds):
+        begun = time.perf_counter()
+        total = sum(miner.expected_w(8.0 + number) for miner in miners)
+        spent.append((time.perf_counter() - begun) * 1e3)
+        if not total > 0.0:
+            raise AssertionError("the baseline lost its sum")
+    return spent
+
+
+def percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="miners, separated by commas")
+    parser.add_argument("--cycles", type=int, default=200, help="steps measured per size (at least 3)")
+    wish = parser.parse_args()
+    print("| miners | step p50 ms | step p99 ms | commands | plain loop p50 ms | step p50 / plain loop |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    for size in map(int, wish.sizes.split(",")):
+        spent, commands = Bench(size).run(wish.cycles)
+        plain = statistics.median(baseline(size, max(wish.cycles // 10, 3)))
+        p50 = statistics.median(spent)
+        print(f"| {size} | {p50:.2f} | {percentile(spent, 99):.2f} | {commands} | {plain:.2f} | {p50 / plain:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""The benchmark is a script for people; here only that it still runs and still says something about every size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_step_benchmark_prints_one_line_per_size() -> None:
+    script = Path(__file__).with_name("bench_step.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "--sizes", "20,60", "--cycles", "20"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    rows = [line.split("|") for line in done.stdout.splitlines()[2:]]
+    assert [int(row[1]) for row in rows] == [20, 60]
+    assert all(float(row[2]) > 0 and int(row[4]) > 0 and float(row[5]) > 0 for row in rows)
