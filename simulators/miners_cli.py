@@ -74,14 +74,15 @@ def miners_command(
             ports.hosts(count)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    _raise_file_limit(count * _FILES_PER_MINER + _FILES_BESIDES)
+    raise_file_limit(count * _FILES_PER_MINER + _FILES_BESIDES)
     try:
         asyncio.run(_serve(spec, ports, seconds, control_socket))
     except (OSError, ControlError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _raise_file_limit(needed: int) -> None:
+def raise_file_limit(needed: int) -> None:
+    """Allow this process `needed` open files; raises click.ClickException when the system does not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:

@@ -110,6 +110,8 @@ class TraceScenario:
 class PolicyScenario:
     """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
 
+    `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle.
+
     Ramps are fractions of rated power; H of the violation rule is built from the periods here and from the miners.
     """
 
@@ -121,6 +123,8 @@ class PolicyScenario:
     step_15s_fraction: float
     min_hashing_s: float
     min_asleep_s: float
+    sweep_period_s: float
+    wakes_per_cycle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +259,18 @@ DEMO = Scenario(
         cycle_s=1.0,
         surplus_margin_fraction=0.01,
         ramp_up_fraction_per_min=1.0,
-        ramp_down_fraction_per_min=1.0,
-        step_15s_fraction=0.25,
+        ramp_down_fraction_per_min=2.0,
+        step_15s_fraction=0.50,
         min_hashing_s=20.0,
         min_asleep_s=15.0,
+        sweep_period_s=5.0,
+        wakes_per_cycle=6,
     ),
+    # The cap lies below what the hashing miners draw with every one of them at its lowest profile: only sleep can keep
+    # it, so that the liar and the refuser are asked. The target lies below the lowest surplus of the run's last part.
     dispatches=(
-        DispatchScenario(at_fraction=0.35, for_fraction=0.12, kind="cap", power_fraction=0.45),
-        DispatchScenario(at_fraction=0.70, for_fraction=0.12, kind="cap", power_fraction=0.50),
+        DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.10),
+        DispatchScenario(at_fraction=0.70, for_fraction=0.15, kind="target", power_fraction=0.40),
     ),
     faults=(),
     plant_seed=11,

@@ -1,0 +1,80 @@
+"""What the user asked the demo for, and the scenario that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from simulators.plant import PlantSpec
+from simulators.scenario import DEMO, FleetScenario, Scenario
+
+SITE_ID = "demo"
+Part = Literal["trim", "allocation", "feedback"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """The demo's options. `without` names parts of the daemon to switch off, to see the run fail."""
+
+    seconds: float
+    report: Path
+    day: str | None
+    start_second: float | None
+    trace: Path | None
+    seed: int
+    miners: int
+    without: tuple[Part, ...]
+    keep: bool
+    page: bool
+
+
+def scenario_of(settings: DemoSettings) -> Scenario:
+    """Return the demo's scenario with the user's day, start, seed and fleet size."""
+    trace = replace(
+        DEMO.trace,
+        path=settings.trace,
+        day=settings.day if settings.day is not None or settings.trace is not None else DEMO.trace.day,
+        start_second_of_day=(
+            DEMO.trace.start_second_of_day if settings.start_second is None else settings.start_second
+        ),
+    )
+    shift = settings.seed - DEMO.fleet.seed
+    return replace(
+        DEMO,
+        trace=trace,
+        fleet=_fleet(settings.miners, settings.seed),
+        plant=_plant(settings.miners / DEMO.fleet.size),
+        plant_seed=DEMO.plant_seed + shift,
+        instruments=replace(DEMO.instruments, seed=DEMO.instruments.seed + 10 * shift),
+    )
+
+
+def _fleet(size: int, seed: int) -> FleetScenario:
+    """The demo's fleet at another size: the same models in equal parts, the same half of it hashing."""
+    keys = [key for key, _ in DEMO.fleet.models]
+    counts = [size // len(keys) + (rank < size % len(keys)) for rank in range(len(keys))]
+    models = tuple(zip(keys, counts, strict=True))
+    return replace(DEMO.fleet, models=models, hashing=size * DEMO.fleet.hashing // DEMO.fleet.size, seed=seed)
+
+
+def _plant(factor: float) -> PlantSpec:
+    """The demo's plant, grown with the fleet so that its meters span the fleet as they do in the demo."""
+    plant = DEMO.plant
+    units = tuple(
+        replace(
+            unit,
+            available_w=unit.available_w * factor,
+            min_stable_w=unit.min_stable_w * factor,
+            ramp_w_per_s=unit.ramp_w_per_s * factor,
+        )
+        for unit in plant.units
+    )
+    return replace(
+        plant,
+        units=units,
+        auxiliary_fixed_w=plant.auxiliary_fixed_w * factor,
+        despatch_base_w=plant.despatch_base_w * factor,
+        reserve_up_w=plant.reserve_up_w * factor,
+        site=replace(plant.site, auxiliary_w=plant.site.auxiliary_w * factor),
+    )
