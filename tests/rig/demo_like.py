@@ -85,7 +85,7 @@ def demo_setup(scenario: Scenario, duration_s: float, seed: int, rules: Rules, m
         surplus=scenario.surplus_trace(),
         meter_period_s=meter_period_s,
         meter_noise=0.001,
-        sweep_s=5.0,
+        sweep_s=scenario.policy.sweep_period_s,
         answers_lost=0.0,
         input_faults=(),
         outages=(),
@@ -107,6 +107,7 @@ def scenario_rules(scenario: Scenario) -> Rules:
         step_15s_ratio=policy.step_15s_fraction,
         dwell_on_s=policy.min_hashing_s,
         dwell_off_s=policy.min_asleep_s,
+        wakes_per_cycle=policy.wakes_per_cycle,
     )
 
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--meter-period", type=float, default=DEMO.policy.meter_period_s)
     parser.add_argument("--ramp", type=float, help="up-ramp, share of rated per minute; default is the demo's")
     parser.add_argument("--step-15s", type=float, help="largest rise in 15 s, share of rated; default is the demo's")
+    parser.add_argument("--memory", type=float, default=Rules().margin_memory_s, help="seconds a peak is remembered")
     parser.add_argument("--no-trim", action="store_true")
     parser.add_argument("--open-loop", action="store_true")
     parser.add_argument("--no-oracle", action="store_true")
@@ -162,6 +164,7 @@ def main() -> None:
     scenario = replace(DEMO, policy=policy)
     rules = replace(
         scenario_rules(scenario),
+        margin_memory_s=given.memory,
         trim=not given.no_trim,
         feedback=Feedback.OPEN_LOOP if given.open_loop else Feedback.METER,
     )

@@ -31,6 +31,7 @@ class Rules:
     dwell_off_s: float = 30.0
     trim_reserve_ratio: float = 0.10
     margin_memory_s: float = 300.0
+    wakes_per_cycle: int | None = None  # None: what the configuration derives
     quarantine_s: float = 3600.0
     fallback_offset_s: float = 5.0
     adopt_sleepers_at_start: bool = True
@@ -84,7 +85,7 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
             dwell_off_s=rules.dwell_off_s,
             trim_reserve_ratio=rules.trim_reserve_ratio,
             margin_memory_s=rules.margin_memory_s,
-            wakes_per_cycle_max=max(2, -(-fleet_size // 100)),
+            wakes_per_cycle_max=rules.wakes_per_cycle or max(2, -(-fleet_size // 100)),
             commands_per_cycle_max=max(50, -(-fleet_size // 5)),
             deadband_up_w=deadband_up_w,
             deadband_down_w=0.005 * rated_w,

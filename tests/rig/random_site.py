@@ -296,7 +296,7 @@ def _spoil(rng: np.random.Generator, order: Dispatch, wall: float, sent: list[Di
             message = replace(order, power_w=-5_000 if rng.random() < 0.5 else 10**9)
         case 5:
             message = Malformed(order.dispatch_id, order.issuer, RejectCode.INVALID_DATA, "kw: not a number")
-        case 6:
+        case 6 if any(one.issuer == order.issuer for one in sent):
             message = replace(order, seq=order.seq - 5)
         case 7:
             retained = True
