@@ -87,7 +87,7 @@ def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> 
     """Watts the site could add and could shed from where it will be soon: (up, down), both >= 0."""
     desk = _lay_out(facts, state, policy, now)
     wakeable = _wakeable(desk)
-    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float(desk.ceiling_w[wakeable].sum())
+    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float((desk.ceiling_w - facts.sleep_power_w)[wakeable].sum())
     down = float((desk.soon_w - facts.sleep_power_w)[desk.on].clip(min=0.0).sum())
     return up, down
 
@@ -126,8 +126,8 @@ def _shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     When the goal is what nothing can be taken off, everybody sleeps: a bias of the prediction must not spare anyone.
     """
     fleet, facts = desk.state.fleet, desk.facts
-    reachable = (fleet.condition != Condition.UNREACHABLE) & (fleet.verdict != Verdict.QUARANTINED)
-    hashing = fleet.want_hashing & reachable
+    known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    hashing = fleet.want_hashing & known & (fleet.condition != Condition.UNREACHABLE)
     gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
     lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
     worst_first = desk.best_first[::-1]
