@@ -20,6 +20,7 @@ from controller.wire.mqtt import decode_dispatch, encode_answer, encode_offline,
 PIPELINED = 8  # publishes under way at once: order is kept, a slow broker costs one round trip per eight
 STATE_PERIOD_S = 2.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 5.0
+STEADY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,11 @@ class MqttInbox:
                 await self._one_connection()
                 return
             except LinkLostError as lost:
-                failures = 1 if self._connected_at is not None else failures + 1
-                if self._connected_at is not None:
-                    self.counts.losses += 1
+                lasted_s = 0.0 if self._connected_at is None else time.monotonic() - self._connected_at
+                self.counts.losses += self._connected_at is not None
                 self._connected_at = None
+                # A connection that does not last is no success: two daemons of one name would else fight at full speed.
+                failures = 1 if lasted_s >= STEADY_S else failures + 1
                 self._say(False, str(lost))
             finally:
                 self._connected_at = None
