@@ -23,7 +23,7 @@ from controller.core.state import State
 from controller.domain.fleet import Command, CommandReport, Fleet
 from controller.domain.metering import MeterError
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
-from controller.domain.policy import Mode
+from controller.domain.policy import Mode, Policy
 from controller.ports import Load, Meter
 from controller.runtime.actuator import Actuator
 from controller.runtime.console import Console, ConsoleRefusedError, Handler, Peer
@@ -36,7 +36,7 @@ from controller.runtime.metrics import Metrics
 from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 from controller.runtime.notify import Notifier
 from controller.runtime.poller import Poller
-from controller.runtime.resume import resume
+from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.views import Views
 from controller.wire.journal import start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
@@ -44,7 +44,7 @@ from drivers import catalog
 
 SOCKETS_PER_MINER = 2  # a read that was abandoned may still be closing while the command goes out
 SOCKETS_BESIDE = 128  # meters, broker, journal, metrics, console, and what Python holds open
-DRAIN_WITHIN_S = 90.0  # `on_exit = fallback`: how long the ramp down may take before we leave anyway
+DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
 EXIT_GOOD, EXIT_FAULT = 0, 1
 
@@ -95,9 +95,11 @@ class _Daemon:
         path = self._config.journal_directory / "journal.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         async with SqliteJournal(path, limits, self._tell) as journal:
-            resumed = resume(path, self._facts, loop.time(), time.time())
+            now, wall = loop.time(), time.time()
+            resumed = resume(path, self._facts, now, wall)
             self._journal = journal
-            journal.append((start_row(time.time(), _identity(self._config), self._facts.miner_ids),))
+            # With `now` a replay can begin where this run began: ages count from it until the first reading.
+            journal.append((start_row(wall, {**_identity(self._config), "now": now}, self._facts.miner_ids),))
             self._tell(resumed.event)
             await self._serve(journal, resumed.state)
             journal.append((stop_row(time.time(), self._exit.reason),))
@@ -154,8 +156,13 @@ class _Daemon:
         self._notifier.stopping()
         self._log.info("stopping", reason=self._exit.reason)
         if self._config.document.site.on_exit == "fallback" and not cycle.done():
-            self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, "on_exit", self._policy.fallback_w, None))
-            await asyncio.wait({cycle, asyncio.create_task(self._drained.wait())}, timeout=DRAIN_WITHIN_S)
+            self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, ON_EXIT, self._policy.fallback_w, None))
+            drained = asyncio.create_task(self._drained.wait())
+            within_s = _drain_within_s(self._policy)
+            await asyncio.wait({cycle, drained}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+            if not self._drained.is_set():
+                self._log.info("stopping_above_fallback", waited_s=within_s)
 
     def _stop(self, code: int, reason: str) -> None:
         if not self._stopping.is_set():
@@ -300,6 +307,13 @@ def _identity(config: SiteConfig) -> dict[str, object]:
     """Which program ran which site by which files: an audit compares the digest with the files it was given."""
     files = config.path.read_bytes() + config.inventory_path.read_bytes()
     return {"site": config.site_id, "config_sha256": hashlib.sha256(files).hexdigest(), "versions": versions()}
+
+
+def _drain_within_s(policy: Policy) -> float:
+    """How long the whole way down to the fallback may take at the site's own ramps, seconds."""
+    way_w = max(policy.site_cap_w - policy.fallback_w, 0)
+    rate_w_per_min = min(policy.ramp.down_w_per_min, 4 * policy.ramp.down_w_per_15s)
+    return 60.0 * way_w / rate_w_per_min + DRAIN_EXTRA_S
 
 
 def _tls(broker: Broker) -> TlsSettings | None:

@@ -77,7 +77,7 @@ class JournalFile:
     def prune_slice(self, keep_s: float, keep_bytes: int) -> bool:
         """Delete some of what is too old or too much; True when a whole slice went, so that there may be more.
 
-        Prior modes and the newest checkpoint stay for ever: they are what miners are given back by.
+        Prior modes, the newest checkpoint and the newest start (which names the miners) stay: a resume stands on them.
         """
         too_much = self.used_bytes() > keep_bytes
         oldest_wall = float("inf") if too_much else time.time() - keep_s
@@ -87,15 +87,16 @@ class JournalFile:
                 """DELETE FROM rows WHERE id IN (
                     SELECT id FROM (SELECT id, wall, kind FROM rows WHERE kind <> ? ORDER BY id LIMIT ?)
                     WHERE wall < ? AND id <> coalesce((SELECT max(id) FROM rows WHERE kind = ?), -1)
+                      AND id <> coalesce((SELECT max(id) FROM rows WHERE kind = ?), -1)
                       AND id < (SELECT max(id) FROM rows))""",
-                (RowKind.PRIOR.value, PRUNE_SLICE_ROWS, oldest_wall, RowKind.CHECKPOINT.value),
+                (RowKind.PRIOR.value, PRUNE_SLICE_ROWS, oldest_wall, RowKind.CHECKPOINT.value, RowKind.START.value),
             )
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        return cursor.rowcount >= PRUNE_SLICE_ROWS - 1
+        return cursor.rowcount >= PRUNE_SLICE_ROWS - 2
 
     def used_bytes(self) -> int:
         """Bytes that hold rows; pages freed by pruning are used again, so the file itself stops growing too."""

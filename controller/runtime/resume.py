@@ -14,6 +14,8 @@ from controller.domain.journalling import RowKind
 from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import last_checkpoint, read_rows
 
+ON_EXIT = "on_exit"  # the operator's name on the cap of a stop that ramps down first; it ends with the process
+
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
@@ -30,7 +32,7 @@ def resume(path: Path, facts: Fleet, now: float, wall: float) -> Resumed:
         state = State.fresh(facts, now) if row is None else _from(row.wall, row.body, facts, now, wall)
         since = 0.0 if row is None else row.wall
         _replay(path, facts, state, since)
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+    except (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError) as error:
         text = f"the journal holds no state to go on from ({error}); miners found asleep count as foreign"
         return Resumed(State.fresh(facts, now), Event("resume_failed", EventLevel.ERROR, text))
     if row is None:
@@ -44,6 +46,7 @@ def _from(taken_wall: float, body: str, facts: Fleet, now: float, wall: float) -
     away_s = max(wall - taken_wall, 0.0)
     state = checkpoint.from_record(facts, json.loads(body), now - away_s)
     state.started_at = state.now = now
+    state.operator_caps = tuple(cap for cap in state.operator_caps if cap.operator != ON_EXIT)
     return state
 
 

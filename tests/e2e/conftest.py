@@ -1,0 +1,58 @@
+"""The broker of all tests of this folder, and sites that are taken down again whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from simulators.asic.response import Behaviour
+from tests.e2e.small_site import Simulators, SmallSite
+from tests.runtime.conftest import Broker
+
+FLEET = {"s21": 4, "s19xp": 4, "s19kpro": 4, "s19jpro": 4}
+
+MakeSite = Callable[..., SmallSite]
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for every site; each site has topics of its own."""
+    running = Broker("nats", tmp_path_factory.mktemp("nats"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def make_module_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    yield from _maker(lambda name: tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture
+def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """Builds sites with running simulators and a daemon that is not started yet."""
+    yield from _maker(lambda name: tmp_path_factory.mktemp(name))
+
+
+def _maker(folder_of: Callable[[str], Path]) -> Iterator[MakeSite]:
+    made: list[SmallSite] = []
+
+    def make(
+        site_id: str,
+        *,
+        surplus_kw: float,
+        models: Mapping[str, int] = FLEET,
+        hashing: int = 16,
+        behaviours: Mapping[int, Behaviour] | None = None,
+    ) -> SmallSite:
+        simulators = Simulators(surplus_kw=surplus_kw, models=models, hashing=hashing, behaviours=behaviours or {})
+        simulators.start()
+        site = SmallSite(folder_of(site_id), site_id, simulators)
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        site.close()

@@ -1,0 +1,143 @@
+"""The daemon as systemd sees it: start, watchdog, following the surplus, the clean stop and what it leaves behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from controller.config import load_site
+from controller.core.engine import Engine
+from controller.core.state import State
+from controller.domain.journalling import Row, RowKind
+from controller.runtime.journal_file import read_rows
+from controller.wire.journal import CycleRecorder
+from controller.wire.replay import RecordedCycle, recorded_cycles
+from drivers.catalog import known_models
+from tests.e2e.conftest import MakeSite
+from tests.e2e.dispatcher import Dispatcher
+from tests.e2e.small_site import SmallSite, always, until
+from tests.runtime.conftest import Broker
+
+SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}
+
+
+def test_follows_the_surplus_down_and_up_and_leaves_the_load_where_it_is_when_told_to_stop(
+    make_site: MakeSite, nats: Broker
+) -> None:
+    site = make_site("lifecycle", surplus_kw=45)
+    site.configure(nats.port)
+    site.daemon.start()
+    sim, told = site.sim, site.daemon.told
+    until(lambda: 42 < sim.load_kw < 45, 15, "load near the first surplus")
+    sim.surplus.power_w = 20e3
+    until(lambda: 15 < sim.load_kw < 20, 12, "load down to the lower surplus")
+    sim.surplus.power_w = 38e3
+    until(lambda: 35 < sim.load_kw < 38, 20, "load up to the higher surplus")
+    assert any(line.startswith("STATUS=") and "bound by surplus" in line for line in told)
+    beats = told.count("WATCHDOG=1")
+    until(lambda: told.count("WATCHDOG=1") > beats, 5, "another WATCHDOG=1")
+    with Dispatcher(nats.port, site.id) as dispatcher:
+        until(lambda: any(state["online"] for state in dispatcher.states), 10, "a state of a living daemon")
+        written = sim.writes()
+        assert site.daemon.end() == 0
+        until(lambda: dispatcher.states[-1]["online"] is False, 5, "the goodbye")
+        assert dispatcher.states[-1]["reason"] == "stopped"
+    until(lambda: "STOPPING=1" in told, 5, "STOPPING=1")
+    assert told.index("READY=1") < told.index("WATCHDOG=1") < told.index("STOPPING=1")
+    with Dispatcher(nats.port, site.id) as late:
+        until(lambda: late.states, 5, "the retained state")
+        assert late.states[0]["online"] is False
+    always(lambda: sim.load_kw > 33, 0.5, "the stop moved the load")
+    assert sim.writes() <= written + 8, "the stop commanded the fleet"
+    _check_rows(site)
+    _check_replay(site)
+
+
+def _check_rows(site: SmallSite) -> None:
+    rows = site.rows()
+    kinds = [row.kind for row in rows]
+    assert kinds[0] is RowKind.START
+    assert kinds[-1] is RowKind.STOP
+    assert kinds[-2] is RowKind.CHECKPOINT
+    assert {RowKind.DECISION, RowKind.COMMAND, RowKind.OUTCOME, RowKind.VERDICT, RowKind.READINGS} <= set(kinds)
+    prior_at: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        body = json.loads(row.body)
+        if row.kind is RowKind.PRIOR:
+            assert body["miner"] not in prior_at, "a prior mode is journalled once"
+            prior_at[body["miner"]] = place
+        for command in body["commands"] if row.kind is RowKind.COMMAND else ():
+            assert prior_at[site.sim.ids[command[1]]] < place, "commanded before its prior mode was on record"
+    assert set(prior_at) == set(site.sim.ids)
+
+
+def _check_replay(site: SmallSite) -> None:
+    """The same inputs through the same core give the same decisions, to the byte."""
+    config = load_site(site.config, known_models(), os.environ)
+    engine = Engine(config.fleet(), config.policy())
+    rows = site.rows()
+    state = State.fresh(engine.facts, json.loads(rows[0].body)["now"])
+    recorder = CycleRecorder()
+    replayed = 0
+    for cycle, checkpointed in _with_checkpoints(rows):
+        state, decision = engine.step(state, cycle.snapshot, cycle.now)
+        assert recorder.rows_of_cycle(cycle.snapshot, decision)[-1].body == cycle.decision.body
+        replayed += 1
+        if checkpointed:
+            recorder.checkpoint(cycle.snapshot.wall, {})
+    assert replayed > 50
+
+
+def _with_checkpoints(rows: list[Row]) -> Iterator[tuple[RecordedCycle, bool]]:
+    """Each recorded cycle, and whether a checkpoint was written right behind it."""
+    lean = [row for row in rows if row.kind in (RowKind.DECISION, RowKind.CHECKPOINT)]
+    followed = [after.kind is RowKind.CHECKPOINT for before, after in itertools.pairwise(lean) if before.kind is RowKind.DECISION]
+    yield from zip(recorded_cycles(rows), followed, strict=True)
+
+
+def test_with_on_exit_fallback_a_stop_ramps_down_first_and_the_next_start_is_free_again(make_site: MakeSite) -> None:
+    site = make_site("drain", surplus_kw=20, models=SMALL, hashing=8)
+    site.configure(site={"on_exit": "fallback"})
+    site.daemon.start()
+    until(lambda: 17 < site.sim.load_kw < 20, 15, "load near the surplus")
+    assert site.daemon.end() == 0
+    assert site.sim.load_kw < 5 + 0.05 * site.sim.rated_w / 1e3
+    site.daemon.start()
+    until(lambda: site.sim.load_kw > 15, 20, "load up again after the restart")
+
+
+def test_a_killed_daemon_is_in_control_again_within_ten_seconds_and_remembers_who_sleeps(make_site: MakeSite) -> None:
+    site = make_site("killed", surplus_kw=9, models=SMALL, hashing=8)
+    site.configure(fleet={"adopt_sleepers_at_start": False})
+    site.daemon.start()
+    sim = site.sim
+    until(lambda: sim.load_kw < 9 and sim.asleep(), 15, "some asleep by our order")
+    before = sim.load_kw
+    site.daemon.end(signal.SIGKILL)
+    killed_at = time.monotonic()
+    site.daemon.start()
+    until(lambda: site.status()["fail_safe"] == "good" and sim.load_kw < 9, 10 - (time.monotonic() - killed_at), "control")
+    assert abs(sim.load_kw - before) < 2
+    status = site.status()
+    assert status["miners"]["foreign_sleeper"] == 0
+    assert any(event["name"] == "resumed" for event in status["events"])
+    ours = set(sim.asleep())
+    sim.surplus.power_w = 26e3
+    until(lambda: sim.load_kw > 18 and not ours <= set(sim.asleep()), 20, "our sleepers woken")
+    assert site.daemon.end() == 0
+    _check_ids_and_priors(site.journal, len(sim.ids))
+
+
+def _check_ids_and_priors(journal: Path, miners: int) -> None:
+    commanded: list[int] = []
+    for row in read_rows(journal, (RowKind.COMMAND,)):
+        commanded += [command[0] for command in json.loads(row.body)["commands"]]
+    assert commanded == sorted(set(commanded)), "a command number was used twice"
+    priors = [json.loads(row.body) for row in read_rows(journal, (RowKind.PRIOR,))]
+    assert len(priors) == len({prior["miner"] for prior in priors}) == miners
+    assert {prior["prior"] for prior in priors} == {"default"}
