@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +150,9 @@ class MqttInbox:
                 self._connected_at = None
             # Jittered, so that a hundred sites do not return to a restarted broker in the same instant.
             ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 10))
-            try:
-                await asyncio.wait_for(self._stopping.wait(), ceiling * random.uniform(0.5, 1.0))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ceiling * random.uniform(0.5, 1.0)):
+                    await self._stopping.wait()
 
     def stop(self) -> None:
         """Deliver what waits if the broker is there, say goodbye, end `run()`."""

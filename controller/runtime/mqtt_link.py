@@ -78,6 +78,7 @@ class Link:
             granted = await self._client.subscribe(topic, qos)
         except aiomqtt.MqttError as error:
             raise LinkLostError(f"{self._where}: subscribing to {topic}: {error}") from None
+        _stay_cancelled()
         if any((code if isinstance(code, int) else code.value) >= 0x80 for code in granted):
             raise LinkLostError(f"{self._where}: subscribing to {topic} was refused; check the broker's access rules")
 
@@ -87,6 +88,7 @@ class Link:
             await self._client.publish(topic, payload, qos, retain)
         except (aiomqtt.MqttError, ValueError) as error:  # ValueError: paho on a payload beyond the protocol's limit
             raise LinkLostError(f"{self._where}: publishing to {topic}: {error}") from None
+        _stay_cancelled()
 
     async def messages(self) -> AsyncIterator[Message]:
         """Everything subscribed to, as it comes, until the connection is lost (LinkLostError)."""
@@ -172,6 +174,14 @@ async def _enter(client: aiomqtt.Client, where: str) -> None:
         with suppress(aiomqtt.MqttError, ValueError):
             await entering
         raise
+
+
+def _stay_cancelled() -> None:
+    """asyncio.wait_for of Python 3.11, which aiomqtt stands on, forgets a cancellation that meets the result it waits
+    for. Whoever cancelled would then wait for ever, so the request is looked up and honoured here."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _abandon(client: aiomqtt.Client) -> None:

@@ -402,3 +402,21 @@ async def test_two_daemons_of_one_name_do_not_fight_at_full_speed(broker: Any, s
         began = time.monotonic()
         await until(lambda: one.counts.losses + other.counts.losses >= 4)
         assert time.monotonic() - began > 0.3
+
+
+async def test_a_cancelled_publish_stays_cancelled_even_when_its_confirmation_comes_at_once(
+    broker: Any, site: str
+) -> None:
+    """Python 3.11's wait_for, which aiomqtt stands on, forgets a cancellation that meets the result it waits for."""
+    async with connected(broker.settings, None) as link:
+
+        async def publish_for_ever() -> None:
+            while True:
+                await link.publish(topics_of(site).event, b"{}", 1)
+
+        for attempt in range(150):
+            task = asyncio.create_task(publish_for_ever())
+            await asyncio.sleep(0.0005 + 0.00001 * attempt)
+            task.cancel()
+            done, _ = await asyncio.wait((task,), timeout=1.0)
+            assert done, f"attempt {attempt}: the cancellation was swallowed"
