@@ -21,7 +21,7 @@ from controller.core import (
 )
 from controller.core.failsafe import Trust
 from controller.core.state import State, Wants
-from controller.domain.dispatch import Answer, Dispatch, DispatchKind
+from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet, Verdict
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import (
@@ -140,10 +140,11 @@ class _Cycle:
         timeline.expire(ledger, wall)
         accepted_any = False
         for received in self.snapshot.received:
-            known = len(ledger.book.active)
-            if timeline.admit(ledger, policy, received, round(floor), wall):
+            message = received.message
+            accepted = timeline.admit(ledger, policy, received, round(floor), wall)
+            if accepted and isinstance(message, Dispatch) and message.dispatch_class is not DispatchClass.TEST:
                 accepted_any = True
-                self._begin_progress(received.message, measured, floor, known)
+                self._begin_progress(message, measured, floor)
         timeline.mark_reached(ledger, measured, REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
         dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
         alive = dispatcher is not None and dispatcher.condition != "no heartbeat"
@@ -152,8 +153,8 @@ class _Cycle:
         state.orders = replace(ledger.book, lease_held=held, lease_order_seen=fresh_order)
         return ledger.answers
 
-    def _begin_progress(self, message: object, measured: float | None, floor: float, known: int) -> None:
-        if not isinstance(message, Dispatch) or message.kind is DispatchKind.RELEASE or measured is None:
+    def _begin_progress(self, message: Dispatch, measured: float | None, floor: float) -> None:
+        if message.kind is DispatchKind.RELEASE or measured is None:
             return
         goal = max(float(message.power_w or 0), floor)
         if message.kind is DispatchKind.CAP:
@@ -167,6 +168,8 @@ class _Cycle:
             state.surplus_cap_w = view.cap_w - policy.surplus_margin_w
         elif view is not None and state.surplus_cap_w is not None:
             state.surplus_cap_w = min(state.surplus_cap_w, view.cap_w - policy.surplus_margin_w)
+        elif view is None:
+            self._guard_household(trust)
         if trust.worst is not InputState.FALLBACK:
             state.fallback_since = None
         elif state.fallback_since is None:
@@ -177,6 +180,17 @@ class _Cycle:
             worst = InputState.FROZEN_UP
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
+
+    def _guard_household(self, trust: Trust) -> None:
+        """Without a surplus to follow, an export below despatch still shows that the grid pays: the cap falls by that."""
+        state = self.state
+        export, despatch = trust.samples.get(Point.POI_EXPORT_W), trust.samples.get(Point.DESPATCH_EXPORT_W)
+        if export is None or despatch is None or surplus.household_deficit_w(trust.samples, self.policy) <= 0.0:
+            return
+        load_w = estimator.load_at_w(state, trust.samples.get(Point.SITE_LOAD_W), export.taken_at)
+        if load_w is not None and export.value is not None and despatch.value is not None:
+            known = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
+            state.surplus_cap_w = min(known, load_w + export.value - despatch.value)
 
     def _at_one_instant(self, samples: dict[Point, Sample]) -> dict[Point, Sample]:
         """The samples with the site load of the moment at which the export was read; see estimator.load_at_w."""
@@ -191,9 +205,10 @@ class _Cycle:
     def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, allocator.Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
         state, policy, now = self.state, self.policy, self.now
-        if state.offset_w is None and not wanted.shed:
+        self._assume_offset(trust, wanted)
+        if state.offset_w is None:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
-        present = (state.offset_w or 0.0) + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
+        present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
         held = present if state.setpoint_w is None else min(present, state.setpoint_w)
         if doubtful and wanted.power_w > held:
@@ -208,8 +223,20 @@ class _Cycle:
             setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
         state.setpoint_w = setpoint.power_w
         lead = min(wanted.power_w, setpoint.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
-        waived = setpoint.bound is not Bound.DISPATCH_TARGET  # a wish can wait for a dwell, a limit cannot
-        return setpoint, allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, may_raise=not doubtful)
+        # A wish can wait for a dwell, a limit cannot.
+        waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
+        final = wanted.power_w if wanted.power_w < setpoint.power_w else None
+        goal = allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, may_raise=not doubtful, final_w=final)
+        return setpoint, goal
+
+    def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
+        """A site meter that has never been read must not keep the site from shedding, nor from its fallback.
+
+        Until the first sample the configured auxiliaries stand in for what the meter would show beside the miners.
+        """
+        blind = any(entry.name == "site" and entry.state is InputState.FALLBACK for entry in trust.health)
+        if self.state.offset_at == -math.inf and (wanted.shed or blind):
+            self.state.offset_w = float(self.policy.auxiliary_w)
 
     def _commands(self, wanted_before: Wants, setpoint: Setpoint, goal: allocator.Goal | None) -> tuple[Command, ...]:
         """What is due now. In observe mode nothing is, and nothing is believed to have been sent."""

@@ -121,7 +121,9 @@ def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now
     alive = age <= policy.dispatch.heartbeat_lost_after_s
     held = alive and (state.orders.lease_held or state.orders.lease_order_seen)
     condition = "lease held" if held else ("heartbeat, no fresh order" if alive else "no heartbeat")
-    return InputHealth(DISPATCHER, InputState.GOOD if held else InputState.FALLBACK, condition, min(age, 1e9))
+    after = InputState.GOOD if held else InputState.FALLBACK
+    state.inputs[DISPATCHER] = InputMemory(after, heard_at if heard_at is not None else state.started_at, None)
+    return InputHealth(DISPATCHER, after, condition, min(age, 1e9))
 
 
 def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> dict[Point, str]:

@@ -1,12 +1,11 @@
 """Builders for tests of the pure core: a small site in round numbers, and a hand-cranked one for whole steps.
 
 The site: `n` miners of one model, rungs 2.0, 2.5, 3.0 and 3.5 kW, 50 W asleep, 1 kW of auxiliaries, rated 40 kW.
-Up 100 W/s and 2 kW in any 15 s; down 200 W/s and 4 kW in any 15 s; towards the fallback (5 kW) 400 W/s.
+Up 100 W/s, down 200 W/s, either 4 kW in any 15 s (one unit fits in); towards the fallback (5 kW) 400 W/s.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,7 @@ from controller.domain.fleet import (
     CommandReport,
     Condition,
     Fleet,
+    FloatArray,
     Level,
     MinerModel,
     MinerReading,
@@ -85,7 +85,7 @@ class Kit:
             meter_of_point=dict.fromkeys(FOLLOW, "m"),
             cycle_s=1.0,
             mode=Mode.CONTROL,
-            ramp=RampPolicy(6_000.0, 12_000.0, 2_000.0, 4_000.0, 24_000.0),
+            ramp=RampPolicy(6_000.0, 12_000.0, 4_000.0, 4_000.0, 24_000.0),
             inputs=InputPolicy(
                 hold_after_s=3.0,
                 freeze_after_s=10.0,
@@ -236,9 +236,10 @@ class Kit:
 
 
 class Site:
-    """A site cranked by hand: perfect miners that obey at once, a meter that shows them, and a plant with a surplus.
+    """A site cranked by hand: miners that answer as their class says, a meter that shows them, a plant with a surplus.
 
-    No physics beyond that; the swarm has them. `spare_w` is what the plant gives the miners beyond its despatch.
+    No noise, no losses, no variance; the swarm has them. `spare_w` is what the plant gives the miners beyond its
+    despatch. `deaf` miners hear and do nothing, `silent` ones send no telemetry, `meter_lost` points are absent.
     """
 
     def __init__(self, policy: Policy, facts: Fleet, hashing: list[bool], surplus_w: float) -> None:
@@ -246,8 +247,14 @@ class Site:
         self.facts = facts
         self.now = 0.0
         self.spare_w = surplus_w
+        self.despatch_w = 100_000.0
         self.hashing = np.array(hashing, dtype=np.bool_)
         self.level = np.full(len(facts), 3)
+        self.from_w = np.where(self.hashing, 3_500.0, float(SLEEP_W))
+        self.moved_at = np.full(len(facts), -1e6)
+        self.dead_s = np.zeros(len(facts))
+        self.way_s = np.ones(len(facts))
+        self.boots = np.zeros(len(facts), dtype=np.bool_)
         self.state = self.engine.fresh_state(0.0)
         self.decisions: list[Decision] = []
         self.sent: list[Command] = []
@@ -255,11 +262,28 @@ class Site:
         self.silent: set[int] = set()
         self.meter_lost: set[Point] = set()
         self.extra: dict[Point, Sample] = {}
-        self.despatch_w = 100_000.0
+
+    def draws_w(self) -> FloatArray:
+        """True watts of every miner now, (n,)."""
+        to_w = np.where(self.hashing, self.facts.level_power_w[np.arange(len(self.facts)), self.level], SLEEP_W)
+        share = np.maximum(self.now - self.moved_at - self.dead_s, 0.0) / self.way_s
+        left = np.where(self.boots, np.maximum(1.0 - 0.9 * share, 0.0), 10.0 ** -np.minimum(share, 12.0))
+        draws: FloatArray = to_w + (self.from_w - to_w) * left
+        return draws
 
     def load_w(self) -> float:
-        draw = np.where(self.hashing, self.facts.level_power_w[np.arange(len(self.facts)), self.level], SLEEP_W)
-        return AUXILIARY_W + float(draw.sum())
+        return AUXILIARY_W + float(self.draws_w().sum())
+
+    def set_hashing(
+        self, miner: int, on: bool, level: int | None = None, times: tuple[float, float] = (0, 0.1)
+    ) -> None:
+        """The miner moves, by our order or its own; `times` are its dead time and the way to 90 %."""
+        self.from_w[miner] = self.draws_w()[miner]
+        self.boots[miner] = on and not self.hashing[miner]
+        self.hashing[miner] = on
+        self.level[miner] = self.level[miner] if level is None else level
+        self.moved_at[miner] = self.now
+        self.dead_s[miner], self.way_s[miner] = times
 
     def readings(self) -> dict[Point, Sample]:
         load = self.load_w()
@@ -276,20 +300,22 @@ class Site:
         return {point: sample for point, sample in found.items() if point not in self.meter_lost}
 
     def telemetry(self) -> tuple[MinerReading, ...]:
+        draws = self.draws_w()
+        shown = np.where(self.now < self.moved_at + self.dead_s, self.from_w > SLEEP_W + 1.0, self.hashing)
         return tuple(
             Kit.reading(
                 miner,
-                Condition.HASHING if self.hashing[miner] else Condition.ASLEEP,
-                float(self.facts.level_power_w[miner, self.level[miner]]) if self.hashing[miner] else SLEEP_W,
+                Condition.HASHING if shown[miner] else Condition.ASLEEP,
+                float(draws[miner]),
                 self.now,
-                level=int(self.level[miner]) if self.hashing[miner] else None,
+                level=int(self.level[miner]) if shown[miner] else None,
             )
             for miner in range(len(self.facts))
             if miner not in self.silent
         )
 
     def cycle(self, seconds: float = 1.0, **snapshot: Any) -> Decision:
-        """One step after `seconds`; the commands of the last one have been obeyed by everyone who is not deaf."""
+        """One step after `seconds`; its commands reach everyone who is not deaf."""
         self.now += seconds
         given: dict[str, Any] = {
             "wall": WALL + self.now,
@@ -310,20 +336,16 @@ class Site:
         for command in commands:
             if command.miner in self.deaf:
                 continue
-            if command.verb is Verb.SLEEP:
-                self.hashing[command.miner] = False
-            else:
-                self.hashing[command.miner] = True
-                if command.level is not None:
-                    self.level[command.miner] = command.level
-                else:
-                    self.level[command.miner] = int(self.state.fleet.want_level[command.miner])
+            match command.verb:
+                case Verb.SLEEP:
+                    self.set_hashing(command.miner, False, times=(1.0, 3.0))
+                case Verb.WAKE:
+                    self.set_hashing(command.miner, True, times=(10.0, 30.0))
+                case Verb.TRIM:
+                    self.set_hashing(command.miner, True, command.level, times=(1.0, 5.0))
 
     def receive(self, order: Dispatch, *, retained: bool = False) -> Received:
         return Received(order, WALL + self.now, retained)
-
-
-NEVER = -math.inf
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,9 @@ def steady(power_w, until=100.0):
 
 
 def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **rates):
-    return ramp.limit(state, kit.policy(ramp=rates).ramp, wanted, present_w, waived, now, elapsed_s)
+    return ramp.limit(
+        state, kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp, wanted, present_w, waived, now, elapsed_s
+    )
 
 
 @pytest.mark.parametrize(
