@@ -1,12 +1,13 @@
 """One worker per miner owns all traffic to it: sweeps and commands never meet on one miner.
 
-A queue of one, latest wins. Commands go before reads: while any waits, no sweep starts, and a read under way is
-abandoned. Raising commands wait until the journal holds them; lowering ones never wait for a disk.
+A queue of one, latest wins. Commands go before reads: while any waits to be taken up, no sweep starts, and the miner's
+own read under way is abandoned. Raising commands wait until the journal holds them; lowering ones never wait for a disk.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from controller.domain.fleet import Command, CommandReport, MinerReading, Outcome
@@ -42,7 +43,8 @@ class Actuator:
         self._queue: list[Command | None] = [None] * len(loads)
         self._queued = [asyncio.Event() for _ in loads]
         self._newest_id = [0] * len(loads)
-        self._commands_waiting = 0
+        self._busy = [False] * len(loads)
+        self._commands_waiting = 0  # for a free slot; one that waits behind its own miner's last command is not counted
         self._calm = asyncio.Event()
         self._calm.set()
         self._side_tasks: set[asyncio.Task[object]] = set()
@@ -85,39 +87,50 @@ class Actuator:
         waiting = self._queue[command.miner]
         if waiting is not None:
             self._withhold(waiting, "a newer command took its place")
-        else:
-            self._commands_waiting += 1
-            self._calm.clear()
+        elif not self._busy[command.miner]:
+            self._count_waiting(+1)
         self._queue[command.miner] = command
         self._queued[command.miner].set()
+
+    def _count_waiting(self, change: int) -> None:
+        """Sweeps rest as long as any command could go if only there were a slot for it."""
+        self._commands_waiting += change
+        if self._commands_waiting:
+            self._calm.clear()
+        else:
+            self._calm.set()
 
     def _withhold(self, command: Command, why: str) -> None:
         now = asyncio.get_running_loop().time()
         self._put_report(CommandReport(command.command_id, command.miner, Outcome.WITHHELD, None, now, why))
 
     async def _work(self, miner: int, phase_s: float) -> None:
-        """One miner's worker: commands as they come, a sweep when one is due."""
+        """One miner's worker: commands as they come, a sweep when one is due, one more when a command should show.
+
+        Commands never put a sweep off: a miner that is trimmed again and again must still be looked at.
+        """
         loop = asyncio.get_running_loop()
-        read_due = loop.time() + phase_s
+        sweep_due, proof_due = loop.time() + phase_s, math.inf
         while True:
-            if await self._command_comes(miner, read_due - loop.time()):
+            if await self._command_comes(miner, min(sweep_due, proof_due) - loop.time()):
                 command = await self._obey(miner)
-                read_due = loop.time() + self._settle_s(command)
+                proof_due = loop.time() + self._settle_s(command)
                 continue
-            await self._sweep(miner)
-            read_due = max(read_due + self._sweep_period_s, loop.time())
+            if not await self._sweep(miner):
+                continue
+            if proof_due <= sweep_due:
+                proof_due, sweep_due = math.inf, loop.time() + self._sweep_period_s
+            else:
+                sweep_due = max(sweep_due + self._sweep_period_s, loop.time())
 
     async def _command_comes(self, miner: int, within_s: float) -> bool:
-        """True as soon as a command is queued, False when the next read is due and the fleet is calm."""
+        """True as soon as a command is queued, False when the next read is due before one is."""
         queued = self._queued[miner]
         try:
             async with asyncio.timeout(max(within_s, 0.0)):
                 await queued.wait()
-                return True
         except TimeoutError:
             pass
-        while not queued.is_set() and not self._calm.is_set():
-            await self._calm.wait()
         return queued.is_set()
 
     async def _obey(self, miner: int) -> Command:
@@ -126,28 +139,36 @@ class Actuator:
             assert command is not None  # noqa: S101  # the event is only set together with the slot
             self._queue[miner] = None
             self._queued[miner].clear()
-            self._commands_waiting -= 1
-            if self._commands_waiting == 0:
-                self._calm.set()
-            self._put_report(await self._loads[miner].perform(command))
+            self._count_waiting(-1)
+            self._busy[miner] = True
+            try:
+                self._put_report(await self._loads[miner].perform(command))
+            finally:
+                self._busy[miner] = False
+                if self._queue[miner] is not None:
+                    self._count_waiting(+1)
             return command
 
-    async def _sweep(self, miner: int) -> None:
-        """Read once, unless a command comes: then the read is left to end by itself and its answer is dropped."""
+    async def _sweep(self, miner: int) -> bool:
+        """Read once; False when a command for this miner came and the read, or the wait for its turn, was abandoned."""
+        read = asyncio.create_task(self._read_in_turn(miner), name=f"read {miner}")
+        queued = asyncio.create_task(self._queued[miner].wait())
+        try:
+            await asyncio.wait((read, queued), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            queued.cancel()
+            if not read.done():
+                read.cancel()
+                self._keep(read)
+        if not read.done() or read.cancelled():
+            return False
+        self._put_telemetry(read.result())
+        return True
+
+    async def _read_in_turn(self, miner: int) -> MinerReading:
         async with self._read_slots:
-            if self._queued[miner].is_set():
-                return
-            read = asyncio.create_task(self._loads[miner].read(), name=f"read {miner}")
-            queued = asyncio.create_task(self._queued[miner].wait())
-            try:
-                await asyncio.wait((read, queued), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                queued.cancel()
-                if not read.done():
-                    read.cancel()
-                    self._keep(read)
-            if read.done() and not read.cancelled():
-                self._put_telemetry(read.result())
+            await self._calm.wait()
+            return await self._loads[miner].read()
 
     def _aside(self, work: object) -> None:
         task: asyncio.Task[object] = asyncio.create_task(work)  # type: ignore[arg-type]  # any coroutine

@@ -96,7 +96,11 @@ def _check_replay(site: SmallSite) -> None:
 def _with_checkpoints(rows: list[Row]) -> Iterator[tuple[RecordedCycle, bool]]:
     """Each recorded cycle, and whether a checkpoint was written right behind it."""
     lean = [row for row in rows if row.kind in (RowKind.DECISION, RowKind.CHECKPOINT)]
-    followed = [after.kind is RowKind.CHECKPOINT for before, after in itertools.pairwise(lean) if before.kind is RowKind.DECISION]
+    followed = [
+        after.kind is RowKind.CHECKPOINT
+        for before, after in itertools.pairwise(lean)
+        if before.kind is RowKind.DECISION
+    ]
     yield from zip(recorded_cycles(rows), followed, strict=True)
 
 
@@ -121,7 +125,9 @@ def test_a_killed_daemon_is_in_control_again_within_ten_seconds_and_remembers_wh
     site.daemon.end(signal.SIGKILL)
     killed_at = time.monotonic()
     site.daemon.start()
-    until(lambda: site.status()["fail_safe"] == "good" and sim.load_kw < 9, 10 - (time.monotonic() - killed_at), "control")
+    until(
+        lambda: site.status()["fail_safe"] == "good" and sim.load_kw < 9, 10 - (time.monotonic() - killed_at), "control"
+    )
     assert abs(sim.load_kw - before) < 2
     status = site.status()
     assert status["miners"]["foreign_sleeper"] == 0
