@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import estimator
+from controller.core.ramp import STEP_WINDOW_S
 from controller.core.state import NO_COMMAND, VERB_CODES, State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
 from controller.domain.plan import WHYS, Allocation
@@ -28,7 +29,8 @@ class Goal:
 
     power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
     shed: sleep rather than trim, at once. waived: a limit is to be kept, so dwell decides only who goes first.
-    may_raise: False in doubt, when nothing is woken or trimmed up.
+    may_raise: False in doubt, when nothing is woken or trimmed up. final_w: where a ramp down ends, None when no ramp
+    holds the setpoint back.
     """
 
     power_w: float
@@ -36,6 +38,7 @@ class Goal:
     shed: bool
     waived: bool
     may_raise: bool = True
+    final_w: float | None = None
 
 
 @dataclass(slots=True)
@@ -75,11 +78,11 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     elif goal is not None:
         gap_w = goal.power_w - desk.predicted_w()
         if gap_w < -policy.fleet.deadband_down_w:
-            _lower(desk, -gap_w, goal.waived, sleep_first=not policy.fleet.trim)
+            _lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
         elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim and goal.may_raise:
             _raise(desk, gap_w)
         if goal.may_raise:
-            _commit(desk, goal)
+            _commit(desk, goal, policy.ramp.up_w_per_15s)
     return _plan(desk, goal)
 
 
@@ -87,7 +90,9 @@ def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> 
     """Watts the site could add and could shed from where it will be soon: (up, down), both >= 0."""
     desk = _lay_out(facts, state, policy, now)
     wakeable = _wakeable(desk)
-    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float((desk.ceiling_w - facts.sleep_power_w)[wakeable].sum())
+    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float(
+        (desk.ceiling_w - facts.sleep_power_w)[wakeable].sum()
+    )
     down = float((desk.soon_w - facts.sleep_power_w)[desk.on].clip(min=0.0).sum())
     return up, down
 
@@ -138,28 +143,45 @@ def _shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     _want_asleep(desk, order)
 
 
-def _lower(desk: Desk, need_w: float, waived: bool, sleep_first: bool) -> None:
+def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
-    Units that have not hashed for their dwell sleep last, and only when it is waived.
+    Units that have not hashed for their dwell sleep last, and only when it is waived. Who must sleep when a ramp has
+    come to its end sleeps on the way there, untrimmed: a miner boots at the rung it slept at.
     """
     worst_first = desk.best_first[::-1]
     trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
     if sleep_first:
         trim_gain = np.zeros_like(trim_gain)
     dwelt = _dwelt(desk, desk.policy.dwell_on_s)
-    if not waived:
+    if not goal.waived:
         desk.held_by_dwell |= desk.on & ~dwelt
     on_worst_first = worst_first[desk.on[worst_first]]
     rested, restless = on_worst_first[dwelt[on_worst_first]], on_worst_first[~dwelt[on_worst_first]]
-    sleepers = np.concatenate((rested, restless)) if waived else rested
+    sleepers = np.concatenate((rested, restless)) if goal.waived else rested
     sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
+    slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
-    count = int(np.argmax(reached >= need_w)) if bool((reached >= need_w).any()) else len(sleepers)
+    count = in_the_end = _first_at_least(reached, need_w)
+    if goal.final_w is not None and not sleep_first:
+        in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.final_w)
+        count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
     asleep = sleepers[:count]
     _want_asleep(desk, asleep)
     trim_gain[asleep] = 0.0
-    _trim_down(desk, need_w - float(sleep_gain[:count].sum()), trim_gain, worst_first)
+    leaving = np.isin(worst_first, sleepers[count:in_the_end])
+    _trim_down(
+        desk,
+        need_w - float(slept_w[count]),
+        trim_gain,
+        np.concatenate((worst_first[~leaving], sleepers[count:in_the_end])),
+    )
+
+
+def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
+    """Index of the first sum that is enough; the last when none is."""
+    enough = reached_w >= need_w
+    return int(np.argmax(enough)) if bool(enough.any()) else len(reached_w) - 1
 
 
 def _trim_down(desk: Desk, need_w: float, gain_w: FloatArray, order: IntArray) -> None:
@@ -209,8 +231,11 @@ def _raise(desk: Desk, gap_w: float) -> None:
             budget -= 1
 
 
-def _commit(desk: Desk, goal: Goal) -> None:
-    """Have enough units hashing for the lead and a reserve, and not many more than lately needed."""
+def _commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
+    """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
+
+    What boots cannot be trimmed, so units woken within 15 s must fit under that ramp by themselves.
+    """
     state, policy = desk.state, desk.policy
     memory = min(max(desk.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
     state.cap_peak_w = max(goal.lead_w, state.cap_peak_w + (goal.lead_w - state.cap_peak_w) * memory)
@@ -223,6 +248,7 @@ def _commit(desk: Desk, goal: Goal) -> None:
     lowest = np.where(desk.trimmable, desk.floor_w, boot_w) if policy.trim else desk.ceiling_w
     low_w = desk.offset_w + still_w + float(lowest[desk.on].sum())
     wanted_w = goal.lead_w + reserve_w
+    booting_w = _lately_woken_w(desk)
     feeder_room_w = _feeder_room_w(desk)
     budget = policy.wakes_per_cycle_max
     for miner in desk.best_first[_wakeable(desk)[desk.best_first]]:
@@ -231,7 +257,8 @@ def _commit(desk: Desk, goal: Goal) -> None:
         if budget == 0 or reach_w + slack_w > wanted_w:
             break
         added_w = float(lowest[miner] - desk.facts.sleep_power_w[miner])
-        if low_w + added_w > goal.lead_w:
+        boots_w = float(boot_w[miner] - desk.facts.sleep_power_w[miner])
+        if low_w + added_w > goal.lead_w or 0.0 < booting_w > boots_w_per_15s - boots_w:
             break
         feeder = desk.facts.feeder[miner]
         if feeder_room_w[feeder] < unit_w:
@@ -239,8 +266,16 @@ def _commit(desk: Desk, goal: Goal) -> None:
             continue
         _want_awake(desk, int(miner))
         reach_w, low_w, budget = reach_w + unit_w, low_w + added_w, budget - 1
+        booting_w += boots_w
         feeder_room_w[feeder] -= unit_w
     _let_go(desk, reach_w, state.cap_peak_w + 2.0 * reserve_w)
+
+
+def _lately_woken_w(desk: Desk) -> float:
+    """Watts that units woken within the last 15 s bring, whether they show them yet or not."""
+    fleet = desk.state.fleet
+    lately = (fleet.verb == WAKE) & fleet.want_hashing & (desk.now - fleet.sent_at < STEP_WINDOW_S)
+    return float((fleet.to_w - desk.facts.sleep_power_w)[lately].sum())
 
 
 def _let_go(desk: Desk, reach_w: float, enough_w: float) -> None:

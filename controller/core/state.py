@@ -35,7 +35,8 @@ class FleetState:
     Observed: condition, reported_w (NaN unknown), level (-1 unknown), read_at (begin of the newest read).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
-    attempts: failed commands since it last obeyed; drifts: moves of its own since it was last released.
+    attempts: failed commands since it last obeyed one of the same kind, failed_verb.
+    drifts: moves of its own since it was last released.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -61,6 +62,7 @@ class FleetState:
     deadline_at: FloatArray
     verdict: ByteArray
     attempts: IntArray
+    failed_verb: ByteArray
     drifts: IntArray
     retry_at: FloatArray
     refused: BoolArray
@@ -102,6 +104,7 @@ class FleetState:
             deadline_at=np.full(n, math.inf),
             verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),
             attempts=np.zeros(n, dtype=np.int64),
+            failed_verb=np.zeros(n, dtype=np.int8),
             drifts=np.zeros(n, dtype=np.int64),
             retry_at=never.copy(),
             refused=np.zeros(n, dtype=np.bool_),

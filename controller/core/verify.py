@@ -28,6 +28,7 @@ from controller.domain.fleet import (
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy
 
+BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
 WATTS_MAX_RATIO = 2.0  # of the highest rung: more is no draw of this miner but a sentinel or a wrong unit
@@ -119,12 +120,12 @@ def judge(
     fleet = state.fleet
     flying = fleet.verb != NO_COMMAND
     begun = fleet.read_at >= fleet.sent_at + fleet.dead_s
-    # Asleep is asleep; every other agreement counts when the way is gone, or half a move would be taken for the whole.
-    arrived = (fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s) | ~fleet.want_hashing
     agrees = _agreement(facts, state, policy)
-    proves = fresh & (~flying | (begun & (arrived | ~agrees)))
-    failed = said_no | (flying & proves & ~agrees & (now >= fleet.deadline_at))
+    proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
+    overdue = (now >= fleet.deadline_at) | _shows_no_life(fleet, policy)
+    failed = said_no | (flying & proves & ~agrees & overdue)
     fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
+    fleet.failed_verb = np.where(failed, fleet.verb, fleet.failed_verb)
     exhausted = failed & (fleet.attempts >= policy.attempts_max)
     fleet.disagreed = np.where(proves & ~flying, np.where(agrees, 0, fleet.disagreed + 1), fleet.disagreed)
     moved = proves & ~flying & (fleet.disagreed >= policy.drift_reads)
@@ -145,6 +146,30 @@ def judge(
         _follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
     estimator.revise(state, expected, estimator.expected_power_w(fleet, now))
+
+
+def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
+    """(n,) whose move is over: asleep, at the end of its time, or booted all the way before.
+
+    Any other agreement would take half a move for the whole: a rung changes at once, and its watts seconds later.
+    """
+    in_time = fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
+    missing_w = fleet.to_w - fleet.reported_w  # NaN compares false: no watts, no early end
+    booted = (fleet.verb == estimator.WAKE) & (missing_w <= np.maximum(policy.tolerance_w, BOOTED_RATIO * fleet.to_w))
+    arrived: BoolArray = in_time | booted | ~fleet.want_hashing
+    return arrived
+
+
+def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
+    """(n,) who was woken and still sleeps when even a slow one of its class would have begun to boot."""
+    patience_s = policy.deadline_factor * fleet.dead_s + policy.deadline_extra_s
+    lifeless: BoolArray = (
+        (fleet.verb == estimator.WAKE)
+        & fleet.want_hashing
+        & (fleet.condition == Condition.ASLEEP)
+        & (fleet.read_at >= fleet.sent_at + patience_s)
+    )
+    return lifeless
 
 
 def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
@@ -229,9 +254,9 @@ def _follow_up(
     verdict = Verdict(int(fleet.verdict[miner]))
     name = facts.miner_ids[miner]
     draw = fleet.reported_w[miner]
-    flying = fleet.verb[miner] != NO_COMMAND
-    if flying and verdict is not Verdict.APPROACHING:
-        verb = VERB_OF_CODE[int(fleet.verb[miner])]
+    verb_code = int(fleet.verb[miner])
+    if verb_code != NO_COMMAND and verdict is not Verdict.APPROACHING:
+        verb = VERB_OF_CODE[verb_code]
         after_s = now - float(fleet.sent_at[miner])
         report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
         findings.verdicts.append(report)
@@ -243,7 +268,8 @@ def _follow_up(
     fleet.disagreed[miner] = 0
     match verdict:
         case Verdict.SETTLED:
-            if flying:  # only a command obeyed clears the record: staying as it was proves nothing
+            # Only the kind of command that failed clears the record: a never-waker sleeps whenever it is told to.
+            if verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner]:
                 fleet.attempts[miner] = 0
                 fleet.refused[miner] = False
         case Verdict.STUCK:

@@ -19,9 +19,9 @@ ALL_ON, ALL_OFF = [True] * 4, [False] * 4
 
 
 class Hall:
-    def __init__(self, kit, hashing, level=3, facts=None, **fleet):
+    def __init__(self, kit, hashing, level=3, facts=None, ramp=None, **fleet):
         self.facts = facts or kit.fleet(len(hashing))
-        self.policy = kit.policy(fleet=fleet)
+        self.policy = kit.policy(fleet=fleet, ramp={"up_w_per_15s": 50_000.0, **(ramp or {})})
         self.state = kit.seen_state(self.facts, hashing, level=level)
         self.plan = None
 
@@ -149,6 +149,35 @@ def test_wakes_are_limited_per_cycle(kit):
     hall = Hall(kit, ALL_OFF, wakes_per_cycle_max=1)
     hall.allocate(1_200, lead_w=15_000)
     assert hall.awake() == [0]
+
+
+def test_what_boots_within_fifteen_seconds_fits_under_their_ramp(kit):
+    """A boot cannot be trimmed: two units of 2.0 and 2.5 kW would rise faster than 4 kW in 15 s."""
+    hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 4_000.0})
+    hall.allocate(15_000)
+    assert hall.awake() == [0]
+    estimator.put_in_flight(
+        hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([2_000.0]), 0.0, np.array([90.0])
+    )
+    hall.allocate(15_000, now=14.0)
+    assert hall.awake() == [0]
+    hall.allocate(15_000, now=15.0)
+    assert hall.awake() == [0, 1]
+
+
+def test_a_unit_larger_than_the_ramp_wakes_alone(kit):
+    hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 100.0})
+    hall.allocate(1_200, lead_w=15_000)
+    assert hall.awake() == [0]
+
+
+def test_who_must_sleep_at_the_end_of_a_ramp_sleeps_on_the_way_untrimmed(kit):
+    hall = Hall(kit, ALL_ON)
+    hall.plan = allocator.allocate(
+        hall.facts, hall.state, hall.policy, Goal(11_400, 11_400, shed=False, waived=True, final_w=5_000), 0.0
+    )
+    assert hall.asleep() == [3]
+    assert list(hall.plan.level[:3]) != [0, 0, 0]
 
 
 def test_a_gap_is_closed_by_raising_the_best_trimmers(kit):
