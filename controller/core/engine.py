@@ -182,7 +182,7 @@ class _Cycle:
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
 
     def _guard_household(self, trust: Trust) -> None:
-        """Without a surplus to follow, export below despatch still shows that the grid pays: the cap falls by that."""
+        """Without a surplus to follow, export below despatch still shows that the grid pays: the cap falls by it."""
         state = self.state
         export, despatch = trust.samples.get(Point.POI_EXPORT_W), trust.samples.get(Point.DESPATCH_EXPORT_W)
         if export is None or despatch is None or surplus.household_deficit_w(trust.samples, self.policy) <= 0.0:

@@ -583,7 +583,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(happenings=happenings)
 def test_whatever_happens_the_laws_hold_in_every_cycle(kit, happenings):
     site = kit.site(kit.policy(fleet={"trim_reserve_ratio": 0.1}), surplus_w=10_000.0)
