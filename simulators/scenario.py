@@ -110,9 +110,9 @@ class TraceScenario:
 class PolicyScenario:
     """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
 
-    `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle.
-
-    Ramps are fractions of rated power; H of the violation rule is built from the periods here and from the miners.
+    `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle. Ramps
+    are fractions of rated power, `step_15s_fraction` is the most within any 15 s, up or down; H of the violation rule
+    is built from the periods here and from the miners.
     """
 
     meter_period_s: float
@@ -258,19 +258,19 @@ DEMO = Scenario(
         meter_period_s=0.5,
         cycle_s=1.0,
         surplus_margin_fraction=0.01,
-        ramp_up_fraction_per_min=1.0,
-        ramp_down_fraction_per_min=2.0,
-        step_15s_fraction=0.50,
+        ramp_up_fraction_per_min=1.5,
+        ramp_down_fraction_per_min=1.5,
+        step_15s_fraction=0.375,
         min_hashing_s=20.0,
         min_asleep_s=15.0,
         sweep_period_s=5.0,
         wakes_per_cycle=6,
     ),
     # The cap lies below what the hashing miners draw with every one of them at its lowest profile: only sleep can keep
-    # it, so that the liar and the refuser are asked. The target lies below the lowest surplus of the run's last part.
+    # it, so that the liar is asked to sleep. The target lies below the surplus of its time.
     dispatches=(
-        DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.10),
-        DispatchScenario(at_fraction=0.70, for_fraction=0.15, kind="target", power_fraction=0.40),
+        DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.16),
+        DispatchScenario(at_fraction=0.72, for_fraction=0.15, kind="target", power_fraction=0.44),
     ),
     faults=(),
     plant_seed=11,

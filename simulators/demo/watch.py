@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiomqtt
@@ -21,7 +22,7 @@ EVENTS_KEPT = 5_000
 
 @dataclass(frozen=True, slots=True)
 class StateSeen:
-    """One state message: when it came (monotonic) and what it said; powers in W, None where the daemon knows none."""
+    """One state message: when it was decided (monotonic) and what it said; powers in W, None where it knows none."""
 
     at_s: float
     fields: Mapping[str, Any]
@@ -96,7 +97,7 @@ class Watch:
             return
         now_s = time.monotonic()
         if leaf == "state":
-            state = StateSeen(now_s, said)
+            state = StateSeen(_decided_at_s(said, now_s), said)
             self.states.append(state)
             if state.online:
                 self._online.set()
@@ -122,3 +123,12 @@ class Watch:
                     str(said.get("reason", "")),
                 )
             )
+
+
+def _decided_at_s(said: Mapping[str, Any], now_s: float) -> float:
+    """The moment a state speaks of, on the monotonic clock: it is told every 2 s and is that old when it comes."""
+    try:
+        wall = datetime.fromisoformat(str(said["at"])).timestamp()
+    except (KeyError, ValueError):
+        return now_s
+    return min(now_s, now_s - (time.time() - wall))
