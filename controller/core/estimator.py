@@ -37,6 +37,15 @@ def expected_power_w(fleet: FleetState, at: float) -> FloatArray:
     return fleet.to_w + (fleet.from_w - fleet.to_w) * remaining_share(fleet, at)
 
 
+def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
+    """The same for one miner, watts, without walking the fleet."""
+    if fleet.verb[miner] == NO_COMMAND:
+        return float(fleet.to_w[miner])
+    in_90s = max(at - float(fleet.sent_at[miner]) - float(fleet.dead_s[miner]), 0.0) / float(fleet.to_90_s[miner])
+    share = max(1.0 - 0.9 * in_90s, 0.0) if fleet.verb[miner] == WAKE else 10.0 ** -min(in_90s, 12.0)
+    return float(fleet.to_w[miner] + (fleet.from_w[miner] - fleet.to_w[miner]) * share)
+
+
 def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArray:
     """Each miner's draw when a trim ordered now has worked, (n,) watts: quick moves count whole, boots as far as
     they will be by then."""

@@ -209,7 +209,6 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
     """The first reading of a miner: what it does now is what we want of it, until a plan says otherwise."""
     fleet = state.fleet
     hashing = fleet.condition[miner] == Condition.HASHING
-    before = estimator.expected_power_w(fleet, state.now)
     fleet.want_hashing[miner] = hashing
     if hashing:
         fleet.want_level[miner] = fleet.level[miner] if fleet.level[miner] >= 0 else fleet.ceiling[miner]
@@ -220,9 +219,14 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
         text = "asleep, and not by our order: left alone until adopted"
         findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
     known = fleet.reported_w[miner]
-    planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)[miner]
-    estimator.take_out_of_flight(fleet, np.array([miner]), float(planned if np.isnan(known) else known))
-    estimator.revise(state, before, estimator.expected_power_w(fleet, state.now))
+    if np.isnan(known):
+        rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]
+        known = rung_w if hashing else facts.sleep_power_w[miner]
+    # One miner at a time and no array over the fleet: the first sweep shows thousands of them in one cycle.
+    before_w = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
+    estimator.take_out_of_flight(fleet, np.array([miner]), float(known))
+    if state.offset_w is not None:
+        state.offset_w -= float(known) - before_w
 
 
 def _plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
@@ -241,8 +245,7 @@ def _forget(state: State, miner: int, now: float) -> None:
         fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
-    before = estimator.expected_power_w(fleet, now)
-    estimator.take_out_of_flight(fleet, np.array([miner]), float(before[miner]))
+    estimator.take_out_of_flight(fleet, np.array([miner]), estimator.expected_one_w(fleet, miner, now))
     fleet.retry_at[miner] = now
 
 

@@ -18,4 +18,4 @@ def test_the_step_benchmark_prints_one_line_per_size() -> None:
     )
     rows = [line.split("|") for line in done.stdout.splitlines()[2:]]
     assert [int(row[1]) for row in rows] == [20, 60]
-    assert all(float(row[2]) > 0 and int(row[4]) > 0 and float(row[5]) > 0 for row in rows)
+    assert all(float(row[2]) > 0 and float(row[3]) > 0 and int(row[5]) > 0 and float(row[6]) > 0 for row in rows)

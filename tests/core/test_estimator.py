@@ -50,6 +50,7 @@ def put(facts, state, miners, verb, to_w, now):
 def test_a_command_in_flight_draws_as_its_class_answers(kit, verb, hashing, to_w, after_s, watts):
     _, state = launch(kit, verb, hashing, to_w)
     assert estimator.expected_power_w(state.fleet, 100.0 + after_s)[0] == pytest.approx(watts, abs=0.5)
+    assert estimator.expected_one_w(state.fleet, 0, 100.0 + after_s) == pytest.approx(watts, abs=0.5)
 
 
 def test_a_command_that_replaces_another_starts_where_the_first_had_got(kit):
@@ -90,6 +91,7 @@ def test_every_miner_in_the_ledger_is_between_where_it_was_and_where_it_goes(kit
         assert after == pytest.approx(before), "entering a command moves no watt by itself"
     fleet = state.fleet
     expected = estimator.expected_power_w(fleet, now + wait_s)
+    assert [estimator.expected_one_w(fleet, miner, now + wait_s) for miner in range(5)] == pytest.approx(expected)
     assert np.all(expected >= np.minimum(fleet.from_w, fleet.to_w) - 1e-9)
     assert np.all(expected <= np.maximum(fleet.from_w, fleet.to_w) + 1e-9)
     assert estimator.expected_power_w(fleet, now + 1e6) == pytest.approx(fleet.to_w)
