@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ class Expected:
     `must` have to be in quarantine at the end, `may` are allowed to be; anybody else there is a false accusation.
     """
 
-    must: Collection[str]
-    may: Collection[str]
+    must: Sequence[str]
+    may: Sequence[str]
 
 
 def judge(report: Mapping[str, Any], expected: Expected) -> list[Promise]:

@@ -57,7 +57,7 @@ def written(folder: Path, scenario: Scenario, without: tuple[Part, ...] = ()) ->
 
 
 def checked(site_file: Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("curtaild"), "check", "--config", site_file]
+    command = [str(Path(sys.executable).with_name("curtaild")), "check", "--config", str(site_file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
