@@ -1,0 +1,113 @@
+"""What survives a restart: ages, not loop seconds; miners by id; nothing that telemetry can tell anew."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from controller.core import checkpoint
+from controller.core.state import ActiveOrder, OrderBook
+from controller.domain.dispatch import DispatchClass, DispatchKind
+from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.plan import OperatorOrder, OperatorVerb
+
+
+def lived(kit, facts, now=1_000.0):
+    """A state with something in every drawer."""
+    state = kit.seen_state(facts, [True, False, False, True], now=now)
+    fleet = state.fleet
+    fleet.ceiling[0], fleet.ratio[0], fleet.attempts[0] = 2, 1.07, 1
+    fleet.changed_at[1] = 400.0
+    fleet.verdict[3], fleet.quarantined_until[3], fleet.quarantines[3] = Verdict.QUARANTINED, 1_500.0, 2
+    state.priors[0] = "3000W"
+    state.cycle, state.next_command_id = 77, 42
+    order = kit.order(DispatchKind.TARGET, 9_000, priority=3, dispatch_class=DispatchClass.ECONOMIC)
+    state.orders = OrderBook((ActiveOrder(order, 9_000, True),), {"desk": 1}, ("old", "desk-1"), lease_held=True)
+    state.operator_caps = (OperatorOrder(OperatorVerb.CAP, "maria", 8_000, kit.wall + 60.0),)
+    return state
+
+
+def through_the_journal(facts, state, now, back_at, facts_after=None):
+    record = json.loads(json.dumps(checkpoint.to_record(facts, state, now), allow_nan=False))
+    return checkpoint.from_record(facts_after or facts, record, back_at)
+
+
+def test_what_telemetry_cannot_tell_survives(kit):
+    facts = kit.fleet(4)
+    state = lived(kit, facts)
+    back = through_the_journal(facts, state, 1_000.0, 5.0)
+    assert list(back.fleet.ours_asleep) == [False, True, True, False]
+    assert (back.fleet.ceiling[0], back.fleet.ratio[0], back.fleet.attempts[0]) == (2, pytest.approx(1.07), 1)
+    assert back.priors == {0: "3000W"}
+    assert (back.cycle, back.next_command_id) == (77, 42)
+    assert back.orders.active == state.orders.active
+    assert (back.orders.last_seq, back.orders.seen_ids) == ({"desk": 1}, ("old", "desk-1"))
+    assert back.operator_caps == state.operator_caps
+
+
+def test_times_come_back_as_ages_on_the_new_clock(kit):
+    facts = kit.fleet(4)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0)
+    assert back.fleet.changed_at[1] == 5.0 - 600.0
+    assert back.fleet.changed_at[0] == -math.inf
+    assert back.fleet.quarantined_until[3] == 5.0 + 500.0
+    assert back.fleet.verdict[3] == Verdict.QUARANTINED
+    assert back.fleet.quarantines[3] == 2
+
+
+def test_what_telemetry_tells_is_read_anew(kit):
+    facts = kit.fleet(4)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0)
+    assert set(back.fleet.condition) == {Condition.UNKNOWN}
+    assert list(back.fleet.verdict[:3]) == [Verdict.UNSEEN] * 3
+    assert back.offset_w is None
+    assert back.surplus_cap_w is None
+    assert not back.orders.lease_held, "a lease is taken anew"
+
+
+def test_a_changed_inventory_keeps_what_it_still_has(kit):
+    facts = kit.fleet(4)
+    grown = kit.fleet(6, joule_per_th=(40, 30, 20, 25, 26, 27))
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0, grown)
+    assert list(back.fleet.ours_asleep) == [False, True, True, False, False, False]
+    shrunk = kit.fleet(2)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0, shrunk)
+    assert list(back.fleet.ours_asleep) == [False, True]
+
+
+def test_a_lower_cap_in_the_inventory_bounds_the_remembered_ceiling(kit):
+    facts = kit.fleet(4)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0, kit.fleet(4, cap_level=1))
+    assert np.all(back.fleet.ceiling <= 1)
+
+
+def test_a_record_of_another_version_is_refused(kit):
+    facts = kit.fleet(4)
+    record = {**checkpoint.to_record(facts, lived(kit, facts), 1_000.0), "version": 99}
+    with pytest.raises(ValueError, match="99"):
+        checkpoint.from_record(facts, record, 5.0)
+
+
+def test_commands_after_the_checkpoint_are_entered(kit):
+    facts = kit.fleet(4)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0)
+    checkpoint.replay_commands(facts, back, [(42, "m0", Verb.SLEEP), (43, "m3", Verb.TRIM), (44, "gone", Verb.SLEEP)])
+    assert back.fleet.ours_asleep[0]
+    assert back.next_command_id == 45
+
+
+def test_a_restart_moves_no_miner(kit):
+    """The daemon dies and comes back: the first cycles look, and the load stays where it is."""
+    site = kit.site(hashing=[True, True, True, False], surplus_w=11_650.0)
+    site.cycles(60)
+    load = site.load_w()
+    site.state = through_the_journal(site.facts, site.state, site.now, 0.0)
+    site.now, site.moved_at[:] = 0.0, -1e6
+    site.sent.clear()
+    for _ in range(30):
+        site.cycle()
+        assert site.load_w() == pytest.approx(load)
+    assert site.sent == []
