@@ -122,7 +122,7 @@ def _powers(live: Live, state: StateSeen | None, width: int) -> list[Text]:
     truth = live.world.host.truth
     rows = [
         _Row("surplus", truth.cap_follow_w, "yellow", "true, by the plant"),
-        _Row("cap", _of(state, "cap"), "bright_yellow", ""),
+        _Row("cap", _of(state, "cap"), "bright_yellow", _doubt(state)),
         _Row("target", _of(state, "target"), "cyan", _bound(state)),
         _Row("expected", _of(state, "expected"), "blue", "by what each miner was told"),
         _Row("measured", _of(state, "measured"), "bright_blue", "by the site meter"),
@@ -145,9 +145,13 @@ def _bound(state: StateSeen | None) -> str:
     if state is None:
         return ""
     shed = ", shedding" if state.fields.get("shedding") else ""
-    safe = state.fields.get("fail_safe")
-    doubt = f", inputs {safe}" if safe not in (None, "good") else ""
-    return f"bound by {state.fields.get('bound')}{shed}{doubt}"
+    return f"bound by {state.fields.get('bound')}{shed}"
+
+
+def _doubt(state: StateSeen | None) -> str:
+    """How far the daemon trusts its inputs, where it does not quite."""
+    trust = None if state is None else state.fields.get("fail_safe")
+    return "" if trust in (None, "good") else f"inputs: {trust}"
 
 
 def _chart(live: Live, width: int, rows: int) -> list[Text]:
