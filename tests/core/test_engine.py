@@ -158,6 +158,14 @@ def test_a_rising_surplus_is_followed_within_the_ramp_and_never_passed(kit):
     assert max(rises) <= 6_000.0 + 3_500.0, "the minute's limit, and one unit that boots in a step here"
 
 
+def test_a_site_whose_units_are_larger_than_its_15_second_ramp_still_wakes_them_once_each(kit):
+    policy = kit.policy(ramp={"up_w_per_15s": 1_500.0}, fleet={"dwell_on_s": 900.0})
+    site = kit.site(policy, hashing=[False] * 4, surplus_w=15_500.0)
+    site.cycles(600)
+    assert site.load_w() == pytest.approx(15_000.0)
+    assert [command.verb for command in site.sent].count(Verb.WAKE) == 4
+
+
 def test_a_falling_surplus_is_met_in_the_same_cycle(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
