@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from simulators.demo.recording import Recording
 from simulators.demo.report import print_outcome, write_json
 from simulators.demo.run import run_demo
 from simulators.demo.settings import DemoSettings, Part, scenario_of
-from simulators.demo.site_files import miner_id, policy_lines
+from simulators.demo.site_files import CONSOLE_SOCKET, miner_id, policy_lines
 from simulators.miners_cli import raise_file_limit
 from simulators.scenario import DEMO, FleetScenario, Scenario
 from simulators.trace import TraceError
@@ -34,6 +35,8 @@ EXIT_BROKEN: Final = 1
 EXIT_FAILED: Final = 2
 EXIT_INTERRUPTED: Final = 130
 MINERS_MIN: Final = 40
+RUN_PREFIX: Final = "curtaild-demo-"
+SOCKET_PATH_MAX: Final = 107  # what the kernel allows for a UNIX socket
 SECONDS_MIN: Final = 10.0
 _FILES_PER_MINER: Final = 3
 _FILES_BESIDES: Final = 128
@@ -85,7 +88,7 @@ def run_command(settings: DemoSettings, console: Console) -> int:
     """Run, judge, write both reports; returns the exit code."""
     raise_file_limit(settings.miners * _FILES_PER_MINER + _FILES_BESIDES)
     scenario = scenario_of(settings)
-    run_dir = Path(tempfile.mkdtemp(prefix="curtaild-demo-"))
+    run_dir = make_run_dir()
     good = False
     try:
         settings.report.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,15 @@ def run_command(settings: DemoSettings, console: Console) -> int:
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
     return code
+
+
+def make_run_dir() -> Path:
+    """Make a directory for the run, under /tmp when the system's own choice is too long for the name of a socket."""
+    path = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
+    if len(os.fsencode(path / CONSOLE_SOCKET)) <= SOCKET_PATH_MAX:
+        return path
+    path.rmdir()
+    return Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir="/tmp"))
 
 
 def _record(settings: DemoSettings, scenario: Scenario, run_dir: Path, console: Console) -> Recording:

@@ -15,6 +15,7 @@ from simulators.scenario import Scenario
 
 SITE_FILE = "site.toml"
 FLEET_FILE = "fleet.csv"
+CONSOLE_SOCKET = "console.sock"
 FIRMWARE = "LuxOS"
 _SPAN = 1.5  # a meter that shows more than this times what the plant can generate is not believed
 _ROOM = 1.03  # site.rated over the sum of nameplates: losses and a rounding up
@@ -61,7 +62,7 @@ def write_site(run_dir: Path, scenario: Scenario, wiring: Wiring, without: Seque
     """Write site file and inventory; returns the path of the site file."""
     _write_fleet(run_dir / FLEET_FILE, scenario, wiring.miners)
     path = run_dir / SITE_FILE
-    path.write_text(_site_text(scenario, wiring, without), encoding="utf-8")
+    path.write_text(_site_text(run_dir, scenario, wiring, without), encoding="utf-8")
     return path
 
 
@@ -75,7 +76,7 @@ def _write_fleet(path: Path, scenario: Scenario, addresses: Sequence[MinerAddres
             table.writerow((miner_id(index), model.name, FIRMWARE, address.host, address.port, feeder))
 
 
-def _site_text(scenario: Scenario, wiring: Wiring, without: Sequence[Part]) -> str:
+def _site_text(run_dir: Path, scenario: Scenario, wiring: Wiring, without: Sequence[Part]) -> str:
     plant, rules = scenario.plant, dict(policy_lines(scenario))
     sleep_w = sum(model.sleep_power_w for model in scenario.fleet.miners())
     auxiliary_w = plant.site.auxiliary_w
@@ -119,6 +120,12 @@ def _site_text(scenario: Scenario, wiring: Wiring, without: Sequence[Part]) -> s
         "",
         "[metrics]",
         'listen = "127.0.0.1:0"',
+        "",
+        "[console]",
+        f'socket = "{run_dir / CONSOLE_SOCKET}"',
+        "",
+        "[journal]",
+        f'directory = "{run_dir / "journal"}"',
         "",
         "[log]",
         'format = "json"',

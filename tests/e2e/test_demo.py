@@ -111,12 +111,26 @@ def test_ctrl_c_ends_a_demo_early_with_its_report(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_allocates_nothing_fails_the_demo(tmp_path: Path) -> None:
-    demo = started(tmp_path, "--seconds", "30", "--miners", "40", "--without", "allocation")
+    trace = tmp_path / "falls.csv"
+    trace.write_text("seconds_of_day,own\n0,0\n6,60\n100,60\n", encoding="utf-8")
+    demo = started(
+        tmp_path,
+        "--seconds",
+        "20",
+        "--miners",
+        "40",
+        "--without",
+        "allocation",
+        "--trace",
+        str(trace),
+        "--start-second",
+        "0",
+    )
     text = ended(demo, within_s=100.0)
     report = report_in(tmp_path)
     assert demo.returncode == 1, text
-    assert "time above the cap" in broken(report), "nobody obeys the cap that was ordered"
-    assert report["without"] == ["allocation"]
+    assert "time above the cap" in broken(report), "the surplus fell and nobody was put to sleep"
+    assert report["without"] == ["allocation"] and report["trace"]["day"] == "own"
 
 
 def test_a_signal_that_cannot_be_used_is_refused_before_anything_starts(tmp_path: Path) -> None:
