@@ -129,24 +129,26 @@ class _Daemon:
         pollers = self._pollers()
         console = Console(self._config.console_socket, self._console_operations())
         await console.start()
-        metrics_port = self._metrics.serve(*self._config.metrics_address)
-        self._log.info("metrics_listening", port=metrics_port)
-        async with asyncio.TaskGroup() as group:
-            background = [group.create_task(poller.run(), name=poller.meter_id) for poller in pollers]
-            background.append(group.create_task(actuator.run(), name="actuator"))
-            if inbox is not None:
-                background.append(group.create_task(inbox.run(), name="inbox"))
-            cycle = group.create_task(self._cycle.run(), name="cycle")
-            await self._until_told_to_stop(cycle)
-            self._cycle.stop()
-            await cycle
-            if inbox is not None:
-                inbox.stop()
-            for task in background:
-                if task.get_name() != "inbox":
-                    task.cancel()
-        await console.close()
-        self._metrics.close()
+        try:
+            metrics_port = self._metrics.serve(*self._config.metrics_address)
+            self._log.info("metrics_listening", port=metrics_port)
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(poller.run(), name=poller.meter_id) for poller in pollers]
+                background.append(group.create_task(actuator.run(), name="actuator"))
+                if inbox is not None:
+                    background.append(group.create_task(inbox.run(), name="inbox"))
+                cycle = group.create_task(self._cycle.run(), name="cycle")
+                await self._until_told_to_stop(cycle)
+                self._cycle.stop()
+                await cycle
+                if inbox is not None:
+                    inbox.stop()
+                for task in background:
+                    if task.get_name() != "inbox":
+                        task.cancel()
+        finally:
+            await console.close()
+            self._metrics.close()
 
     async def _until_told_to_stop(self, cycle: asyncio.Task[None]) -> None:
         """Wait for the signal (or for the cycle's failure); then, if so configured, ramp down before leaving."""

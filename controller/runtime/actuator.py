@@ -1,7 +1,7 @@
 """One worker per miner owns all traffic to it: sweeps and commands never meet on one miner.
 
-A queue of one, latest wins. Commands go before reads: while any waits to be taken up, no sweep starts, and the miner's
-own read under way is abandoned. Raising commands wait until the journal holds them; lowering ones never wait for a disk.
+A queue of one, latest wins. Commands go before reads: while any waits to be taken up, no sweep starts, and a read
+under way of its own miner is abandoned. Raising commands wait until the journal holds them; lowering ones never do.
 """
 
 from __future__ import annotations

@@ -25,6 +25,15 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     running.stop()
 
 
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[Broker]:
+    """A broker for one test to stop and start again."""
+    running = Broker("nats", tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture(scope="module")
 def make_module_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     yield from _maker(lambda name: tmp_path_factory.mktemp(name))

@@ -1,7 +1,7 @@
 """A small simulated site whose simulators keep answering while a test waits, and the installed daemon beside it.
 
-The simulators live on a loop in a thread of their own; the daemon and every command are processes, used through the front door
-only: the command line, the sockets, the journal's file.
+The simulators live on a loop in a thread of their own. The daemon and every command are processes, used through the
+front door only: the command line, the sockets, the journal file.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_with_on_exit_fallback_a_stop_ramps_down_first_and_the_next_start_is_fre
     assert site.daemon.end() == 0
     assert site.sim.load_kw < 5 + 0.05 * site.sim.rated_w / 1e3
     site.daemon.start()
-    until(lambda: site.sim.load_kw > 15, 20, "load up again after the restart")
+    until(lambda: site.sim.load_kw > 8, 20, "load up again after the restart")
 
 
 def test_a_killed_daemon_is_in_control_again_within_ten_seconds_and_remembers_who_sleeps(make_site: MakeSite) -> None:

@@ -1,0 +1,179 @@
+"""Orders through a real broker: what the dispatcher is told, and what the site then really draws."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import MakeSite
+from tests.e2e.dispatcher import Dispatcher, stamp
+from tests.e2e.small_site import Ran, SmallSite, always, curtaild, until
+from tests.runtime.conftest import Broker
+
+SURPLUS_KW = 40.0
+_NUMBERS = itertools.count(2)
+
+
+@pytest.fixture(scope="module")
+def site(make_module_site: MakeSite, nats: Broker) -> SmallSite:
+    """One running site for all tests here; each leaves it without orders."""
+    made = make_module_site("dispatched", surplus_kw=SURPLUS_KW)
+    made.configure(nats.port)
+    return made
+
+
+@pytest.fixture(scope="module")
+def listening(site: SmallSite, nats: Broker) -> Iterator[Dispatcher]:
+    """Connected before the daemon starts, with an order left lying on the broker."""
+    with Dispatcher(nats.port, site.id) as connected:
+        connected.send(id="left-lying", seq=1, issuer="mallory", kw=5, retain=True)
+        site.daemon.start()
+        yield connected
+
+
+@pytest.fixture
+def dispatcher(site: SmallSite, listening: Dispatcher) -> Dispatcher:
+    """A dispatcher that hears everything; the site follows its surplus when the test begins."""
+    until(lambda: SURPLUS_KW - 4 < site.sim.load_kw < SURPLUS_KW, 30, "load near the surplus")
+    return listening
+
+
+def order(nats: Broker, site: SmallSite, *arguments: str) -> Ran:
+    """`curtaild dispatch` as a person types it, answers as JSON lines."""
+    where = ("--site", site.id, "--broker", f"127.0.0.1:{nats.port}", "--issuer", "desk")
+    return curtaild("dispatch", *where, "--json", "--within", "20s", *arguments)
+
+
+def statuses(ran: Ran) -> list[str]:
+    return [line["status"] for line in ran.lines()]
+
+
+def test_a_cap_is_received_accepted_and_reached_and_the_true_power_obeys_until_it_is_released(
+    dispatcher: Dispatcher, site: SmallSite, nats: Broker
+) -> None:
+    capped = order(nats, site, "cap", "25kW", "--for", "2m")
+    assert capped.code == 0, capped.errors
+    assert statuses(capped) == ["RECEIVED", "ACCEPTED", "REACHED"]
+    always(lambda: site.sim.load_kw < 25 + 0.02 * site.sim.rated_w / 1e3, 1.5, "the cap was left")
+    status = site.status()
+    assert status["setpoint"]["bound"] == "dispatch_cap"
+    assert [active["kw"] for active in status["orders"]] == [25.0]
+    released = order(nats, site, "release")
+    assert statuses(released) == ["RECEIVED", "ACCEPTED", "REACHED"]
+    first = capped.lines()[0]["id"]
+    until(lambda: dispatcher.statuses(first)[-1] == "SUPERSEDED", 5, "the end of the cap")
+    until(lambda: site.sim.load_kw > 30, 20, "load up again after the release")
+
+
+def test_a_target_is_drawn_and_ends_by_itself(dispatcher: Dispatcher, site: SmallSite, nats: Broker) -> None:
+    ran = order(nats, site, "target", "30kW", "--for", "8s", "--wait", "end")
+    assert ran.code == 0, ran.errors
+    assert statuses(ran) == ["RECEIVED", "ACCEPTED", "REACHED", "EXPIRED"]
+    assert abs(ran.lines()[2]["kw"] - 30) <= 0.02 * site.sim.rated_w / 1e3
+    assert ran.lines()[-1]["terminal"] is True
+
+
+def test_a_test_order_is_judged_and_moves_nothing(dispatcher: Dispatcher, site: SmallSite, nats: Broker) -> None:
+    ran = order(nats, site, "cap", "5kW", "--class", "test")
+    assert (ran.code, statuses(ran)) == (0, ["RECEIVED", "ACCEPTED"])
+    always(lambda: site.sim.load_kw > SURPLUS_KW - 5, 1.5, "a test order moved the load")
+
+
+def test_an_order_the_broker_kept_from_before_the_start_is_rejected(dispatcher: Dispatcher, site: SmallSite) -> None:
+    until(lambda: "REJECTED" in dispatcher.statuses("left-lying"), 5, "a refusal")
+    assert dispatcher.last("left-lying")["code"] == "451"
+    assert "retain" in dispatcher.last("left-lying")["reason"]
+    assert site.status()["orders"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        ({"kw": 5000}, "454", "outside"),
+        ({"kw": -1}, "454", "kw"),
+        ({"kw": "10"}, "454", "kw"),
+        ({"kind": "delta"}, "460", "delta"),
+        ({"class": "panic"}, "460", "panic"),
+        ({"issued_at": -600, "expires_at": 600}, "455", "issued"),
+        ({"issued_at": -20, "expires_at": -1}, "455", "expires_at"),
+        ({"issued_at": 600, "expires_at": 900}, "454", "future"),
+        ({"expires_at": 40 * 86400}, "454", "longer"),
+        ({"surprise": 1}, "454", "surprise"),
+    ],
+    ids=lambda value: "-".join(f"{k}-{v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_what_is_no_good_order_is_rejected_with_a_reason_and_moves_nothing(
+    dispatcher: Dispatcher, site: SmallSite, fields: dict[str, object], code: str, words: str
+) -> None:
+    """Times in `fields` are seconds from now."""
+    fields = {key: stamp(float(str(value))) if key.endswith("_at") else value for key, value in fields.items()}
+    number = next(_NUMBERS)
+    dispatcher.send(id=f"bad-{number}", seq=number, issuer="mallory", **fields)
+    until(lambda: "REJECTED" in dispatcher.statuses(f"bad-{number}"), 5, "a refusal")
+    answer = dispatcher.last(f"bad-{number}")
+    assert (answer["code"], answer["terminal"]) == (code, True)
+    assert words in answer["reason"]
+    assert site.sim.load_kw > SURPLUS_KW - 5
+    assert site.status()["orders"] == []
+
+
+def test_bytes_that_are_no_order_are_rejected_and_the_next_good_order_is_obeyed(
+    dispatcher: Dispatcher, site: SmallSite
+) -> None:
+    heard = len(dispatcher.answers)
+    for payload in (b"", b"\xff\xfe", b"[]", b"{", b'{"kw": 10}', b"x" * 100_000):
+        dispatcher.send_raw(payload)
+    until(lambda: len(dispatcher.answers) >= heard + 6, 5, "six refusals")
+    assert {answer["status"] for answer in dispatcher.answers[heard:]} == {"REJECTED"}
+    dispatcher.send(id="good", seq=1, issuer="good", kw=38)
+    until(lambda: "ACCEPTED" in dispatcher.statuses("good"), 5, "the good order")
+    dispatcher.send(id="good-end", seq=2, issuer="good", kind="release", without=("kw",))
+    until(lambda: "REACHED" in dispatcher.statuses("good-end"), 5, "its end")
+
+
+def test_a_duplicate_and_an_order_out_of_sequence_change_nothing(dispatcher: Dispatcher, site: SmallSite) -> None:
+    dispatcher.send(id="s-5", seq=5, issuer="sequenced", kw=38)
+    until(lambda: "ACCEPTED" in dispatcher.statuses("s-5"), 5, "the order")
+    dispatcher.send(id="s-5", seq=5, issuer="sequenced", kw=2)
+    until(lambda: "REJECTED" in dispatcher.statuses("s-5"), 5, "the refusal of the duplicate")
+    assert dispatcher.last("s-5")["code"] == "452"
+    assert dispatcher.last("s-5")["terminal"] is False, "the order itself is still in force"
+    dispatcher.send(id="s-4", seq=4, issuer="sequenced", kw=2)
+    until(lambda: "REJECTED" in dispatcher.statuses("s-4"), 5, "the refusal of the older one")
+    assert dispatcher.last("s-4")["code"] == "450"
+    assert [active["kw"] for active in site.status()["orders"]] == [38.0]
+    dispatcher.send(id="s-6", seq=6, issuer="sequenced", kind="release", without=("kw",))
+    until(lambda: "REACHED" in dispatcher.statuses("s-6"), 5, "the release")
+
+
+def test_orders_nobody_can_send_are_refused_before_they_leave(site: SmallSite, nats: Broker) -> None:
+    unitless = order(nats, site, "cap", "400")
+    assert (unitless.code, "unit" in unitless.errors) == (2, True)
+    powerless = order(nats, site, "cap")
+    assert (powerless.code, "needs a power" in powerless.errors) == (2, True)
+    broker = f"127.0.0.1:{nats.port}"
+    nobody = curtaild("dispatch", "--site", "elsewhere", "--broker", broker, "--within", "1s", "release")
+    assert (nobody.code, "no daemon" in nobody.out) == (4, True)
+    silent = curtaild("dispatch", "--site", site.id, "--broker", "127.0.0.1:1", "--within", "2s", "release")
+    assert silent.code == 4
+
+
+def test_an_emergency_sheds_at_once_below_what_any_ramp_allows_and_a_cap_below_the_floor_is_clamped(
+    dispatcher: Dispatcher, site: SmallSite, nats: Broker
+) -> None:
+    before = time.monotonic()
+    dispatcher.send(id="emergency", seq=1, issuer="grid", kw=2, **{"class": "emergency"})
+    until(lambda: site.sim.load_kw < 4, 8, "the shed")
+    assert time.monotonic() - before < 8
+    until(lambda: "REACHED" in dispatcher.statuses("emergency"), 5, "REACHED")
+    assert len(site.sim.asleep()) == len(site.sim.ids)
+    ran = order(nats, site, "cap", "0.5kW")
+    assert ran.code == 0
+    assert statuses(ran) == ["RECEIVED", "CLAMPED", "REACHED"]
+    assert 1.0 < ran.lines()[1]["kw"] < 3.0
+    order(nats, site, "release")
+    dispatcher.send(id="all-clear", seq=2, issuer="grid", kind="release", without=("kw",))
+    until(lambda: site.sim.load_kw > 12, 30, "load up again")
