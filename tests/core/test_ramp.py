@@ -162,3 +162,9 @@ def test_a_minute_of_cycles_stays_inside_both_up_limits(kit):
         rises = [seen[at + window] - seen[at] for at in range(len(seen) - window)]
         assert max(rises) <= most * 1.001
     assert seen[-1] > 25_000.0
+
+
+def test_what_is_committed_downward_counts_before_the_meter_shows_it(kit):
+    """The meter still shows 10 kW, commands in flight end at 4 kW: a raise starts from there."""
+    found = limit(kit, state_at(kit, 9_000.0, steady(10_000.0)), wish(30_000), 4_000.0)
+    assert (found.power_w, found.bound) == (pytest.approx(6_000), Bound.RAMP_UP)
