@@ -29,8 +29,8 @@ class Goal:
 
     power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
     shed: sleep rather than trim, at once. waived: a limit is to be kept, so dwell decides only who goes first.
-    may_raise: False in doubt, when nothing is woken or trimmed up. final_w: where a ramp down ends, None when no ramp
-    holds the setpoint back.
+    may_raise: False in doubt, when nothing is woken or trimmed up. final_w: where the ramp ends that holds the setpoint
+    back, above it or below it; None when none does.
     """
 
     power_w: float
@@ -146,8 +146,9 @@ def _shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
 def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
-    Units that have not hashed for their dwell sleep last, and only when it is waived. Who must sleep when a ramp has
-    come to its end sleeps on the way there, untrimmed: a miner boots at the rung it slept at.
+    Units that have not hashed for their dwell sleep last, and only when it is waived. A ramp's end says who sleeps:
+    on the way down those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up
+    nobody who will be needed there, though boots be a little ahead of the ramp.
     """
     worst_first = desk.best_first[::-1]
     trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
@@ -162,9 +163,10 @@ def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
     slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
-    count = in_the_end = _first_at_least(reached, need_w)
-    if goal.final_w is not None and not sleep_first:
-        in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.final_w)
+    final_w = goal.power_w if goal.final_w is None else goal.final_w
+    count = in_the_end = _first_at_least(reached, need_w - max(final_w - goal.power_w, 0.0))
+    if final_w < goal.power_w and not sleep_first:
+        in_the_end = _first_at_least(reached, need_w + goal.power_w - final_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
     asleep = sleepers[:count]
     _want_asleep(desk, asleep)

@@ -223,10 +223,10 @@ class _Cycle:
             setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
         state.setpoint_w = setpoint.power_w
         lead = min(wanted.power_w, setpoint.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
-        # A wish can wait for a dwell, a limit cannot.
+        # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: final_w keeps it from putting a
+        # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
-        final = wanted.power_w if wanted.power_w < setpoint.power_w else None
-        goal = allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, may_raise=not doubtful, final_w=final)
+        goal = allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, not doubtful, final_w=wanted.power_w)
         return setpoint, goal
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
@@ -254,7 +254,8 @@ class _Cycle:
         return float(np.max(self.facts.trim_dead_s + self.facts.trim_90_s, initial=0.0))
 
     def _boot_s(self) -> float:
-        return float(np.max(self.facts.wake_dead_s + self.facts.wake_90_s, initial=0.0))
+        """Seconds after which half of a boot's watts are there: waking for a later moment would outrun the ramp."""
+        return float(np.max(self.facts.wake_dead_s + 0.5 * self.facts.wake_90_s, initial=0.0))
 
     def _floor_w(self) -> float:
         """What no command removes: auxiliaries, sleep watts, and what quarantined or unreachable miners draw."""
