@@ -225,7 +225,8 @@ def rounded(value: float | None, digits: int) -> float | None:
 
 def _absorbable_kwh(truth: Truth, limits: Limits, scenario: Scenario, duration_s: float) -> float | None:
     """What a perfect operator would have absorbed under the same limits; None when there is nothing to say."""
-    step_s = max(ORACLE_STEP_S, math.ceil(duration_s / ORACLE_STEPS_MAX))
+    # Steps that divide the run exactly: a piece left over at its end would be energy only the site is credited with.
+    step_s = duration_s / min(ORACLE_STEPS_MAX, math.ceil(duration_s / ORACLE_STEP_S))
     caps_w = cap_steps(without_orders(scenario), truth.t_s, limits.absorbable_w, duration_s, step_s)
     if caps_w.size == 0:
         return None

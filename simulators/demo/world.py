@@ -78,7 +78,7 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
     def load() -> Sequence[float]:
         return feeder_sums_w(farm.bank.true_power_w, feeder_of_miner, feeders)
 
-    # Two physics ticks a plant tick would only cost CPU that the daemon needs: one beat for both.
+    # One beat for miners and plant: a faster one would only take CPU from the daemon on the same machine.
     farm = MinerFarm(scenario.fleet.spec(), tick_s=scenario.tick_s, on_record=note)
     trace = HeldTrace(scenario.surplus_trace())
     async with farm:

@@ -84,6 +84,16 @@ def test_energy_above_the_cap_is_not_absorbed_surplus() -> None:
     assert figures.absorbed_pct == pytest.approx(100.0, abs=0.01)
 
 
+@pytest.mark.parametrize("seconds", [10.0, 10.9, 61.3])
+def test_a_perfect_run_of_any_length_absorbs_no_more_than_is_possible(seconds: float) -> None:
+    start_w = 0.5 * RATED_W
+    recording = recording_of(seconds=seconds, load_w=lambda _: start_w, cap_w=lambda _: start_w)
+    figures = figures_of(recording, SCENARIO)
+    assert figures.absorbable_kwh is not None
+    assert figures.absorbed_kwh == pytest.approx(figures.absorbable_kwh, rel=0.015)
+    assert figures.absorbed_kwh <= figures.absorbable_kwh * 1.001
+
+
 def test_no_surplus_at_all_gives_no_percentage() -> None:
     figures = figures_of(recording_of(seconds=20.0, load_w=lambda _: 9_000.0, cap_w=lambda _: 0.0), SCENARIO)
     assert figures.absorbed_pct is None
