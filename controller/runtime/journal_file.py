@@ -144,12 +144,35 @@ def read_rows(path: Path, kinds: Sequence[RowKind] = tuple(RowKind), since_wall:
             yield Row(wall, known[kind], body)
 
 
-def last_checkpoint(path: Path) -> Row | None:
-    """The newest checkpoint, None in a journal without one; raises sqlite3.Error when there is no readable journal."""
+def last_row(path: Path, kind: RowKind) -> Row | None:
+    """The newest row of one kind, None when there is none; raises sqlite3.Error when there is no readable journal."""
     with closing(_reader(path)) as db:
         query = "SELECT wall, body FROM rows WHERE kind = ? ORDER BY id DESC LIMIT 1"
-        found = db.execute(query, (RowKind.CHECKPOINT.value,)).fetchone()
-    return None if found is None else Row(found[0], RowKind.CHECKPOINT, found[1])
+        found = db.execute(query, (kind.value,)).fetchone()
+    return None if found is None else Row(found[0], kind, found[1])
+
+
+def last_checkpoint(path: Path) -> Row | None:
+    """The newest checkpoint, None in a journal without one; raises sqlite3.Error when there is no readable journal."""
+    return last_row(path, RowKind.CHECKPOINT)
+
+
+def rows_behind_checkpoint(path: Path, kinds: Sequence[RowKind]) -> Iterator[Row]:
+    """The newest start row before the newest checkpoint, then all rows of some kinds behind that checkpoint.
+
+    By their place in the journal, not by their time: clocks are set back now and then. Without a checkpoint, all rows
+    of these kinds. Raises sqlite3.Error when there is no readable journal.
+    """
+    marks = ",".join("?" * len(kinds))
+    with closing(_reader(path)) as db:
+        (place,) = db.execute("SELECT max(id) FROM rows WHERE kind = ?", (RowKind.CHECKPOINT.value,)).fetchone()
+        place = place or 0
+        query = "SELECT wall, body FROM rows WHERE kind = ? AND id < ? ORDER BY id DESC LIMIT 1"
+        for wall, body in db.execute(query, (RowKind.START.value, place)):
+            yield Row(wall, RowKind.START, body)
+        query = f"SELECT wall, kind, body FROM rows WHERE kind IN ({marks}) AND id > ? ORDER BY id"  # noqa: S608  # marks only
+        for wall, kind, body in db.execute(query, (*(kind.value for kind in kinds), place)):
+            yield Row(wall, RowKind(kind), body)
 
 
 def _reader(path: Path) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from controller.core.state import State
 from controller.domain.fleet import Fleet, Verb
 from controller.domain.journalling import RowKind
 from controller.domain.plan import Event, EventLevel
-from controller.runtime.journal_file import last_checkpoint, read_rows
+from controller.runtime.journal_file import last_checkpoint, last_row, read_rows, rows_behind_checkpoint
 
 ON_EXIT = "on_exit"  # the operator's name on the cap of a stop that ramps down first; it ends with the process
+UNREADABLE = (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError)  # rows of any age and any writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,19 @@ class Resumed:
 
 
 def resume(path: Path, facts: Fleet, now: float, wall: float) -> Resumed:
-    """State from the journal at `path`; a fresh one when there is nothing to go on from. `now` in loop seconds."""
+    """State from the journal at `path`; a fresh one when there is nothing to go on from. `now` in loop seconds.
+
+    A checkpoint that cannot be read costs the memory of who was put to sleep by us, never the prior modes or the
+    numbers of the commands.
+    """
     try:
         row = last_checkpoint(path)
         state = State.fresh(facts, now) if row is None else _from(row.wall, row.body, facts, now, wall)
-        since = 0.0 if row is None else row.wall
-        _replay(path, facts, state, since)
-    except (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError) as error:
-        text = f"the journal holds no state to go on from ({error}); miners found asleep count as foreign"
-        return Resumed(State.fresh(facts, now), Event("resume_failed", EventLevel.ERROR, text))
+        _enter_priors(path, facts, state)
+        checkpoint.replay_commands(facts, state, _commands_behind(path))
+    except UNREADABLE as error:
+        text = f"the journal holds no state to go on from ({error!r}); miners found asleep count as foreign"
+        return Resumed(_salvaged(path, facts, now), Event("resume_failed", EventLevel.ERROR, text))
     if row is None:
         return Resumed(state, Event("fresh_start", EventLevel.INFO, "no earlier run in the journal"))
     text = f"going on from the checkpoint of {wall - row.wall:.0f} s ago, cycle {state.cycle}"
@@ -50,16 +56,35 @@ def _from(taken_wall: float, body: str, facts: Fleet, now: float, wall: float) -
     return state
 
 
-def _replay(path: Path, facts: Fleet, state: State, since_wall: float) -> None:
-    """Commands after the checkpoint and every prior mode; rows speak of miners by index into their run's start row."""
+def _salvaged(path: Path, facts: Fleet, now: float) -> State:
+    """What a journal without a usable checkpoint still tells: prior modes, and which command numbers are taken."""
+    state = State.fresh(facts, now)
+    with suppress(*UNREADABLE):
+        _enter_priors(path, facts, state)
+    with suppress(*UNREADABLE):
+        row = last_row(path, RowKind.COMMAND)
+        numbers = [] if row is None else [int(entry[0]) for entry in json.loads(row.body)["commands"]]
+        state.next_command_id = max(numbers, default=0) + 1
+    return state
+
+
+def _enter_priors(path: Path, facts: Fleet, state: State) -> None:
+    """The first prior mode on record counts: a later one would be of our own making."""
+    known = set(facts.miner_ids)
+    for row in read_rows(path, (RowKind.PRIOR,)):
+        body = json.loads(row.body)
+        if body["miner"] in known:
+            state.priors.setdefault(facts.index_of(body["miner"]), body["prior"])
+
+
+def _commands_behind(path: Path) -> list[tuple[int, str, Verb]]:
+    """Commands after the checkpoint; rows speak of miners by index into the start row of their run."""
     ids: list[str] = []
     commands: list[tuple[int, str, Verb]] = []
-    for row in read_rows(path, (RowKind.START, RowKind.COMMAND, RowKind.PRIOR)):
+    for row in rows_behind_checkpoint(path, (RowKind.START, RowKind.COMMAND)):
         body = json.loads(row.body)
         if row.kind is RowKind.START:
             ids = body["miner_ids"]
-        elif row.kind is RowKind.PRIOR and body["miner"] in facts.miner_ids:
-            state.priors.setdefault(facts.index_of(body["miner"]), body["prior"])
-        elif row.kind is RowKind.COMMAND and row.wall >= since_wall:
+        else:
             commands.extend((int(entry[0]), ids[int(entry[1])], Verb(entry[2])) for entry in body["commands"])
-    checkpoint.replay_commands(facts, state, commands)
+    return commands

@@ -1,0 +1,197 @@
+"""Back from a stop or a crash: what the journal still tells, and what a damaged one costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controller.core import checkpoint
+from controller.core.state import ActiveOrder, OrderBook, State
+from controller.domain.fleet import Fleet, Verb, Verdict
+from controller.domain.journalling import Row, RowKind
+from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb
+from controller.runtime.journal_file import JournalFile
+from controller.runtime.resume import ON_EXIT, Resumed, resume
+from controller.wire.canonical import canonical
+from controller.wire.journal import prior_row, start_row
+from tests.core.conftest import WALL, Kit
+from tests.runtime.fakes import command
+
+NOW = 1000.0
+
+
+class Past:
+    """A journal of an earlier run, written row by row; `resume` reads it `away_s` after its last checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = JournalFile(path)
+
+    def start(self, facts: Fleet) -> None:
+        self._file.append([start_row(WALL, {}, facts.miner_ids)])
+
+    def checkpoint(self, facts: Fleet, state: State, at: float = 500.0) -> None:
+        self.raw(RowKind.CHECKPOINT, canonical(checkpoint.to_record(facts, state, at)))
+
+    def commands(self, *sent: tuple[int, int, Verb], wall: float = WALL) -> None:
+        entries = []
+        for number, miner, verb in sent:
+            one = command(number, miner, verb)
+            entries.append([one.command_id, one.miner, one.verb.value, one.level, one.raises, one.urgent, one.reason])
+        self._file.append([Row(wall, RowKind.COMMAND, canonical({"commands": entries}))])
+
+    def prior(self, miner_id: str, prior: str) -> None:
+        self._file.append([prior_row(WALL, miner_id, prior)])
+
+    def raw(self, kind: RowKind, body: str) -> None:
+        self._file.append([Row(WALL, kind, body)])
+
+    def prune(self) -> None:
+        self._file.prune_slice(0.0, 0)
+
+    def resumed(self, facts: Fleet, away_s: float = 0.0) -> Resumed:
+        return resume(self.path, facts, NOW, WALL + away_s)
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Past:
+    return Past(tmp_path / "journal.sqlite")
+
+
+def ours(found: Resumed) -> list[int]:
+    return [int(row) for row in np.flatnonzero(found.state.fleet.ours_asleep)]
+
+
+def test_an_empty_journal_gives_a_fresh_state(past: Past) -> None:
+    found = past.resumed(Kit.fleet())
+    assert found.event.name == "fresh_start"
+    assert (found.state.cycle, found.state.next_command_id, ours(found)) == (0, 1, [])
+    assert found.state.started_at == NOW
+
+
+def test_commands_behind_the_checkpoint_count_and_their_numbers_are_not_used_again(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True, True, True, False])
+    state.cycle, state.next_command_id = 77, 5
+    past.start(facts)
+    past.commands((3, 0, Verb.SLEEP), (4, 0, Verb.WAKE))  # before the checkpoint, which knows how it ended
+    past.checkpoint(facts, state)
+    past.commands((5, 2, Verb.SLEEP), (6, 1, Verb.TRIM), wall=WALL - 30)  # the clock was set back
+    found = past.resumed(facts, away_s=4)
+    assert found.event.name == "resumed"
+    assert "4 s ago, cycle 77" in found.event.text
+    assert ours(found) == [2, 3]
+    assert (found.state.cycle, found.state.next_command_id) == (77, 7)
+
+
+def test_commands_of_two_runs_behind_one_checkpoint_go_by_the_names_of_their_own_run(past: Past) -> None:
+    before, after = Kit.fleet(4), Kit.fleet(2)
+    past.start(before)
+    past.checkpoint(before, Kit.seen_state(before, [True] * 4))
+    past.commands((1, 3, Verb.SLEEP))  # m3, no longer in the inventory
+    past.start(after)
+    past.commands((2, 1, Verb.SLEEP))
+    found = past.resumed(after)
+    assert ours(found) == [1]
+    assert found.state.next_command_id == 3
+
+
+def test_miners_that_left_the_inventory_are_forgotten_and_the_others_keep_what_is_theirs(past: Past) -> None:
+    before = Kit.fleet(4)
+    state = Kit.seen_state(before, [True, False, True, False])
+    state.priors = {0: "eco", 1: "default", 3: "turbo"}
+    past.start(before)
+    past.checkpoint(before, state)
+    past.prior("m9", "gone")
+    found = past.resumed(Kit.fleet(2))
+    assert ours(found) == [1]
+    assert found.state.priors == {0: "eco", 1: "default"}
+
+
+def test_dwell_and_quarantine_went_on_while_we_were_away(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    state.fleet.changed_at[1] = 480.0
+    state.fleet.verdict[2] = Verdict.QUARANTINED
+    state.fleet.quarantined_until[2] = 560.0
+    past.start(facts)
+    past.checkpoint(facts, state, at=500.0)
+    found = past.resumed(facts, away_s=45)
+    assert NOW - found.state.fleet.changed_at[1] == pytest.approx(20 + 45)
+    assert found.state.fleet.quarantined_until[2] - NOW == pytest.approx(60 - 45)
+    assert found.state.fleet.verdict[2] == Verdict.QUARANTINED
+
+
+def test_the_first_prior_mode_on_record_is_the_true_one(past: Past) -> None:
+    facts = Kit.fleet()
+    past.start(facts)
+    past.prior("m1", "default")
+    past.prior("m1", "490MHz")
+    assert past.resumed(facts).state.priors == {1: "default"}
+
+
+def test_orders_in_force_and_the_numbers_of_their_issuers_survive(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    state.orders = OrderBook((ActiveOrder(Kit.order(seq=9), 10_000, reached=True),), {"desk": 9}, ("desk-9",))
+    past.start(facts)
+    past.checkpoint(facts, state)
+    assert past.resumed(facts).state.orders == state.orders
+
+
+def test_the_cap_of_a_stop_ends_with_the_process_and_a_persons_cap_does_not(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    person = OperatorOrder(OperatorVerb.CAP, "uid 1000", 9_000, WALL + 3600)
+    state.operator_caps = (person, OperatorOrder(OperatorVerb.CAP, ON_EXIT, 5_000, None))
+    past.start(facts)
+    past.checkpoint(facts, state)
+    assert past.resumed(facts).state.operator_caps == (person,)
+
+
+BROKEN = (
+    "{",
+    "[]",
+    "null",
+    '{"version":99}',
+    '{"version":1}',
+    '{"version":1,"cycle":1,"next_command_id":1,"miners":7}',
+)
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_broken_checkpoint_starts_afresh_says_so_and_keeps_priors_and_command_numbers(past: Past, body: str) -> None:
+    facts = Kit.fleet()
+    past.start(facts)
+    past.commands((41, 0, Verb.SLEEP), (42, 1, Verb.SLEEP))
+    past.prior("m0", "default")
+    past.raw(RowKind.CHECKPOINT, body)
+    found = past.resumed(facts)
+    assert (found.event.name, found.event.level) == ("resume_failed", EventLevel.ERROR)
+    assert ours(found) == []
+    assert found.state.priors == {0: "default"}
+    assert found.state.next_command_id == 43
+
+
+def test_a_journal_pruned_in_the_middle_of_a_long_run_still_names_its_miners(past: Past) -> None:
+    facts = Kit.fleet()
+    past.start(facts)
+    for number in range(1, 20):
+        past.commands((number, 0, Verb.TRIM))
+    past.checkpoint(facts, Kit.seen_state(facts, [True] * 4))
+    past.commands((20, 3, Verb.SLEEP))
+    past.raw(RowKind.EVENT, "{}")
+    past.prune()
+    past.commands((21, 2, Verb.SLEEP))
+    found = past.resumed(facts)
+    assert found.event.name == "resumed"
+    assert 2 in ours(found)
+    assert found.state.next_command_id == 22
+
+
+def test_no_journal_at_all_is_said_and_survived(tmp_path: Path) -> None:
+    found = resume(tmp_path / "missing.sqlite", Kit.fleet(), NOW, WALL)
+    assert found.event.name == "resume_failed"
+    assert found.state.next_command_id == 1
