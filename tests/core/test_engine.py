@@ -289,6 +289,24 @@ def test_doubt_never_raises_and_ends_at_the_fallback_by_its_ramp(kit, lost):
     assert Bound.RAMP_DOWN in {decision.setpoint.bound for decision in site.decisions[-100:]}
 
 
+def test_in_doubt_neither_the_cap_nor_the_setpoint_rises_until_the_input_is_armed_again(kit):
+    """Lost in the middle of a climb, and back with more surplus than before: nothing rises for the re-arm time."""
+    site = kit.site(surplus_w=12_000.0)
+    site.cycles(12)
+    site.meter_lost = {Point.POI_EXPORT_W}
+    setpoints = [site.cycle().setpoint.power_w for _ in range(15)]
+    cap = site.state.surplus_cap_w
+    site.meter_lost, site.spare_w = set(), 30_000.0
+    for _ in range(10):
+        decision = site.cycle()
+        setpoints.append(decision.setpoint.power_w)
+        assert decision.fail_safe is InputState.FROZEN_UP
+        assert site.state.surplus_cap_w <= cap
+    assert all(later <= earlier + 1e-6 for earlier, later in itertools.pairwise(setpoints))
+    site.cycles(2)
+    assert site.state.surplus_cap_w > cap
+
+
 def test_a_site_whose_meter_never_answered_goes_to_its_fallback_all_the_same(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
     site.meter_lost = {Point.SITE_LOAD_W}
