@@ -80,7 +80,7 @@ def page(live: Live, width: int, height: int) -> RenderableType:
     lines += _powers(live, state, width)
     lines += [Text(), *_chart(live, width, chart_rows)]
     lines.append(_scale(width))
-    lines.append(Text("miners   ", style="dim").append(_miners(state) if state is not None else "-", style="default"))
+    lines.append(Text().append("miners   ", style="dim").append(_miners(state) if state is not None else "-"))
     lines.append(_dispatch(live))
     lines.append(Text("events", style="dim"))
     lines += _events(live, event_rows)
@@ -108,8 +108,8 @@ class _Row:
 def _head(live: Live, width: int) -> Text:
     trace = live.scenario.trace
     clock_s = trace.start_second_of_day + live.elapsed_s
-    head = Text("curtaild demo", style="bold")
-    head.append(f"  {_clock(live.elapsed_s)} of {_clock(live.seconds)}", style="default")
+    head = Text().append("curtaild demo", style="bold")
+    head.append(f"  {_clock(live.elapsed_s)} of {_clock(live.seconds)}")
     head.append(f"  {trace.day or 'own signal'} {_clock(clock_s)}", style="dim")
     room = width - head.cell_len - 3
     if room >= 10:
@@ -132,7 +132,7 @@ def _powers(live: Live, state: StateSeen | None, width: int) -> list[Text]:
     room = max(10, width - _LABEL_CELLS - 10 - 30)
     lines = []
     for row in rows:
-        line = Text(f"{row.label:<{_LABEL_CELLS}}", style="dim")
+        line = Text().append(f"{row.label:<{_LABEL_CELLS}}", style="dim")
         line.append(f"{_kw(row.power_w):>9} ", style="bold" if row.label == "load" else "default")
         filled = 0.0 if row.power_w is None else min(1.0, max(0.0, row.power_w / top_w)) * room
         line.append(_bar(filled).ljust(room), style=row.style)
@@ -191,14 +191,15 @@ def _scale(width: int) -> Text:
 
 
 def _dispatch(live: Live) -> Text:
-    line = Text("dispatch ", style="dim")
+    line = Text().append("dispatch ", style="dim")
     if not live.orders:
         planned = sorted(live.scenario.dispatches, key=lambda each: each.at_fraction)
         first = f"none yet; the first at {planned[0].at_fraction * live.seconds:.0f} s" if planned else "none"
-        return line.append(first, style="default")
+        return line.append(first)
     order = live.orders[-1]
     line.append(order.text(), style="bold")
     heard = [answer for answer in live.watch.answers if answer.at_s >= order.sent_at_s]
+    heard = [answer for answer in heard if answer.status != "RECEIVED"] or heard  # the judgement says it, too
     for answer in heard:
         style = {"REJECTED": "bold red", "REACHED": "green"}.get(answer.status, "default")
         line.append(f"  {answer.status}", style=style).append(f" {answer.at_s - order.sent_at_s:.1f} s", style="dim")
@@ -210,7 +211,7 @@ def _events(live: Live, rows: int) -> list[Text]:
     began_s = live.began_at_s or 0.0
     lines = []
     for event in events:
-        line = Text(f"{max(0.0, event.at_s - began_s):6.1f} s  ", style="dim")
+        line = Text().append(f"{max(0.0, event.at_s - began_s):6.1f} s  ", style="dim")
         line.append(f"{event.name}  ", style=_LEVEL_STYLES.get(event.level, "default"))
         line.append(f"{event.miner}: {event.text}" if event.miner else event.text, style="dim")
         lines.append(line)
@@ -218,12 +219,8 @@ def _events(live: Live, rows: int) -> list[Text]:
 
 
 def _top_w(live: Live) -> float:
-    """The full length of every bar: the most this run's surplus reaches, rounded up."""
-    scenario = live.scenario
-    trace = scenario.trace
-    most = trace.base_fraction + 0.25 * trace.capacity_fraction
-    seen = max(live.world.host.truth.cap_follow_w, live.world.host.truth.site_load_w)
-    return max(most * scenario.fleet.rated_w(), seen)
+    """The full length of every bar: a little more than anything this run will show."""
+    return max(live.top_w, live.world.host.truth.site_load_w)
 
 
 def _of(state: StateSeen | None, key: str) -> float | None:

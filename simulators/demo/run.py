@@ -39,13 +39,18 @@ from simulators.scenario import Scenario
 READY_WITHIN_S: Final = 60.0
 COMMAND_WITHIN_S: Final = 30.0
 PAGE_PERIOD_S: Final = 0.5
+SURPLUS_STEP_S: Final = 1.0
+ROOM_ABOVE: Final = 1.05
 _COUNTER = re.compile(r"^curtaild_(?P<family>commands|verdicts)_total\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)$", re.M)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(slots=True)
 class Live:
-    """A run under way, for whoever shows it; `began_at_s` (monotonic) is None until the daemon is there."""
+    """A run under way, for whoever shows it.
+
+    `began_at_s` (monotonic) is None until the daemon is there; `top_w` lies a little above the highest surplus to come.
+    """
 
     scenario: Scenario
     seconds: float
@@ -54,6 +59,11 @@ class Live:
     watch: Watch
     orders: list[Order] = field(default_factory=list)
     began_at_s: float | None = None
+    top_w: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        surplus_w = self.scenario.surplus_trace().sample(self.seconds, SURPLUS_STEP_S)
+        self.top_w = ROOM_ABOVE * float(surplus_w.max())
 
     @property
     def elapsed_s(self) -> float:

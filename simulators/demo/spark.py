@@ -27,7 +27,7 @@ def chart_lines(columns: Sequence[Column], width: int, rows: int, top_w: float) 
     lines = []
     for row in reversed(range(rows)):
         scale = f"{top_w * (row + 1) / rows / 1000:5.0f} ┤" if row % 2 == (rows - 1) % 2 else " " * 6 + "│"
-        line = Text(scale, style="dim")
+        line = Text().append(scale, style="dim")
         line.append(" " * (width - len(shown)))
         for column in shown:
             cell, style = _cell(column, row, rows, top_w)
@@ -51,4 +51,5 @@ def _cell(column: Column, row: int, rows: int, top_w: float) -> tuple[str, str]:
     line = "▁" if cap < 1 / 3 else "━" if cap < 2 / 3 else "▔"
     if load <= 0:
         return line, "yellow"
-    return filled, "yellow on green" if load >= 1 else "green"
+    # Both in one cell: what the load leaves free under the line is the line, as long as that is thin enough for one.
+    return filled, "green on yellow" if 0.75 <= load < 1 else "green"
