@@ -54,7 +54,9 @@ _FILES_BESIDES: Final = 128
 @click.option("--day", help="Day of the signal; default: the demo's, or the first of your own file.")
 @click.option("--start-second", type=float, help="Second of the day to start at.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="CSV of signals of your own.")
-@click.option("--seed", type=int, default=DEMO.fleet.seed, show_default=True, help="Same seed, same hardware.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=DEMO.fleet.seed, show_default=True, help="Same seed, same hardware."
+)
 @click.option("--miners", type=click.IntRange(min=MINERS_MIN), default=DEMO.fleet.size, show_default=True)
 @click.option(
     "--without",

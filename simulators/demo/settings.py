@@ -10,6 +10,7 @@ from simulators.plant import PlantSpec
 from simulators.scenario import DEMO, FleetScenario, Scenario
 
 SITE_ID = "demo"
+_PLANT_STREAM, _METER_STREAM = 1_000_000, 2_000_000
 Part = Literal["trim", "allocation", "feedback"]
 
 
@@ -39,14 +40,14 @@ def scenario_of(settings: DemoSettings) -> Scenario:
             DEMO.trace.start_second_of_day if settings.start_second is None else settings.start_second
         ),
     )
-    shift = settings.seed - DEMO.fleet.seed
     return replace(
         DEMO,
         trace=trace,
         fleet=_fleet(settings.miners, settings.seed),
         plant=_plant(settings.miners / DEMO.fleet.size),
-        plant_seed=DEMO.plant_seed + shift,
-        instruments=replace(DEMO.instruments, seed=DEMO.instruments.seed + 10 * shift),
+        # Streams of their own: noise of the plant, its meters and the miners must not march in step.
+        plant_seed=settings.seed + _PLANT_STREAM,
+        instruments=replace(DEMO.instruments, seed=settings.seed + _METER_STREAM),
     )
 
 

@@ -90,11 +90,13 @@ def test_another_fleet_keeps_the_shape_of_the_demo() -> None:
     assert scenario.plant.units[0].available_w == pytest.approx(DEMO.plant.units[0].available_w * 241 / 120)
 
 
-def test_another_seed_changes_miners_meters_and_plant() -> None:
-    scenario = scenario_of(settings_of(seed=DEMO.fleet.seed + 1))
-    assert scenario.fleet.seed != DEMO.fleet.seed
-    assert scenario.plant_seed != DEMO.plant_seed
-    assert scenario.instruments.seed != DEMO.instruments.seed
+@pytest.mark.parametrize("seed", [0, 7, DEMO.fleet.seed + 1])
+def test_another_seed_changes_miners_meters_and_plant(seed: int) -> None:
+    default, scenario = scenario_of(settings_of()), scenario_of(settings_of(seed=seed))
+    assert scenario.fleet.seed != default.fleet.seed
+    assert scenario.plant_seed != default.plant_seed
+    assert scenario.instruments.seed != default.instruments.seed
+    assert len({scenario.fleet.seed, scenario.plant_seed, scenario.instruments.seed}) == 3
 
 
 @pytest.mark.parametrize(("name", "digest"), UPLOT_SHA256.items())
