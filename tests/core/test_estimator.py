@@ -70,7 +70,9 @@ def test_soon_counts_quick_moves_whole_and_boots_as_far_as_they_will_be(kit):
     soon = estimator.expected_soon_w(state.fleet, 100.0, 6.0)
     assert list(soon) == [50.0, 2_000.0, 50.0]
     later = estimator.expected_soon_w(state.fleet, 119.0, 6.0)
-    assert later[2] == pytest.approx(50.0 + 0.45 * 3_450.0)
+    assert 50.0 + 0.449 * 3_450.0 <= later[2] <= 50.0 + 0.75 * 3_450.0, (
+        "half way at the horizon, or a hasty boot's more"
+    )
 
 
 moves = st.lists(
