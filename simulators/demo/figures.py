@@ -15,7 +15,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from simulators.accounting import Moves, SignalLatency, Violation, count_moves, energy_kwh, percentiles, violation
+from simulators.accounting import (
+    Moves,
+    SignalLatency,
+    Violation,
+    count_moves,
+    energy_kwh,
+    percentiles,
+    trailing_max,
+    violation,
+)
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.demo.recording import Change, CommandRecord, FloatArray, OrderRecord, Recording, Truth
 from simulators.demo.world import without_orders
@@ -24,6 +33,7 @@ from simulators.scenario import Scenario
 
 MOVE_FRACTION = 0.02
 ANSWER_WITHIN_S = 3.0
+STEP_WINDOW_S = 15.0
 ORACLE_STEP_S = 1.0
 ORACLE_STEPS_MAX = 3_600
 
@@ -34,6 +44,14 @@ class Limits:
 
     kept_w: FloatArray
     absorbable_w: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """How fast an ordered load comes down: W per second, and W below the highest load of the last 15 s."""
+
+    w_per_s: float
+    w_per_15s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +87,7 @@ def percent(part: float, whole: float) -> float | None:
 def figures_of(recording: Recording, scenario: Scenario) -> Figures:
     """Judge a recording. The oracle in it takes a second for three minutes of run, more for more."""
     truth, rated_w = recording.truth, scenario.fleet.rated_w()
-    fall_w_per_s = scenario.policy.ramp_down_fraction_per_min * rated_w / 60.0
-    limits = limits_of(truth, recording.orders, fall_w_per_s)
+    limits = limits_of(truth, recording.orders, fall_of(scenario))
     horizon_s = demo_horizon_s(scenario)
     return Figures(
         surplus_kwh=energy_kwh(truth.t_s, truth.cap_w),
@@ -85,28 +102,45 @@ def figures_of(recording: Recording, scenario: Scenario) -> Figures:
     )
 
 
-def limits_of(truth: Truth, orders: Sequence[OrderRecord], fall_w_per_s: float) -> Limits:
+def fall_of(scenario: Scenario) -> Fall:
+    """The down-limits of a scenario's policy."""
+    policy, rated_w = scenario.policy, scenario.fleet.rated_w()
+    return Fall(policy.ramp_down_fraction_per_min * rated_w / 60.0, policy.step_15s_fraction * rated_w)
+
+
+def limits_of(truth: Truth, orders: Sequence[OrderRecord], fall: Fall) -> Limits:
     """Draw both lines of the module's rule.
 
     Args:
         truth: the record.
         orders: the dispatches of the run, with their answers.
-        fall_w_per_s: how fast an order lets the load come down.
+        fall: how fast an order lets the load come down.
     """
     kept_w = truth.cap_w.copy()
     absorbable_w = truth.cap_w.copy()
+    highest_lately_w = trailing_max(truth.t_s, truth.load_w, STEP_WINDOW_S)
     for order in orders:
-        accepted_at_s = order.accepted_at_s
-        if accepted_at_s is None:
+        if order.accepted_at_s is None:
             continue
-        begins_w = truth.load_at_w(accepted_at_s)
-        line_w = np.maximum(order.answered_w, begins_w - fall_w_per_s * (truth.t_s - accepted_at_s))
-        in_force = (truth.t_s >= accepted_at_s) & (truth.t_s < order.ends_at_s)
-        ordered_w = np.where(in_force, line_w, np.inf)
+        ordered_w = _ordered_w(truth, order, order.accepted_at_s, fall, highest_lately_w)
         absorbable_w = np.minimum(absorbable_w, ordered_w)
         if order.kind == "cap":
             kept_w = np.minimum(kept_w, ordered_w)
     return Limits(kept_w, absorbable_w)
+
+
+def _ordered_w(
+    truth: Truth, order: OrderRecord, accepted_at_s: float, fall: Fall, highest_lately_w: FloatArray
+) -> FloatArray:
+    """The line of one order, W, shape (n,), infinite while it is not in force."""
+    ordered_w = np.full(truth.t_s.shape, np.inf)
+    line_w, last_s = truth.load_at_w(accepted_at_s), accepted_at_s
+    for i in np.flatnonzero((truth.t_s >= accepted_at_s) & (truth.t_s < order.ends_at_s)).tolist():
+        t_s = float(truth.t_s[i])
+        allowed_w = max(line_w - fall.w_per_s * (t_s - last_s), float(highest_lately_w[i]) - fall.w_per_15s)
+        line_w, last_s = max(order.answered_w, min(line_w, allowed_w)), t_s
+        ordered_w[i] = line_w
+    return ordered_w
 
 
 def latency_of(

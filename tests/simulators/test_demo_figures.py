@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulators.demo.figures import figures_of, latency_of, limits_of, report_of
+from simulators.demo.figures import Fall, figures_of, latency_of, limits_of, report_of
 from simulators.demo.promises import Expected, Promise, judge, kept
 from simulators.demo.recording import Change, CommandRecord, OrderRecord, Recording
 from simulators.demo.world import without_orders
@@ -16,6 +16,7 @@ from tests.simulators.demo_recordings import cap_order, recording_of
 
 RATED_W = DEMO.fleet.rated_w()
 SCENARIO = without_orders(DEMO)
+FREE_FALL = Fall(w_per_s=5_000.0, w_per_15s=1e9)
 EXPECTED = Expected(must=["m-060", "m-061"], may=["m-058"])
 
 
@@ -137,11 +138,24 @@ def test_a_broken_promise_makes_the_run_a_failure() -> None:
 def test_a_cap_order_grants_its_ramp_and_then_binds() -> None:
     order = cap_order(100_000.0, at_s=10.0, for_s=40.0)
     truth = recording_of(seconds=60.0, load_w=lambda _: 200_000.0, cap_w=lambda _: 220_000.0).truth
-    limits = limits_of(truth, [order], fall_w_per_s=5_000.0)
+    limits = limits_of(truth, [order], FREE_FALL)
     at = {t_s: float(limits.kept_w[round(t_s * 10)]) for t_s in (9.0, 10.0, 20.0, 30.0, 49.0, 50.0)}
     assert at == pytest.approx(
         {9.0: 220e3, 10.0: 200e3, 20.0: 150e3, 30.0: 100e3, 49.0: 100e3, 50.0: 220e3}, abs=1_000.0
     )
+
+
+def test_what_fell_in_the_last_15_s_counts_against_the_ordered_ramp() -> None:
+    """The surplus took the load down just before the order: the site's 15 s limit lets it wait."""
+    order = cap_order(60_000.0, at_s=10.0, for_s=40.0)
+
+    def shed_before(t_s: float) -> float:
+        return 300_000.0 if t_s < 5.0 else 180_000.0
+
+    truth = recording_of(seconds=60.0, load_w=shed_before, cap_w=lambda _: 400_000.0).truth
+    kept_w = limits_of(truth, [order], Fall(w_per_s=10_000.0, w_per_15s=130_000.0)).kept_w
+    at = {t_s: float(kept_w[round(t_s * 10)]) for t_s in (10.0, 11.0, 19.0, 25.0, 35.0)}
+    assert at == pytest.approx({10.0: 180e3, 11.0: 170e3, 19.0: 170e3, 25.0: 120e3, 35.0: 60e3}, abs=11_000.0)
 
 
 def test_a_load_that_ignores_a_cap_order_violates_although_the_surplus_would_allow_it() -> None:
@@ -153,7 +167,7 @@ def test_a_load_that_ignores_a_cap_order_violates_although_the_surplus_would_all
 def test_a_target_order_limits_what_is_absorbable_and_nothing_else() -> None:
     target = replace(cap_order(100_000.0, at_s=0.0, for_s=60.0), kind="target")
     truth = recording_of(seconds=60.0, load_w=lambda _: 100_000.0, cap_w=lambda _: 220_000.0).truth
-    limits = limits_of(truth, [target], fall_w_per_s=5_000.0)
+    limits = limits_of(truth, [target], FREE_FALL)
     assert limits.kept_w.min() == pytest.approx(220_000.0)
     assert limits.absorbable_w[:-1].max() == pytest.approx(100_000.0)
 
@@ -161,13 +175,13 @@ def test_a_target_order_limits_what_is_absorbable_and_nothing_else() -> None:
 def test_a_clamped_order_binds_at_what_the_site_answered() -> None:
     clamped = OrderRecord("cap", 1_000.0, 9_000.0, 0.0, 60.0, {"RECEIVED": 0.0, "CLAMPED": 0.0})
     truth = recording_of(seconds=60.0, load_w=lambda _: 9_000.0, cap_w=lambda _: 220_000.0).truth
-    assert limits_of(truth, [clamped], 5_000.0).kept_w[:-1].max() == pytest.approx(9_000.0)
+    assert limits_of(truth, [clamped], FREE_FALL).kept_w[:-1].max() == pytest.approx(9_000.0)
 
 
 def test_a_rejected_order_binds_nothing() -> None:
     refused = cap_order(1_000.0, 0.0, 60.0, RECEIVED=0.1, REJECTED=0.1)
     truth = recording_of(seconds=60.0, load_w=lambda _: 9_000.0, cap_w=lambda _: 220_000.0).truth
-    assert limits_of(truth, [refused], 5_000.0).kept_w.min() == pytest.approx(220_000.0)
+    assert limits_of(truth, [refused], FREE_FALL).kept_w.min() == pytest.approx(220_000.0)
 
 
 def latencies(changes: list[Change], commands: list[CommandRecord], load_w: float) -> tuple[list[float], int]:
