@@ -151,7 +151,7 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
 
 
 def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
-    """Nobody is woken before its rest is over; nobody is put to sleep early unless the load had to fall."""
+    """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
     slept: dict[int, float] = {}
@@ -168,7 +168,8 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
             elif command.verb is Verb.SLEEP:
                 again = command.miner in slept and slept[command.miner] > woke.get(command.miner, -np.inf)
                 ran = row.at_s - woke.get(command.miner, -np.inf)
-                must_fall = max(row.expected_w, float(np.interp(row.at_s, t_s, load_w))) > row.setpoint_w
+                limit_w = row.setpoint_w if row.bound == "hold" else max(row.cap_w, row.setpoint_w)
+                must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
                 if not (again or row.shed or must_fall) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
                         Breach("dwell_kept", row.at_s, f"miner {command.miner} put to sleep after {ran:.1f} s")
@@ -290,7 +291,7 @@ def commands_bounded(setup: Setup, record: Record) -> list[Breach]:
     found = []
     if counts.max(initial=0) > setup.duration_s / 8.0:
         found.append(Breach("commands_bounded", 0.0, f"miner {int(counts.argmax())} got {counts.max()} commands"))
-    allowed = 10 + 0.5 * len(setup.facts)
+    allowed = 10 + len(setup.facts)
     if setup.calm_from_s < setup.duration_s - 120.0 and quiet > allowed:
         found.append(Breach("commands_bounded", setup.duration_s - 60.0, f"{quiet} commands in a calm minute"))
     return found
@@ -305,7 +306,11 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
     load, cap, stubborn = float(load_w[last].mean()), float(cap_w[last].mean()), float(stubborn_w[last].mean())
     rated_w = setup.policy.rated_w
     aim_w = min(max(cap - setup.policy.surplus_margin_w, stubborn), rated_w)
-    best_w = _reachable_w(setup, record) + stubborn
+    ramp = setup.policy.ramp
+    calm_w = float(np.interp(setup.calm_from_s, t_s, load_w))
+    quick_w_per_s = min(ramp.up_w_per_min / 60.0, ramp.up_w_per_15s / 15.0)
+    climbed_w = calm_w + 0.6 * quick_w_per_s * (setup.duration_s - setup.calm_from_s - 30.0)
+    best_w = min(_reachable_w(setup, record) + stubborn, climbed_w)
     if load > max(cap, stubborn) + TOLERANCE * rated_w:
         return [Breach("settles", setup.duration_s - 20.0, f"{load / 1e3:.1f} kW over the cap of {cap / 1e3:.1f} kW")]
     if load < min(aim_w, best_w) - max(SETTLED * rated_w, 4_000.0):

@@ -53,7 +53,7 @@ def demo_setup(scenario: Scenario, duration_s: float, seed: int, rules: Rules, m
     rated_w = round(scenario.fleet.rated_w())
     feeders = len(scenario.plant.site.feeders)
     feeder_of_miner = tuple(index % feeders for index in range(len(miners)))
-    messages = []
+    messages: list[Message] = []
     for number, order in enumerate(scenario.dispatches, start=1):
         at_s = order.at_fraction * duration_s
         dispatch = Dispatch(
@@ -192,8 +192,8 @@ def print_trace(record: Record) -> None:
             f"{row.at_s:7.1f} cap {cap_w[at] / 1e3:7.1f} set {row.setpoint_w / 1e3:7.1f} load {load_w[at] / 1e3:7.1f} "
             f"exp {row.expected_w / 1e3:7.1f} {row.bound:14s} {row.fail_safe:9s} q{row.quarantined} {verbs}"
         )
-    for at, name, miner, text in record.events:
-        print(f"{at:7.1f} {name} {miner or ''} {text}")
+    for said_at, name, miner, text in record.events:
+        print(f"{said_at:7.1f} {name} {miner or ''} {text}")
 
 
 if __name__ == "__main__":

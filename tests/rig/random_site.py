@@ -78,7 +78,7 @@ def random_setup(seed: int, minutes: float) -> Setup:
     faults = _input_faults(rng, calm_from_s)
     messages = _messages(rng, seed, rated_w, calm_from_s)
     facts = core_fleet(fleet.models, feeder_of_miner, [rated_w] * feeders)
-    setup = Setup(
+    return Setup(
         name=f"seed-{seed}",
         seed=seed,
         duration_s=duration_s,
@@ -107,7 +107,6 @@ def random_setup(seed: int, minutes: float) -> Setup:
         heartbeats_until_s=None,
         calm_from_s=calm_from_s,
     )
-    return setup
 
 
 def _fleet(rng: np.random.Generator, seed: int) -> FleetSpec:

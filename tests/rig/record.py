@@ -15,7 +15,11 @@ from controller.domain.plan import Decision
 
 @dataclass(frozen=True, slots=True)
 class CycleRow:
-    """One cycle in short. plan_gap_w: plan + unallocated - set-point. recount_gap_w: plan against its own arrays."""
+    """One cycle in short.
+
+    committed_w: what the site would draw with every earlier order obeyed. plan_gap_w: plan + unallocated - set-point.
+    recount_gap_w: plan against its own arrays.
+    """
 
     at_s: float
     setpoint_w: float
@@ -24,6 +28,7 @@ class CycleRow:
     shed: bool
     fail_safe: str
     expected_w: float
+    committed_w: float
     plan_gap_w: float
     recount_gap_w: float
     commands: tuple[Command, ...]

@@ -132,15 +132,16 @@ class Site:
         )
         self._received = []
         self._last_cycle_s = t_s
+        committed_w = (self.state.offset_w or 0.0) + float(self.state.fleet.to_w.sum())
         began = time.perf_counter()
         self.state, decision = self.engine.step(self.state, snapshot, t_s)
         step_ms = (time.perf_counter() - began) * 1000.0
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
-        self._note(carried_out, step_ms)
+        self._note(carried_out, committed_w, step_ms)
 
-    def _note(self, decision: Decision, step_ms: float) -> None:
+    def _note(self, decision: Decision, committed_w: float, step_ms: float) -> None:
         plan = decision.allocation
         row = CycleRow(
             at_s=decision.now,
@@ -150,6 +151,7 @@ class Site:
             shed=decision.setpoint.shed,
             fail_safe=decision.fail_safe.value,
             expected_w=decision.figures.expected_w,
+            committed_w=committed_w,
             plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
             recount_gap_w=self._recount_gap_w(decision),
             commands=decision.commands,

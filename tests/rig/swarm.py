@@ -51,8 +51,8 @@ def run_seed(seed: int, minutes: float) -> Result:
         ""
         if row is None
         else (
-            f"cycle at {row.at_s:.1f} s: set-point {row.setpoint_w / 1e3:.1f} kW by {row.bound}, inputs {row.fail_safe}, "
-            f"{len(row.commands)} commands"
+            f"cycle at {row.at_s:.1f} s: set-point {row.setpoint_w / 1e3:.1f} kW by {row.bound}, "
+            f"inputs {row.fail_safe}, {len(row.commands)} commands"
         )
     )
     times = [cycle.step_ms for cycle in record.cycles]
