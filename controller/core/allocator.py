@@ -77,6 +77,8 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         _shed(desk, goal, policy.auxiliary_w)
     elif goal is not None:
         gap_w = goal.power_w - desk.predicted_w()
+        if goal.final_w is None or goal.final_w <= goal.power_w:  # at a limit, not on a ramp below it
+            gap_w -= estimator.boots_ahead_w(state.fleet, now, _horizon_s(facts))
         if gap_w < -policy.fleet.deadband_down_w:
             _lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
         elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim and goal.may_raise:
@@ -97,6 +99,11 @@ def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> 
     return up, down
 
 
+def _horizon_s(facts: Fleet) -> float:
+    """Seconds until a trim ordered now has worked, for the slowest class."""
+    return float(np.max(facts.trim_dead_s + facts.trim_90_s, initial=0.0))
+
+
 def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk:
     fleet = state.fleet
     seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
@@ -107,7 +114,6 @@ def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Des
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
     booting = fleet.verb == WAKE
     rows = np.arange(len(facts))
-    horizon_s = float(np.max(facts.trim_dead_s + facts.trim_90_s, initial=0.0))
     return Desk(
         facts=facts,
         state=state,
@@ -116,7 +122,7 @@ def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Des
         movable=movable,
         on=on,
         trimmable=on & ~booting & (fleet.condition == Condition.HASHING),
-        soon_w=estimator.expected_soon_w(fleet, now, horizon_s),
+        soon_w=estimator.expected_soon_w(fleet, now, _horizon_s(facts)),
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
         ceiling_w=facts.level_power_w[rows, fleet.ceiling] * fleet.ratio,
         best_first=np.lexsort((rows, facts.joule_per_th)),

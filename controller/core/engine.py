@@ -39,6 +39,7 @@ from controller.domain.plan import (
 from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
 
+NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
 REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 
 
@@ -165,7 +166,7 @@ class _Cycle:
         """What the arbiter allows, before ramps: also keeps the surplus cap through a doubtful moment."""
         state, policy = self.state, self.policy
         if view is not None and trust.worst is InputState.GOOD:
-            state.surplus_cap_w = view.cap_w - policy.surplus_margin_w
+            state.surplus_cap_w = self._steadied_w(view.cap_w - policy.surplus_margin_w)
         elif view is not None and state.surplus_cap_w is not None:
             state.surplus_cap_w = min(state.surplus_cap_w, view.cap_w - policy.surplus_margin_w)
         elif view is None:
@@ -180,6 +181,15 @@ class _Cycle:
             worst = InputState.FROZEN_UP
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
+
+    def _steadied_w(self, cap_w: float) -> float:
+        """The surplus cap with the meters' noise taken off: a change that could be noise is followed within seconds,
+        a larger one at once. Following every dip would put miners to sleep that the next reading wakes."""
+        known, noise_w = self.state.surplus_cap_w, self.policy.fleet.deadband_up_w
+        if known is None or abs(cap_w - known) > noise_w:
+            return cap_w
+        gain = -math.expm1(-(self.now - self.before.now) / NOISE_MEMORY_S)
+        return known + gain * (cap_w - known)
 
     def _guard_household(self, trust: Trust) -> None:
         """Without a surplus to follow, export below despatch still shows that the grid pays: the cap falls by it."""

@@ -6,6 +6,8 @@ own figures) is set anew by each site-meter sample: the meter is trusted, the mo
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.core.state import NO_COMMAND, VERB_CODES, FleetState, State
@@ -16,6 +18,7 @@ from controller.domain.policy import Feedback, Policy
 WAKE = VERB_CODES[Verb.WAKE]
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6
+HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
 
 def remaining_share(fleet: FleetState, at: float | FloatArray, stretch: float = 1.0) -> FloatArray:
@@ -51,6 +54,15 @@ def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArr
     they will be by then."""
     share = np.where(fleet.verb == WAKE, remaining_share(fleet, now + horizon_s), 0.0)
     return fleet.to_w + (fleet.from_w - fleet.to_w) * share
+
+
+def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
+    """By how much the boots may be ahead of `expected_soon_w`, watts for the whole fleet: trim needs seconds to make
+    room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out."""
+    at, booting = now + horizon_s, fleet.verb == WAKE
+    sooner = remaining_share(fleet, at) - remaining_share(fleet, at, HASTY)
+    ahead_w = float(((fleet.to_w - fleet.from_w) * np.where(booting, sooner, 0.0)).sum())
+    return ahead_w / math.sqrt(max(int(booting.sum()), 1))
 
 
 def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:
