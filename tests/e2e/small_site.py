@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from controller.domain.journalling import Row, RowKind
+from controller.runtime.console import ask
 from controller.runtime.journal_file import read_rows
 from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS
@@ -355,9 +356,8 @@ class SmallSite:
         return curtaild(command, "--config", str(self.config), *arguments)
 
     def status(self) -> dict[str, Any]:
-        ran = self.cli("status", "--json")
-        assert ran.code == 0, ran.errors
-        return dict(ran.json())
+        """What `curtaild status --json` prints, without the half second a process takes to start."""
+        return ask(self.journal.with_name("control.sock"), "status", {})
 
     def close(self) -> None:
         try:

@@ -48,7 +48,7 @@ def test_status_and_explain_speak_to_people_and_to_programs(site: SmallSite) -> 
     assert page.code == 0
     assert page.out.startswith("console  control")
     assert "bound by" in page.out
-    status = site.status()
+    status = site.cli("status", "--json").json()
     assert sum(status["miners"].values()) == 8
     assert {entry["name"]: entry["state"] for entry in status["inputs"]} == dict.fromkeys(
         ("poi", "site", "plant"), "good"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,7 +20,7 @@ _NUMBERS = itertools.count(2)
 def site(make_module_site: MakeSite, nats: Broker) -> SmallSite:
     """One running site for all tests here; each leaves it without orders."""
     made = make_module_site("dispatched", surplus_kw=SURPLUS_KW)
-    made.configure(nats.port)
+    made.configure(nats.port, ramp={"down": "200 %/min", "down_15s": "50 %"})
     return made
 
 
@@ -54,25 +53,25 @@ def statuses(ran: Ran) -> list[str]:
 def test_a_cap_is_received_accepted_and_reached_and_the_true_power_obeys_until_it_is_released(
     dispatcher: Dispatcher, site: SmallSite, nats: Broker
 ) -> None:
-    capped = order(nats, site, "cap", "25kW", "--for", "2m")
+    capped = order(nats, site, "cap", "30kW", "--for", "2m")
     assert capped.code == 0, capped.errors
     assert statuses(capped) == ["RECEIVED", "ACCEPTED", "REACHED"]
-    always(lambda: site.sim.load_kw < 25 + 0.02 * site.sim.rated_w / 1e3, 1.5, "the cap was left")
+    always(lambda: site.sim.load_kw < 30 + 0.02 * site.sim.rated_w / 1e3, 1.5, "the cap was left")
     status = site.status()
     assert status["setpoint"]["bound"] == "dispatch_cap"
-    assert [active["kw"] for active in status["orders"]] == [25.0]
+    assert [active["kw"] for active in status["orders"]] == [30.0]
     released = order(nats, site, "release")
     assert statuses(released) == ["RECEIVED", "ACCEPTED", "REACHED"]
     first = capped.lines()[0]["id"]
     until(lambda: dispatcher.statuses(first)[-1] == "SUPERSEDED", 5, "the end of the cap")
-    until(lambda: site.sim.load_kw > 30, 20, "load up again after the release")
+    until(lambda: site.sim.load_kw > 34, 20, "load up again after the release")
 
 
 def test_a_target_is_drawn_and_ends_by_itself(dispatcher: Dispatcher, site: SmallSite, nats: Broker) -> None:
-    ran = order(nats, site, "target", "30kW", "--for", "8s", "--wait", "end")
+    ran = order(nats, site, "target", "34kW", "--for", "7s", "--wait", "end")
     assert ran.code == 0, ran.errors
     assert statuses(ran) == ["RECEIVED", "ACCEPTED", "REACHED", "EXPIRED"]
-    assert abs(ran.lines()[2]["kw"] - 30) <= 0.02 * site.sim.rated_w / 1e3
+    assert abs(ran.lines()[2]["kw"] - 34) <= 0.02 * site.sim.rated_w / 1e3
     assert ran.lines()[-1]["terminal"] is True
 
 
@@ -164,10 +163,10 @@ def test_orders_nobody_can_send_are_refused_before_they_leave(site: SmallSite, n
 def test_an_emergency_sheds_at_once_below_what_any_ramp_allows_and_a_cap_below_the_floor_is_clamped(
     dispatcher: Dispatcher, site: SmallSite, nats: Broker
 ) -> None:
-    before = time.monotonic()
+    ramped_s = (SURPLUS_KW - 4) / (2 * site.sim.rated_w / 1e3) * 60
+    assert ramped_s > 20
     dispatcher.send(id="emergency", seq=1, issuer="grid", kw=2, **{"class": "emergency"})
-    until(lambda: site.sim.load_kw < 4, 8, "the shed")
-    assert time.monotonic() - before < 8
+    until(lambda: site.sim.load_kw < 4, 10, "the shed")
     until(lambda: "REACHED" in dispatcher.statuses("emergency"), 5, "REACHED")
     assert len(site.sim.asleep()) == len(site.sim.ids)
     ran = order(nats, site, "cap", "0.5kW")
@@ -176,4 +175,4 @@ def test_an_emergency_sheds_at_once_below_what_any_ramp_allows_and_a_cap_below_t
     assert 1.0 < ran.lines()[1]["kw"] < 3.0
     order(nats, site, "release")
     dispatcher.send(id="all-clear", seq=2, issuer="grid", kind="release", without=("kw",))
-    until(lambda: site.sim.load_kw > 12, 30, "load up again")
+    until(lambda: site.sim.load_kw > 8, 30, "load up again")
