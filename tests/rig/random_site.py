@@ -177,6 +177,10 @@ def _surplus(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> St
     return Steps((*beyond, calm_from_s), (*power_w[: len(beyond)], last))
 
 
+def _moment(rng: np.random.Generator, first_s: float, last_s: float) -> float:
+    return float(rng.uniform(first_s, max(last_s, first_s)))
+
+
 def _spell(rng: np.random.Generator, until_s: float, longest_s: float) -> tuple[float, float]:
     begin_s = float(rng.uniform(20.0, max(until_s - 20.0, 21.0)))
     return begin_s, min(begin_s + float(rng.uniform(2.0, longest_s)), until_s)
@@ -214,17 +218,17 @@ def _reboots(rng: np.random.Generator, fleet: FleetSpec, calm_from_s: float) -> 
     found = []
     for miner, behaviour in enumerate(behaviours):
         if behaviour is Behaviour.OBEYS and rng.random() < 0.01:
-            found.append((float(rng.uniform(20.0, calm_from_s - 10.0)), miner))
+            found.append((_moment(rng, 20.0, calm_from_s - 10.0), miner))
     return tuple(found)
 
 
 def _plant_events(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> tuple[PlantEvent, ...]:
     events = []
     if rng.random() < 0.3:
-        at_s = float(rng.uniform(30.0, calm_from_s - 90.0))
+        at_s = _moment(rng, 30.0, calm_from_s - 90.0)
         events.append(PlantEvent(at_s, float(rng.uniform(0.1, 0.8)) * rated_w, 45.0, emergency=False))
     if rng.random() < 0.2:
-        at_s = float(rng.uniform(30.0, calm_from_s - 60.0))
+        at_s = _moment(rng, 30.0, calm_from_s - 60.0)
         events.append(PlantEvent(at_s, 0.0, float(rng.uniform(10.0, 50.0)), emergency=True))
     return tuple(events)
 
@@ -232,7 +236,7 @@ def _plant_events(rng: np.random.Generator, rated_w: float, calm_from_s: float) 
 def _operations(rng: np.random.Generator, rated_w: float, calm_from_s: float) -> tuple[Operation, ...]:
     if rng.random() > 0.15:
         return ()
-    at_s = float(rng.uniform(20.0, calm_from_s - 80.0))
+    at_s = _moment(rng, 20.0, calm_from_s - 80.0)
     expires = WALL_AT_START + at_s + float(rng.uniform(10.0, 60.0))
     cap = OperatorOrder(OperatorVerb.CAP, "operator", round(float(rng.uniform(0.2, 0.9)) * rated_w), expires)
     return (Operation(at_s, cap),)

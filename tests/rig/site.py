@@ -12,7 +12,7 @@ from controller.core import urgency
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Received
-from controller.domain.fleet import Condition, Verdict
+from controller.domain.fleet import Command, Condition, Verdict
 from controller.domain.plan import Decision, OperatorOrder, Snapshot
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour
@@ -41,6 +41,7 @@ class Site:
         self.state: State = self.engine.fresh_state(0.0)
         self.record = Record()
         self.now_s = 0.0
+        self._ticks = 0
         self._tamper = tamper
         self._feeder = np.array(setup.feeder_of_miner, dtype=np.int64)
         losses = np.array([feeder.loss_fraction for feeder in setup.plant.site.feeders])
@@ -57,13 +58,17 @@ class Site:
         self._urgent = False
 
     def run(self) -> Record:
-        """From loop second 0 to the end of the setup."""
-        ticks = round(self.setup.duration_s / TICK_S)
-        for tick in range(1, ticks + 1):
-            self._tick(tick * TICK_S)
+        """From where it stands to the end of the setup."""
+        while self._ticks < round(self.setup.duration_s / TICK_S):
+            self.advance()
         self.record.final_quarantined = self.state.fleet.verdict == Verdict.QUARANTINED
         self.record.close()
         return self.record
+
+    def advance(self) -> None:
+        """One tick of virtual time."""
+        self._ticks += 1
+        self._tick(self._ticks * TICK_S)
 
     def _tick(self, t_s: float) -> None:
         self.now_s = t_s
@@ -139,9 +144,9 @@ class Site:
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
-        self._note(carried_out, committed_w, step_ms)
+        self._note(carried_out, decision.commands, committed_w, step_ms)
 
-    def _note(self, decision: Decision, committed_w: float, step_ms: float) -> None:
+    def _note(self, decision: Decision, sent: tuple[Command, ...], committed_w: float, step_ms: float) -> None:
         plan = decision.allocation
         row = CycleRow(
             at_s=decision.now,
@@ -153,7 +158,7 @@ class Site:
             expected_w=decision.figures.expected_w,
             committed_w=committed_w,
             plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
-            recount_gap_w=self._recount_gap_w(decision),
+            recount_gap_w=self._recount_gap_w(decision, sent),
             commands=decision.commands,
             quarantined=decision.counts["quarantined"],
             step_ms=step_ms,
@@ -162,11 +167,11 @@ class Site:
         for miner in np.flatnonzero(self.state.fleet.verdict == Verdict.QUARANTINED):
             self.record.quarantined_at.setdefault(int(miner), decision.now)
 
-    def _recount_gap_w(self, decision: Decision) -> float:
+    def _recount_gap_w(self, decision: Decision, sent: tuple[Command, ...]) -> float:
         """The plan's watts less those added up anew, one miner at a time: rung or sleep watts for those a plan counts
         on, and what the others are believed to draw. One that failed and is asked again this cycle may be either."""
         fleet, facts, plan = self.state.fleet, self.setup.facts, decision.allocation
-        asked_again = {one.miner for one in decision.commands if fleet.attempts[one.miner] + fleet.drifts[one.miner]}
+        asked_again = {one.miner for one in sent if fleet.attempts[one.miner] + fleet.drifts[one.miner]}
         least = most = self.state.offset_w or 0.0
         for miner in range(len(facts)):
             if plan.hashing[miner]:
