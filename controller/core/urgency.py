@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.core.surplus import household_deficit_w
-from controller.domain.dispatch import Dispatch, DispatchClass, Received
+from controller.domain.dispatch import Dispatch, Received
 from controller.domain.metering import Point, Quality, Readings
 from controller.domain.policy import Policy
 
@@ -21,9 +21,8 @@ def readings_urgent(policy: Policy, latest: Readings) -> bool:
 
 
 def message_urgent(received: Received) -> bool:
-    """True for an emergency dispatch, whether or not it will be found valid."""
-    message = received.message
-    return isinstance(message, Dispatch) and message.dispatch_class is DispatchClass.EMERGENCY
+    """True for every order, whether or not it will be found valid: its issuer waits for an answer (decision 0008)."""
+    return isinstance(received.message, Dispatch) and not received.retained
 
 
 def _value(readings: Readings, point: Point, otherwise: float) -> float:

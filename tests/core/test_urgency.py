@@ -45,9 +45,10 @@ def test_nothing_read_is_not_urgent(kit):
 
 
 @pytest.mark.parametrize("dispatch_class", DispatchClass)
-def test_only_an_emergency_order_starts_a_cycle_early(kit, dispatch_class):
-    message = Received(kit.order(dispatch_class=dispatch_class), kit.wall)
-    assert urgency.message_urgent(message) is (dispatch_class is DispatchClass.EMERGENCY)
+def test_every_order_starts_a_cycle_early_unless_the_broker_only_remembered_it(kit, dispatch_class):
+    order = kit.order(dispatch_class=dispatch_class)
+    assert urgency.message_urgent(Received(order, kit.wall))
+    assert not urgency.message_urgent(Received(order, kit.wall, retained=True))
 
 
 def test_bytes_that_are_no_order_start_nothing(kit):
