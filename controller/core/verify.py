@@ -74,25 +74,27 @@ def take_readings(
     """Enter telemetry; returns (n,) who were read anew this cycle. Older reads than the known one are dropped."""
     fleet = state.fleet
     fresh = np.zeros(len(facts), dtype=np.bool_)
+    # Plain numbers: an array asked to hold or meet an enum member takes longer over it than the rest of this loop.
+    unreachable, unseen = int(Condition.UNREACHABLE), int(Verdict.UNSEEN)
     for reading in readings:
         miner = reading.miner
         if reading.started_at <= fleet.read_at[miner]:
             continue
-        if reading.condition is Condition.UNREACHABLE:
-            if fleet.condition[miner] != Condition.UNREACHABLE:
+        condition = int(reading.condition)
+        if condition == unreachable:
+            if fleet.condition[miner] != unreachable:
                 findings.events.append(
                     Event("miner_unreachable", EventLevel.WARNING, reading.detail, facts.miner_ids[miner])
                 )
-            fleet.condition[miner] = Condition.UNREACHABLE
+            fleet.condition[miner] = unreachable
             continue  # its last known power stands: never zero
         fleet.read_at[miner] = reading.started_at
+        was_known, fleet.condition[miner] = fleet.condition[miner], condition
         if reading.condition is Condition.UNKNOWN:
-            fleet.condition[miner] = Condition.UNKNOWN
             continue
-        was_seen = fleet.verdict[miner] != Verdict.UNSEEN
-        if fleet.condition[miner] == Condition.UNREACHABLE and was_seen:
+        was_seen = fleet.verdict[miner] != unseen
+        if was_known == unreachable and was_seen:
             findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
-        fleet.condition[miner] = reading.condition
         fleet.level[miner] = -1 if reading.level is None else reading.level
         fleet.reported_w[miner] = _plausible_w(facts, reading)
         fresh[miner] = True
