@@ -171,30 +171,44 @@ class Site:
         """The plan's watts less those added up anew, one miner at a time: rung or sleep watts for those a plan counts
         on, and what the others are believed to draw. One that failed and is asked again this cycle may be either."""
         fleet, facts, plan = self.state.fleet, self.setup.facts, decision.allocation
+        rungs_w = facts.level_power_w[np.arange(len(facts)), plan.level] * fleet.ratio
         asked_again = {one.miner for one in sent if fleet.attempts[one.miner] + fleet.drifts[one.miner]}
         least = most = self.state.offset_w or 0.0
-        for miner in range(len(facts)):
-            if plan.hashing[miner]:
-                planned = float(facts.level_power_w[miner, plan.level[miner]] * fleet.ratio[miner])
-            else:
-                planned = float(facts.sleep_power_w[miner])
-            drawn = float(fleet.to_w[miner])
+        rows = zip(
+            plan.hashing.tolist(),
+            rungs_w.tolist(),
+            facts.sleep_power_w.tolist(),
+            fleet.to_w.tolist(),
+            fleet.from_w.tolist(),
+            self._counted_on(decision),
+            strict=True,
+        )
+        for miner, (hashing, rung_w, sleep_w, drawn_w, was_w, counted_on) in enumerate(rows):
+            planned_w = rung_w if hashing else sleep_w
             if miner in asked_again:
-                was = float(fleet.from_w[miner])
-                least, most = least + min(planned, was), most + max(planned, was)
+                least, most = least + min(planned_w, was_w), most + max(planned_w, was_w)
                 continue
-            one = planned if self._counted_on(miner, decision) else drawn
-            least, most = least + one, most + one
+            one_w = planned_w if counted_on else drawn_w
+            least, most = least + one_w, most + one_w
         return plan.allocated_w - min(max(plan.allocated_w, least), most)
 
-    def _counted_on(self, miner: int, decision: Decision) -> bool:
-        """Seen lately, judged, obeying, and not asleep by a stranger's hand."""
-        fleet = self.state.fleet
-        condition = fleet.condition[miner]
-        foreign = not fleet.ours_asleep[miner] and not decision.allocation.hashing[miner]
-        return bool(
-            condition in (Condition.HASHING, Condition.ASLEEP)
-            and decision.now - fleet.read_at[miner] <= self.setup.policy.fleet.telemetry_stale_s
-            and fleet.verdict[miner] not in (Verdict.QUARANTINED, Verdict.UNSEEN, Verdict.STUCK)
-            and not (condition == Condition.ASLEEP and foreign)
+    def _counted_on(self, decision: Decision) -> list[bool]:
+        """Per miner: seen lately, judged, obeying, and not asleep by a stranger's hand."""
+        fleet, oldest = self.state.fleet, decision.now - self.setup.policy.fleet.telemetry_stale_s
+        hashing, asleep = int(Condition.HASHING), int(Condition.ASLEEP)
+        doubtful = (int(Verdict.QUARANTINED), int(Verdict.UNSEEN), int(Verdict.STUCK))
+        rows = zip(
+            fleet.condition.tolist(),
+            fleet.verdict.tolist(),
+            fleet.read_at.tolist(),
+            fleet.ours_asleep.tolist(),
+            decision.allocation.hashing.tolist(),
+            strict=True,
         )
+        return [
+            condition in (hashing, asleep)
+            and verdict not in doubtful
+            and read_at >= oldest
+            and (condition == hashing or ours or wanted)
+            for condition, verdict, read_at, ours, wanted in rows
+        ]
