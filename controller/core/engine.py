@@ -220,7 +220,9 @@ class _Cycle:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
         present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
-        held = present if state.setpoint_w is None else min(present, state.setpoint_w)
+        held = present if state.setpoint_w is None else state.setpoint_w
+        if all(memory.state is InputState.GOOD for memory in self.before.inputs.values()):
+            held = min(held, present)  # once, as doubt begins: doing it again would follow every dip of the meter down
         if doubtful and wanted.power_w > held:
             wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source="doubtful inputs")
         elapsed = now - self.before.now if self.before.cycle else 0.0
