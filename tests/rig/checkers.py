@@ -168,7 +168,7 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
             elif command.verb is Verb.SLEEP:
                 again = command.miner in slept and slept[command.miner] > woke.get(command.miner, -np.inf)
                 ran = row.at_s - woke.get(command.miner, -np.inf)
-                limit_w = row.setpoint_w if row.bound == "hold" else max(row.cap_w, row.setpoint_w)
+                limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w, row.setpoint_w)
                 must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
                 if not (again or row.shed or must_fall) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
@@ -217,7 +217,7 @@ def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
         ramp_s = 0.0 if urgent else max(start_w - cap_w, 0.0) / min(slow, quick)
         there_s = begin_s + ramp_s + (10.0 if urgent else 20.0) + horizon_s(setup)
         limit_w = np.maximum(cap_w, stubborn_w) + 2.0 * TOLERANCE * setup.policy.rated_w
-        over = (t_s >= there_s) & (t_s < end_s) & (load_w > limit_w)
+        over = (t_s >= there_s) & (t_s < end_s) & (load_w > limit_w) & ~_within(t_s, blind_spells(setup))
         for begin, length in _runs(t_s, over):
             if length > LONGEST_RUN_S:
                 found.append(Breach("caps_obeyed", begin, f"{name}: above {cap_w / 1e3:.1f} kW for {length:.1f} s"))
