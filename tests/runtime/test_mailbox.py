@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.domain.dispatch import DispatchClass, Malformed, Received, RejectCode
+from controller.domain.dispatch import Malformed, Received, RejectCode
 from controller.domain.fleet import Condition, Outcome
 from controller.domain.metering import Point
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
@@ -56,12 +56,12 @@ def test_an_export_below_the_despatch_is_urgent_until_the_next_cycle_takes_it() 
     assert not mailbox.urgent.is_set()
 
 
-def test_an_emergency_order_is_urgent_and_an_ordinary_or_malformed_one_is_not() -> None:
+def test_every_live_order_is_urgent_and_a_retained_or_malformed_one_is_not() -> None:
     mailbox = Mailbox(Kit.policy())
-    mailbox.note_received(Received(Kit.order(), Kit.wall))
+    mailbox.note_received(Received(Kit.order(), Kit.wall, retained=True))
     mailbox.note_received(Received(Malformed("x", "desk", RejectCode.INVALID_DATA, "no"), Kit.wall))
     assert not mailbox.urgent.is_set()
-    mailbox.note_received(Received(Kit.order(dispatch_class=DispatchClass.EMERGENCY), Kit.wall))
+    mailbox.note_received(Received(Kit.order(), Kit.wall))
     assert mailbox.urgent.is_set()
 
 
