@@ -101,6 +101,10 @@ def _condition(
 
 def _number(value: object) -> float | None:
     """A finite number that is not negative; anything else is no measurement."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # JSON knows no largest integer
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

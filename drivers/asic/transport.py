@@ -96,7 +96,7 @@ def _is_json(reply: bytes | bytearray) -> bool:
     try:
         # Miners put raw line breaks into their messages; that alone does not make a reply untrustworthy.
         json.loads(reply, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets without end are no document either
         return False
     return True
 
