@@ -132,7 +132,11 @@ def plan_adds_up(setup: Setup, record: Record) -> list[Breach]:
 
 
 def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
-    """The load rises no faster than the ramp, per minute and within 15 s."""
+    """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it."""
+    lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP)
+    misled = [
+        (fault.begin_s, fault.end_s) for fault in setup.input_faults if fault.feed == "site" and fault.kind in lies
+    ]
     t_s, load_w, _, _ = record.arrays()
     ramp, rated_w = setup.policy.ramp, setup.policy.rated_w
     found = []
@@ -143,6 +147,7 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
         rise_w = load_w[steps:] - load_w[:-steps]
         began = t_s[:-steps]
         over = rise_w > 1.05 * allowed_w + 2.0 * NOISE * rated_w + _reboots_w(setup, began, window_s)
+        over &= ~_within(began, [(begin_s - window_s, end_s) for begin_s, end_s in misled])
         if over.any():
             at = int(np.argmax(over))
             text = f"rose {rise_w[over].max() / 1e3:.1f} kW in {window_s:g} s, {allowed_w / 1e3:.1f} kW allowed"
