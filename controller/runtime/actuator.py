@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from controller.domain.fleet import Command, CommandReport, MinerReading, Outcome
 from controller.ports import Durable, Load
 
 CLOSE_WITHIN_S = 5.0
+RAISE_WITHIN_S = 5.0  # a raise the journal has not taken by then was decided about a site that may be another by now
 FIRST_SWEEP_WITHIN_S = 2.0  # nothing can be decided about a miner nobody has read
 
 
@@ -74,7 +76,10 @@ class Actuator:
             self._aside(self._raise_when_durable(raising, durable))
 
     async def _raise_when_durable(self, commands: tuple[Command, ...], durable: Durable) -> None:
-        written = await durable.wait()
+        written = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RAISE_WITHIN_S):
+                written = await durable.wait()
         for command in commands:
             if not written:
                 self._withhold(command, "the journal could not take it, and nothing is raised unrecorded")

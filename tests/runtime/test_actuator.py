@@ -23,11 +23,22 @@ async def test_a_raising_command_waits_for_the_commit() -> None:
     async with Crew([FakeLoad(0)]) as crew:
         disk = FakeDurable(written=None)
         crew.submit(command(1, verb=Verb.WAKE), durable=disk)
-        await asyncio.sleep(5)
+        await asyncio.sleep(4)
         assert crew.loads[0].obeyed == []
         disk.settle(True)
         await asyncio.sleep(0.01)
         assert crew.loads[0].obeyed == [1]
+
+
+async def test_a_raise_that_a_hung_disk_takes_much_later_is_not_sent_any_more() -> None:
+    async with Crew([FakeLoad(0)]) as crew:
+        disk = FakeDurable(written=None)
+        crew.submit(command(1, verb=Verb.WAKE), durable=disk)
+        await asyncio.sleep(6)
+        assert set(crew.withheld) == {1}, "the core must hear of it, or it waits for watts that never come"
+        disk.settle(True)
+        await asyncio.sleep(1)
+        assert crew.loads[0].obeyed == []
 
 
 async def test_a_raising_command_that_could_not_be_written_is_withheld_and_says_why() -> None:
