@@ -177,7 +177,9 @@ async def test_an_endless_answer_is_cut_off_and_unknown(script: Any) -> None:
     assert "longer than" in reading.detail
 
 
-async def test_brackets_without_end_are_unknown_and_upset_nothing(script: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_brackets_without_end_are_unknown_and_upset_nothing(
+    script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     script.answers["power+summary+config"] = b'{"a":' * 40_000 + b"}"
     assert (await script.ours().read()).condition is Condition.UNKNOWN
     assert not caplog.records, "an exception in the protocol is logged by asyncio"

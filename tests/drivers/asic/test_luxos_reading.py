@@ -57,8 +57,8 @@ def answer(mode: object, supply: object, watts: object, ghs: object) -> Reply:
         ("Sleep", False, "25", 0, UNKNOWN),
         ("Sleep", False, -1, 0, UNKNOWN),
         ("Sleep", False, math.nan, 0, UNKNOWN),
-        ("Sleep", False, 10**400, 0, UNKNOWN),  # an integer beyond any float
-        ("Sleep", False, 25, 10**400, ASLEEP),
+        pytest.param("Sleep", False, 10**400, 0, UNKNOWN, id="watts beyond any float"),
+        pytest.param("Sleep", False, 25, 10**400, ASLEEP, id="hash rate beyond any float"),
         ("Sleep", False, True, 0, UNKNOWN),
     ],
 )
