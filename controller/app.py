@@ -187,7 +187,7 @@ class _Daemon:
                 inbox.publish_event(encode_event(event, decision.wall))
             self._metrics.observe_inbox(
                 connected=inbox.connected,
-                heartbeat_age_s=None if inbox.heartbeat_at is None else max(decision.wall - inbox.heartbeat_at, 0.0),
+                heartbeat_age_s=None if inbox.heartbeat_at is None else max(decision.now - inbox.heartbeat_at, 0.0),
                 waiting=inbox.waiting[1],
                 dropped=inbox.counts.answers_dropped,
                 refused_full=inbox.counts.refused_full,

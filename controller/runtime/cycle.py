@@ -97,7 +97,7 @@ class Cycle:
         """One cycle, without a single await between what came in and what goes out."""
         wall = time.time()
         received = self._inbox.drain() if self._inbox is not None else ()
-        snapshot = self._mailbox.freeze(wall, received, self._heard_at(now, wall), self._journal.writable)
+        snapshot = self._mailbox.freeze(wall, received, self._heartbeat_at(), self._journal.writable)
         self.state, decision = self._engine.step(self.state, snapshot, now)
         rows = self._recorder.rows_of_cycle(snapshot, decision)
         ids = self._engine.facts.miner_ids
@@ -121,11 +121,6 @@ class Cycle:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await durable.wait()
         inbox.answer(answers)
-
-    def _heard_at(self, now: float, wall: float) -> float | None:
-        """The dispatcher's last heartbeat in loop seconds (the inbox stamps it in UTC)."""
-        heard_wall = self._heartbeat_at()
-        return None if heard_wall is None else now - max(wall - heard_wall, 0.0)
 
     def _checkpoint(self, now: float, wall: float) -> Row:
         return self._recorder.checkpoint(wall, checkpoint.to_record(self._engine.facts, self.state, now))

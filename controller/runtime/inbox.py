@@ -124,7 +124,8 @@ class MqttInbox:
 
     @property
     def heartbeat_at(self) -> float | None:
-        """UTC seconds of the dispatcher's last live heartbeat; None before the first."""
+        """Loop seconds of the dispatcher's last live heartbeat, None before the first. No wall clock: one set back by an
+        hour would keep a dead dispatcher alive for as long."""
         return self._heartbeat_at
 
     @property
@@ -187,7 +188,7 @@ class MqttInbox:
         async for message in link.messages():
             if message.topic == self._topics.heartbeat:
                 if not message.retained:
-                    self._heartbeat_at = time.time()
+                    self._heartbeat_at = asyncio.get_running_loop().time()
             else:
                 self._take(Received(decode_dispatch(message.payload), time.time(), message.retained))
 

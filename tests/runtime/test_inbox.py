@@ -157,7 +157,8 @@ async def test_the_heartbeat_counts_when_live_and_not_when_remembered(broker: An
             assert inbox.heartbeat_at is None
             beating = asyncio.create_task(send_heartbeats(broker.settings, site, 10.0))
             await until(lambda: inbox.heartbeat_at is not None)
-            assert inbox.heartbeat_at is not None and abs(inbox.heartbeat_at - time.time()) < 10
+            by_the_loop = asyncio.get_running_loop().time() - inbox.heartbeat_at
+            assert 0 <= by_the_loop < 10, "stamped by a clock that nobody sets"
             beating.cancel()
             await asyncio.wait((beating,))
         await link.publish(topics_of(site).heartbeat, b"", 1, retain=True)
