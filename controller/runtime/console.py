@@ -123,14 +123,22 @@ class Console:
     async def _host(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, from its first byte to its last. One that goes away, or is slow beyond the deadline, ends its own
         conversation and nothing else."""
+        writer.transport.set_write_buffer_limits(
+            high=0
+        )  # sent means taken by the kernel: closing then waits for nobody
+        to_the_end = False
         try:
             with suppress(OSError, TimeoutError):
                 if len(self._clients) > CLIENTS_MAX:
                     await _send(writer, _failure(f"{CLIENTS_MAX} clients are connected already"))
                 else:
                     await self._converse(reader, writer)
+                to_the_end = True
         finally:
-            writer.close()
+            if to_the_end:
+                writer.close()
+            else:  # a plain close would hold socket and answer for as long as the client does not read
+                writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer_of(writer)

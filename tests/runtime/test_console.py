@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from controller.runtime.console import (
     CLIENTS_MAX,
     REQUEST_MAX_BYTES,
+    REQUEST_WITHIN_S,
     Console,
     ConsoleRefusedError,
     ConsoleUnavailableError,
@@ -22,9 +23,15 @@ from controller.runtime.console import (
     ask,
 )
 
+FLOOD_BYTES = 4 * 2**20
+
 
 async def echo(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
     return {"request": dict(request), "uid": peer.uid, "pid": peer.pid}
+
+
+async def flood(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
+    return {"text": "x" * FLOOD_BYTES}
 
 
 async def refuse(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
@@ -33,7 +40,7 @@ async def refuse(request: Mapping[str, object], peer: Peer) -> Mapping[str, obje
 
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Console]:
-    console = Console(path, {"echo": echo, "refuse": refuse})
+    console = Console(path, {"echo": echo, "flood": flood, "refuse": refuse})
     await console.start()
     try:
         yield console
@@ -58,7 +65,7 @@ async def test_a_refusal_reaches_the_asker_in_the_daemons_words(path: Path) -> N
     async with serving(path):
         with pytest.raises(ConsoleRefusedError, match="no such miner"):
             await asyncio.to_thread(ask, path, "refuse", {})
-        with pytest.raises(ConsoleRefusedError, match="unknown op 'shout'; known: echo, refuse"):
+        with pytest.raises(ConsoleRefusedError, match="unknown op 'shout'; known: echo, flood, refuse"):
             await asyncio.to_thread(ask, path, "shout", {})
 
 
@@ -91,6 +98,39 @@ async def test_more_clients_than_allowed_are_turned_away(path: Path) -> None:
             await asyncio.to_thread(ask, path, "echo", {})
         for _, writer in held:
             writer.close()
+
+
+@pytest.mark.virtual_time
+async def test_a_client_that_does_not_read_loses_its_connection_and_holds_no_socket(path: Path) -> None:
+    async with serving(path):
+        with _asked_without_reading(path) as client:
+            await asyncio.sleep(REQUEST_WITHIN_S + 1)
+            assert len(await asyncio.to_thread(_all_of, client)) < FLOOD_BYTES, "the answer was still held for it"
+
+
+async def test_a_client_that_does_not_read_keeps_nobody_from_closing(path: Path) -> None:
+    async with serving(path):
+        client = _asked_without_reading(path)
+        assert await asyncio.to_thread(ask, path, "echo", {})
+    with client:
+        assert len(await asyncio.to_thread(_all_of, client)) < FLOOD_BYTES
+
+
+def _asked_without_reading(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(str(path))
+    client.sendall(b'{"op":"flood"}\n')
+    return client
+
+
+def _all_of(client: socket.socket) -> bytes:
+    """What still comes until the end, or until nothing comes for a second; blocking."""
+    client.settimeout(1.0)
+    received = bytearray()
+    with suppress(OSError):
+        while part := client.recv(65536):
+            received += part
+    return bytes(received)
 
 
 async def test_a_socket_left_by_a_killed_daemon_is_replaced(path: Path) -> None:
