@@ -124,8 +124,8 @@ class MqttInbox:
 
     @property
     def heartbeat_at(self) -> float | None:
-        """Loop seconds of the dispatcher's last live heartbeat, None before the first. No wall clock: one set back by an
-        hour would keep a dead dispatcher alive for as long."""
+        """Loop seconds of the dispatcher's last live heartbeat, None before the first. No wall clock: one that is set
+        back by an hour would keep a dead dispatcher alive for as long."""
         return self._heartbeat_at
 
     @property
