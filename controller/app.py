@@ -56,7 +56,11 @@ class StartRefusedError(Exception):
 def serve(config: SiteConfig) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises StartRefusedError."""
     _raise_socket_limit(len(config.miners))
-    return asyncio.run(_Daemon(config).run())
+    daemon = _Daemon(config)
+    try:
+        return asyncio.run(daemon.run())
+    finally:
+        daemon.close()
 
 
 @dataclass(slots=True)
@@ -85,6 +89,11 @@ class _Daemon:
         self._ready = False
         self._inbox: MqttInbox | None = None
 
+    def close(self) -> None:
+        """Write the last log lines: the thread that writes them ends with the process, and takes them along."""
+        self._notifier.close()
+        self._log.close()
+
     async def run(self) -> int:
         """Start everything, serve, stop everything in the order that leaves the load where it is."""
         loop = asyncio.get_running_loop()
@@ -93,7 +102,11 @@ class _Daemon:
         settings = self._config.document.journal
         limits = JournalLimits(keep_s=settings.retention, keep_bytes=settings.size_max)
         path = self._config.journal_directory / "journal.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            detail = f"{path.parent}, the journal's directory, cannot be made: {error.strerror}"
+            raise StartRefusedError(detail) from None
         async with SqliteJournal(path, limits, self._tell) as journal:
             now, wall = loop.time(), time.time()
             resumed = resume(path, self._facts, now, wall)
