@@ -13,6 +13,9 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ByteArray = NDArray[np.int8]
 
+RESTORE_COMMAND_ID = 0
+"""`command_id` in the report of a restore, which a person asked for; the core's own commands count from 1."""
+
 
 class Condition(IntEnum):
     """What a telemetry read proved about one miner. UNREACHABLE never reads as ASLEEP."""

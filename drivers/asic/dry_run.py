@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from controller.domain.fleet import Command, CommandReport, MinerReading, Outcome
+from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome
 from controller.ports import Load
-
-RESTORE_COMMAND_ID = 0
-"""`command_id` in the report of `restore`, as in the real drivers."""
 
 
 class DryRunLoad:

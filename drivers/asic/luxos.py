@@ -11,13 +11,11 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.domain.fleet import Command, CommandReport, Level, MinerReading, Outcome, Verb
+from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, Level, MinerReading, Outcome, Verb
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
 from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
 
-RESTORE_COMMAND_ID: Final = 0
-"""`command_id` in the report of `restore`, which answers no command of the core; those are numbered from 1."""
 
 _CODE_INVALID_COMMAND: Final = 14
 """The cgminer protocol's answer to a command the firmware does not have."""
