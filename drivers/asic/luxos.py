@@ -16,7 +16,6 @@ from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, prof
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
 from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
 
-
 _CODE_INVALID_COMMAND: Final = 14
 """The cgminer protocol's answer to a command the firmware does not have."""
 
