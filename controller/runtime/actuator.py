@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from controller.domain.fleet import Command, CommandReport, MinerReading, Outcome
+from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome, Verb
 from controller.ports import Durable, Load
 
 CLOSE_WITHIN_S = 5.0
@@ -45,6 +45,8 @@ class Actuator:
         self._queue: list[Command | None] = [None] * len(loads)
         self._queued = [asyncio.Event() for _ in loads]
         self._newest_id = [0] * len(loads)
+        self._last_id = 0
+        self._restores: dict[int, tuple[str, asyncio.Future[CommandReport]]] = {}  # waiting in the queue, by miner
         self._busy = [False] * len(loads)
         self._commands_waiting = 0  # for a free slot; one that waits behind its own miner's last command is not counted
         self._calm = asyncio.Event()
@@ -69,11 +71,24 @@ class Actuator:
         """Hand out one cycle's commands: lowering ones now, raising ones once the journal holds them."""
         raising = tuple(command for command in commands if command.raises)
         for command in commands:
+            self._last_id = max(self._last_id, command.command_id)
             self._newest_id[command.miner] = max(self._newest_id[command.miner], command.command_id)
             if not command.raises:
                 self._enqueue(command)
         if raising:
             self._aside(self._raise_when_durable(raising, durable))
+
+    def restore(self, miner: int, prior: str) -> asyncio.Future[CommandReport]:
+        """Give one miner back the profile called `prior`, in its turn; the future holds what became of it.
+
+        It takes the place of whatever waits for this miner, as a command would. It may raise the load: whoever asks
+        has the journal hold it first.
+        """
+        self._newest_id[miner] = self._last_id + 1  # a raise that still waits for the journal was decided before this
+        self._enqueue(Command(RESTORE_COMMAND_ID, miner, Verb.TRIM, None, raises=True, urgent=False, reason="restore"))
+        done: asyncio.Future[CommandReport] = asyncio.get_running_loop().create_future()
+        self._restores[miner] = (prior, done)
+        return done
 
     async def _raise_when_durable(self, commands: tuple[Command, ...], durable: Durable) -> None:
         written = False
@@ -107,7 +122,11 @@ class Actuator:
 
     def _withhold(self, command: Command, why: str) -> None:
         now = asyncio.get_running_loop().time()
-        self._put_report(CommandReport(command.command_id, command.miner, Outcome.WITHHELD, None, now, why))
+        report = CommandReport(command.command_id, command.miner, Outcome.WITHHELD, None, now, why)
+        self._put_report(report)
+        if command.command_id == RESTORE_COMMAND_ID:
+            _, done = self._restores.pop(command.miner)
+            _tell(done, report)
 
     async def _work(self, miner: int, phase_s: float) -> None:
         """One miner's worker: commands as they come, a sweep when one is due, one more when a command should show.
@@ -147,12 +166,22 @@ class Actuator:
             self._count_waiting(-1)
             self._busy[miner] = True
             try:
-                self._put_report(await self._loads[miner].perform(command))
+                await self._carry_out(command)
             finally:
                 self._busy[miner] = False
                 if self._queue[miner] is not None:
                     self._count_waiting(+1)
             return command
+
+    async def _carry_out(self, command: Command) -> None:
+        load = self._loads[command.miner]
+        if command.command_id != RESTORE_COMMAND_ID:
+            self._put_report(await load.perform(command))
+            return
+        prior, done = self._restores.pop(command.miner)
+        report = await load.restore(prior)
+        self._put_report(report)
+        _tell(done, report)
 
     async def _sweep(self, miner: int) -> bool:
         """Read once; False when a command for this miner came and the read, or the wait for its turn, was abandoned."""
@@ -183,3 +212,9 @@ class Actuator:
         """Hold on to a task that nobody awaits until it has ended."""
         self._side_tasks.add(task)
         task.add_done_callback(self._side_tasks.discard)
+
+
+def _tell(done: asyncio.Future[CommandReport], report: CommandReport) -> None:
+    """Whoever asked may have stopped waiting."""
+    if not done.done():
+        done.set_result(report)

@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.core.state import State
 from controller.domain.dispatch import Answer, Received
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, Condition, MinerReading, Outcome, Verb
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import MeterError, MeterFault, Point, Readings
 from controller.domain.plan import Decision
@@ -85,6 +85,7 @@ class FakeLoad:
         self.reads: list[float] = []
         self.reads_abandoned = 0
         self.performed: list[tuple[float, Command]] = []
+        self.restored: list[tuple[float, str]] = []
         self.busy = False
         self.closed = False
 
@@ -110,7 +111,10 @@ class FakeLoad:
         return CommandReport(command.command_id, self.miner, Outcome.ACKNOWLEDGED, began, now())
 
     async def restore(self, prior: str) -> CommandReport:
-        raise NotImplementedError
+        began = now()
+        self.restored.append((began, prior))
+        await self._take(self.perform_s)
+        return CommandReport(RESTORE_COMMAND_ID, self.miner, Outcome.APPLIED, began, now())
 
     async def close(self) -> None:
         self.closed = True
