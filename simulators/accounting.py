@@ -3,9 +3,8 @@
 All series are sampled: `t_s` rises, and sample i holds from t[i] until t[i+1] (the last one holds for no time).
 """
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +26,11 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Time and energy above the cap: sum of all runs, longest run, energy above the limit, largest power above it."""
+    """Time and energy above the cap: sum of all runs, longest run, energy above the limit."""
 
     total_s: float
     longest_s: float
     excess_kwh: float
-    peak_w: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,6 @@ def violation(
         total_s=float(hold_s[above].sum()),
         longest_s=longest_s,
         excess_kwh=float(np.dot(excess_w, hold_s)) / JOULES_PER_KWH,
-        peak_w=float(excess_w.max(initial=0.0)),
     )
 
 
@@ -167,24 +164,3 @@ def percentiles(values: Iterable[float]) -> Percentiles | None:
         return None
     p50, p95, p99 = (float(p) for p in np.percentile(data, (50, 95, 99)))
     return Percentiles(p50, p95, p99, float(data.max()), int(data.size))
-
-
-def signal_to_command(changed_at_s: Sequence[float], command_at_s: Sequence[float], within_s: float) -> SignalLatency:
-    """Match each changed register with the first command byte after it.
-
-    Args:
-        changed_at_s: when the registers changed, rising, seconds.
-        command_at_s: when the first byte of each control command arrived at a miner, same clock, any order.
-        within_s: a change with no command until then, or until the next change, is unanswered: within the deadband,
-            held back by a ramp, or missed. It is counted, not averaged.
-    """
-    commands = sorted(command_at_s)
-    latencies_ms: list[float] = []
-    for index, changed_s in enumerate(changed_at_s):
-        end_s = changed_s + within_s
-        if index + 1 < len(changed_at_s):
-            end_s = min(end_s, changed_at_s[index + 1])
-        first = bisect_left(commands, changed_s)
-        if first < len(commands) and commands[first] < end_s:
-            latencies_ms.append((commands[first] - changed_s) * 1000.0)
-    return SignalLatency(percentiles(latencies_ms), len(changed_at_s) - len(latencies_ms))

@@ -39,12 +39,11 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class SiteLoad:
-    """What the site draws from the plant bus, in W; `feeder_w` includes each feeder's own losses."""
+    """What the site draws from the plant bus, in W."""
 
     miners_w: float
     losses_w: float
     auxiliary_w: float
-    feeder_w: tuple[float, ...]
 
     @property
     def total_w(self) -> float:
@@ -85,7 +84,6 @@ def site_load(spec: SiteSpec, miner_w_by_feeder: Sequence[float]) -> SiteLoad:
         miners_w=sum(miner_w_by_feeder),
         losses_w=sum(losses),
         auxiliary_w=spec.auxiliary_w,
-        feeder_w=tuple(power + loss for power, loss in zip(miner_w_by_feeder, losses, strict=True)),
     )
 
 

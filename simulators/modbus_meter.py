@@ -74,6 +74,22 @@ class PanelMeterSpec:
             raise ValueError("refresh_s and resolution_w must be above 0 and noise_fraction not below 0")
 
 
+class Refresh:
+    """Tells when a device renews its registers: at its first step, then once in every `period_s` seconds."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._left_s = 0.0
+
+    def is_due(self, dt_s: float) -> bool:
+        """Let `dt_s` seconds pass; True when the registers are to be renewed now."""
+        self._left_s -= dt_s
+        if self._left_s > 1e-9:
+            return False
+        self._left_s = max(0.0, self._left_s + self._period_s)
+        return True
+
+
 class PanelMeter:
     """A panel meter in service: integrates energy all the time, changes its registers once per refresh period."""
 
@@ -85,7 +101,7 @@ class PanelMeter:
         self._rng = np.random.default_rng(seed)
         self._imported_wh = 0.0
         self._exported_wh = 0.0
-        self._until_refresh_s = 0.0
+        self._refresh = Refresh(spec.refresh_s)
 
     def flip_installation(self) -> None:
         """Turn the current transformers round, as happens in maintenance."""
@@ -97,11 +113,7 @@ class PanelMeter:
         power_w = self._sign * flow_w * (1.0 + self.spec.gain_error_fraction)
         self._imported_wh += max(0.0, power_w) * dt_s / 3600.0
         self._exported_wh += max(0.0, -power_w) * dt_s / 3600.0
-        self._until_refresh_s -= dt_s
-        if self._until_refresh_s > 1e-9:
-            return False
-        self._until_refresh_s = max(0.0, self._until_refresh_s + self.spec.refresh_s)
-        if self.fault is DeviceFault.STUCK:
+        if not self._refresh.is_due(dt_s) or self.fault is DeviceFault.STUCK:
             return False
         self._write(power_w, truth)
         return True
@@ -186,7 +198,7 @@ class DcsBlock:
         self.bank = RegisterBank(DCS_RANGES)
         self.fault: DeviceFault | None = None
         self.quality = QualityBit(0)
-        self._until_refresh_s = 0.0
+        self._refresh = Refresh(spec.refresh_s)
         self._alive_s = 0.0
         self._frozen_s = 0.0
 
@@ -195,11 +207,7 @@ class DcsBlock:
         self._alive_s += dt_s
         if self.fault is DeviceFault.HEARTBEAT_FROZEN:
             self._frozen_s += dt_s
-        self._until_refresh_s -= dt_s
-        if self._until_refresh_s > 1e-9:
-            return False
-        self._until_refresh_s = max(0.0, self._until_refresh_s + self.spec.refresh_s)
-        if self.fault is DeviceFault.STUCK:
+        if not self._refresh.is_due(dt_s) or self.fault is DeviceFault.STUCK:
             return False
         self._write(truth, unix_s)
         return True

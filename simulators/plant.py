@@ -102,8 +102,8 @@ class UnitTruth:
 class PlantTruth:
     """What is really the case at `t_s` seconds after the start. Powers in W.
 
-    `surplus_w` is gross - aux - despatch, not below zero; `shortfall_w` what is missing when that is negative;
-    `cap_follow_w` the most the site may draw: surplus less the shortfall of reserve.
+    `surplus_w` is gross - aux - despatch, not below zero; `cap_follow_w` the most the site may draw: surplus less the
+    shortfall of reserve.
     """
 
     t_s: float
@@ -113,9 +113,7 @@ class PlantTruth:
     despatch_w: float
     despatch_seq: int
     reserve_up_w: float
-    reserve_short_w: float
     surplus_w: float
-    shortfall_w: float
     cap_follow_w: float
     load: SiteLoad
     poi_export_w: float
@@ -282,9 +280,7 @@ class Plant:
             despatch_w=self._despatch_w,
             despatch_seq=self._despatch_seq,
             reserve_up_w=self.spec.reserve_up_w,
-            reserve_short_w=reserve_short_w,
             surplus_w=max(0.0, balance_w),
-            shortfall_w=max(0.0, -balance_w),
             cap_follow_w=max(0.0, balance_w - reserve_short_w),
             load=load,
             poi_export_w=gross_w - auxiliary_w - load.total_w,

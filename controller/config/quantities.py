@@ -169,7 +169,6 @@ Frequency = Annotated[float, PlainValidator(FREQUENCY.number), FREQUENCY]
 Share = Annotated[float, PlainValidator(SHARE.number), SHARE]
 Size = Annotated[int, PlainValidator(SIZE.whole), SIZE]
 PowerOrShare = Annotated[Amount, PlainValidator(AMOUNT.amount), AMOUNT]
-SomePowerOrShare = Annotated[Amount, PlainValidator(SOME_AMOUNT.amount), SOME_AMOUNT]
 Ramp = Annotated[Amount, PlainValidator(RAMP.amount), RAMP]
 # Keys whose default is worked out from others. TOML has no null: None can only be that default, never a user's value.
 DerivedPower = Annotated[int | None, PlainValidator(POWER.whole), POWER]

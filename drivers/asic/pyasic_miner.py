@@ -110,11 +110,6 @@ class PyasicMiner:
                 self._miner.web.pwd = password
         self._rpc = rpc
 
-    @property
-    def library_model(self) -> str:
-        """What pyasic calls this miner, such as `S19k Pro (LuxOS)`."""
-        return str(self._miner.model)
-
     async def send(self, command: str, *parameters: str, session: str | None, deadline_s: float) -> Reply:
         """One round trip through pyasic's own encoding; never raises except on cancellation.
 

@@ -199,11 +199,6 @@ class MinerBank:
     # --- read-outs ---------------------------------------------------------------------------------------------
 
     @property
-    def total_true_power_w(self) -> float:
-        """What the whole fleet draws."""
-        return float(self.true_power_w.sum())
-
-    @property
     def is_asleep(self) -> Bools:
         """Boards off and at least 90 % of the way down to sleep watts - whatever the firmware says."""
         hashing_w = self._profile_power_w(self._all)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 READS_KEPT: Final = 5_000
@@ -43,19 +43,9 @@ class WireLog:
         if self._on_record is not None:
             self._on_record(record)
 
-    @property
-    def first_write_seen_at(self) -> float | None:
-        """When the first write of all arrived, None before it."""
-        return self.writes[0].at_s if self.writes else None
-
     def first_write_after(self, at_s: float) -> float | None:
         """When the first write at or after `at_s` arrived, None if there is none yet."""
         return next((record.at_s for record in self.writes if record.at_s >= at_s), None)
-
-    def first_after(self, at_s: float, commands: Collection[str]) -> float | None:
-        """When the first of `commands`, read or write, arrived at or after `at_s`."""
-        times = [r.at_s for r in (*self.writes, *self.reads) if r.at_s >= at_s and r.command in commands]
-        return min(times, default=None)
 
     def clear(self) -> None:
         """Forget everything; counts too."""

@@ -25,14 +25,7 @@ class Truth:
 
     def load_at_w(self, t_s: float) -> float:
         """The site load that held at a time."""
-        return float(self.load_w[self._index(t_s)])
-
-    def cap_at_w(self, t_s: float) -> float:
-        """The cap that held at a time."""
-        return float(self.cap_w[self._index(t_s)])
-
-    def _index(self, t_s: float) -> int:
-        return max(0, int(np.searchsorted(self.t_s, t_s, side="right")) - 1)
+        return float(self.load_w[max(0, int(np.searchsorted(self.t_s, t_s, side="right")) - 1)])
 
 
 @dataclass(frozen=True, slots=True)

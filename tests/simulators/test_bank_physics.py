@@ -107,7 +107,7 @@ def test_asleep_means_boards_off_and_nearly_down_not_what_the_firmware_says() ->
     run(bank, 20.0)
     assert bank.is_asleep[0]
     assert bank.true_power_w[0] == S19K.sleep_power_w
-    assert bank.total_true_power_w == S19K.sleep_power_w
+    assert bank.true_power_w.sum() == S19K.sleep_power_w
     assert bank.phase[0] == Phase.ASLEEP
 
 

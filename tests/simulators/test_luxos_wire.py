@@ -273,14 +273,13 @@ async def test_the_wire_log_knows_every_command_and_when_the_first_write_came(fa
     await ask(farm, "power+summary")
     assert log.counts == {"logon": 1, "curtail": 1, "power": 1, "summary": 1}
     assert [(record.command, record.parameter) for record in log.writes] == [("curtail", f"{session_id},sleep")]
-    seen_s = log.first_write_seen_at
-    assert seen_s is not None
+    seen_s = log.writes[0].at_s
     assert before_s <= seen_s <= log.now_s()
     assert farm.first_write_after(before_s) == seen_s
     assert farm.first_write_after(log.now_s()) is None
-    logon_s = log.first_after(before_s, {"logon"})
-    assert logon_s is not None
-    assert logon_s <= seen_s
+    first = log.reads[0]
+    assert first.command == "logon"
+    assert before_s <= first.at_s <= seen_s
 
 
 async def test_a_hook_hears_every_command_with_its_miner() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.oracle import OracleClass, OracleSite, RampWindow, absorbable
-from simulators.scenario import DEMO
+from simulators.scenario import DEMO, DispatchScenario
 
 # Ten miners of 1 kW that sleep at 0 W, cannot be trimmed, and answer within a step.
 QUICK = OracleClass(
@@ -160,8 +160,10 @@ def test_the_demo_has_a_best_run_found_in_seconds() -> None:
 
 
 def test_dispatches_lower_the_cap_while_they_hold() -> None:
+    order = DispatchScenario(at_fraction=0.35, for_fraction=0.13, kind="cap", power_fraction=0.45)
+    ordered = replace(DEMO, dispatches=(order,))
     t_s = np.arange(0.0, 100.0)
-    steps_w = cap_steps(DEMO, t_s, np.full(100, 300e3), 100.0, 1.0)
+    steps_w = cap_steps(ordered, t_s, np.full(100, 300e3), 100.0, 1.0)
     assert steps_w[34] == 300e3
     assert steps_w[35] == pytest.approx(0.45 * DEMO.fleet.rated_w())
     assert steps_w[48] == 300e3
