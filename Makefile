@@ -1,6 +1,6 @@
 # One environment of its own under .venv; every target builds it first when it is missing or out of date.
 PYTHON ?= python3
-SECONDS_DEFAULT = 120
+SECONDS_DEFAULT = 180
 BIN = .venv/bin
 STAMP = .venv/.stamp
 
@@ -8,7 +8,7 @@ STAMP = .venv/.stamp
 .PHONY: help demo test swarm lint lock clean
 
 help:
-	@echo "make demo [SECONDS=120]   watch a simulated site follow its surplus; ends with report.json and report.html"
+	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
 	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
 	@echo "make lint                 style, types and layer contracts"
