@@ -8,67 +8,54 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import resource
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from controller.config import SiteConfig
-from controller.config.resolve import POINTS_OF_FEED, direction_sign
-from controller.config.site import Broker
-from controller.core import estimator
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.domain.fleet import Command, CommandReport, Fleet
+from controller.devices import (
+    StartRefusedError,
+    build_inbox,
+    build_loads,
+    build_pollers,
+    raise_socket_limit,
+    settle_time,
+)
+from controller.domain.fleet import CommandReport
 from controller.domain.metering import MeterError
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
-from controller.domain.policy import Mode, Policy
-from controller.ports import Load, Meter
+from controller.domain.policy import Policy
 from controller.runtime.actuator import Actuator
-from controller.runtime.console import Console, ConsoleRefusedError, Handler, Peer
+from controller.runtime.console import Console
 from controller.runtime.cycle import Cycle
-from controller.runtime.inbox import InboxLimits, MqttInbox
+from controller.runtime.inbox import MqttInbox
 from controller.runtime.journal import JournalLimits, SqliteJournal
 from controller.runtime.logs import Log
 from controller.runtime.mailbox import Mailbox
 from controller.runtime.metrics import Metrics
-from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 from controller.runtime.notify import Notifier
-from controller.runtime.poller import Poller
+from controller.runtime.operations import Operations
 from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.views import Views
-from controller.wire.journal import start_row, stop_row
+from controller.wire.journal import event_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
-from drivers import catalog
 
-SOCKETS_PER_MINER = 2  # a read that was abandoned may still be closing while the command goes out
-SOCKETS_BESIDE = 128  # meters, broker, journal, metrics, console, and what Python holds open
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
-EXIT_GOOD, EXIT_FAULT = 0, 1
+EXIT_GOOD = 0
 
-
-class StartRefusedError(Exception):
-    """The daemon cannot start; the text says what is wrong and what to do."""
+__all__ = ["StartRefusedError", "serve"]
 
 
 def serve(config: SiteConfig) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises StartRefusedError."""
-    _raise_socket_limit(len(config.miners))
+    raise_socket_limit(len(config.miners))
     daemon = _Daemon(config)
     try:
         return asyncio.run(daemon.run())
     finally:
         daemon.close()
-
-
-@dataclass(slots=True)
-class _Exit:
-    """Why the daemon ends: told by a signal, or by a part that failed."""
-
-    code: int
-    reason: str
 
 
 class _Daemon:
@@ -80,7 +67,7 @@ class _Daemon:
         self._facts = config.fleet()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()  # only looked at while stopping towards the fallback
-        self._exit = _Exit(EXIT_GOOD, "")
+        self._reason = ""  # why the daemon ends
         self._log = Log(config.document.log.level, config.document.log.format)
         self._notifier = Notifier(os.environ)
         self._mailbox = Mailbox(self._policy)
@@ -98,7 +85,7 @@ class _Daemon:
         """Start everything, serve, stop everything in the order that leaves the load where it is."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, EXIT_GOOD, f"signal {number.name}")
+            loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         settings = self._config.document.journal
         limits = JournalLimits(keep_s=settings.retention, keep_bytes=settings.size_max)
         path = self._config.journal_directory / "journal.sqlite"
@@ -115,20 +102,20 @@ class _Daemon:
             journal.append((start_row(wall, {**_identity(self._config), "now": now}, self._facts.miner_ids),))
             self._tell(resumed.event)
             await self._serve(journal, resumed.state)
-            journal.append((stop_row(time.time(), self._exit.reason),))
-        return self._exit.code
+            journal.append((stop_row(time.time(), self._reason),))
+        return EXIT_GOOD
 
     async def _serve(self, journal: SqliteJournal, state: State) -> None:
         """From the first reading to the last command."""
         actuator = Actuator(
-            _loads(self._config, self._policy.mode),
-            settle_s=_settle(self._facts),
+            build_loads(self._config, self._policy.mode),
+            settle_s=settle_time(self._facts),
             sweep_period_s=self._config.document.fleet.sweep_period,
             concurrency=self._config.document.fleet.concurrency,
             put_report=self._take_report,
             put_telemetry=self._mailbox.put_telemetry,
         )
-        self._inbox = inbox = self._make_inbox()
+        self._inbox = inbox = build_inbox(self._config, self._mailbox.note_received, self._take_link)
         self._cycle = Cycle(
             Engine(self._facts, self._policy),
             state,
@@ -139,8 +126,17 @@ class _Daemon:
             watcher=self,
             heartbeat_at=lambda: None if inbox is None else inbox.heartbeat_at,
         )
-        pollers = self._pollers()
-        console = Console(self._config.console_socket, self._console_operations())
+        pollers = build_pollers(self._config, self._mailbox.put_readings, self._meter_failed)
+        operations = Operations(
+            self._facts,
+            self._policy,
+            views=self._views,
+            mailbox=self._mailbox,
+            actuator=actuator,
+            journal=journal,
+            announce=self._announce,
+        )
+        console = Console(self._config.console_socket, operations.handlers())
         await console.start()
         try:
             metrics_port = self._metrics.serve(*self._config.metrics_address)
@@ -169,7 +165,7 @@ class _Daemon:
         await asyncio.wait({stopping, cycle}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         self._notifier.stopping()
-        self._log.info("stopping", reason=self._exit.reason)
+        self._log.info("stopping", reason=self._reason)
         if self._config.document.site.on_exit == "fallback" and not cycle.done():
             self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, ON_EXIT, self._policy.fallback_w, None))
             drained = asyncio.create_task(self._drained.wait())
@@ -179,18 +175,20 @@ class _Daemon:
             if not self._drained.is_set():
                 self._log.info("stopping_above_fallback", waited_s=within_s)
 
-    def _stop(self, code: int, reason: str) -> None:
+    def _stop(self, reason: str) -> None:
         if not self._stopping.is_set():
-            self._exit = _Exit(code, reason)
+            self._reason = reason
         self._stopping.set()
 
     def cycle_done(self, state: State, decision: Decision) -> None:
         """Everything that looks on: views, metrics, logs, the broker's retained state."""
         self._views.take_cycle(state, decision)
         low = self._policy.fallback_w + DRAINED_TOLERANCE * self._policy.rated_w
-        if self._stopping.is_set() and decision.figures.expected_w <= low:
+        expected_w = decision.figures.expected_w
+        if self._stopping.is_set() and (expected_w is None or expected_w <= low):
             self._drained.set()
         self._metrics.observe_decision(decision)
+        self._metrics.observe_telemetry(decision.now - state.fleet.read_at)
         for event in decision.events:
             self._log.event(event)
         inbox = self._inbox
@@ -198,12 +196,12 @@ class _Daemon:
             inbox.publish_state(encode_state(self._policy.site_id, self._policy.mode, decision))
             for event in decision.events:
                 inbox.publish_event(encode_event(event, decision.wall))
+            heartbeat_at = inbox.heartbeat_at
             self._metrics.observe_inbox(
+                inbox.counts,
                 connected=inbox.connected,
-                heartbeat_age_s=None if inbox.heartbeat_at is None else max(decision.now - inbox.heartbeat_at, 0.0),
+                heartbeat_age_s=None if heartbeat_at is None else max(decision.now - heartbeat_at, 0.0),
                 waiting=inbox.waiting[1],
-                dropped=inbox.counts.answers_dropped,
-                refused_full=inbox.counts.refused_full,
             )
         journal = self._journal
         self._metrics.observe_journal(
@@ -224,7 +222,7 @@ class _Daemon:
             self._notifier.ready()
             self._log.info("ready", site=self._policy.site_id, miners=len(self._facts), mode=self._policy.mode.value)
         self._notifier.status(
-            f"{decision.figures.target_w / 1000:.0f} kW wanted, bound by {decision.setpoint.bound.value}; "
+            f"{decision.setpoint.power_w / 1000:.0f} kW wanted, bound by {decision.setpoint.bound.value}; "
             f"inputs {decision.fail_safe.value}"
         )
         self._notifier.watchdog()
@@ -240,6 +238,14 @@ class _Daemon:
         self._views.take_event(time.time(), event)
         self._metrics.observe_event(event.level)
 
+    def _announce(self, event: Event) -> None:
+        """An event a person caused: told like those of a cycle, wherever those are told."""
+        wall = time.time()
+        self._tell(event)
+        self._journal.append((event_row(wall, event),))
+        if self._inbox is not None:
+            self._inbox.publish_event(encode_event(event, wall))
+
     def _take_link(self, up: bool, detail: str) -> None:
         level = EventLevel.INFO if up else EventLevel.WARNING
         self._tell(Event("broker_connected" if up else "broker_lost", level, detail))
@@ -247,69 +253,6 @@ class _Daemon:
     def _meter_failed(self, meter_id: str, error: MeterError) -> None:
         key = f"meter {meter_id} {error.fault.value}"
         self._log.failure("meter_failed", key, meter=meter_id, fault=error.fault.value, detail=error.detail)
-
-    def _make_inbox(self) -> MqttInbox | None:
-        broker = self._config.broker
-        if broker is None:
-            return None
-        password = None if broker.password is None else broker.password.get_secret_value()
-        settings = BrokerSettings(broker.host, broker.port, broker.username, password, _tls(broker))
-        return MqttInbox(
-            settings,
-            self._policy.site_id,
-            on_received=self._mailbox.note_received,
-            on_link=self._take_link,
-            limits=InboxLimits(),
-        )
-
-    def _pollers(self) -> list[Poller]:
-        """One per meter, staggered over the shortest beat."""
-        settings = self._config.meters
-        shortest = min((entry.poll for entry in settings), default=1.0)
-        return [
-            Poller(
-                meter,
-                period_s=entry.poll,
-                phase_s=number * shortest / len(settings),
-                put=self._mailbox.put_readings,
-                failed=self._meter_failed,
-            )
-            for number, (entry, meter) in enumerate(zip(settings, _meters(self._config), strict=True))
-        ]
-
-    def _console_operations(self) -> dict[str, Handler]:
-        async def status(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
-            return self._view(self._views.status)
-
-        async def explain(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
-            return self._view(lambda: self._views.explain(str(request.get("miner", ""))))
-
-        async def adopt(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
-            return self._order_miners(OperatorVerb.ADOPT, request, peer)
-
-        async def unquarantine(request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
-            return self._order_miners(OperatorVerb.UNQUARANTINE, request, peer)
-
-        return {"status": status, "explain": explain, "adopt": adopt, "unquarantine": unquarantine}
-
-    def _view(self, build: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
-        try:
-            return build()
-        except (LookupError, KeyError) as error:
-            raise ConsoleRefusedError(str(error.args[0])) from None
-
-    def _order_miners(self, verb: OperatorVerb, request: Mapping[str, object], peer: Peer) -> Mapping[str, object]:
-        """An operator's order for named miners, or for all."""
-        named = request.get("miners")
-        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-            raise ConsoleRefusedError("miners must be a list of miner ids, or [] for all")
-        try:
-            rows = tuple(self._facts.index_of(name) for name in named) or tuple(range(len(self._facts)))
-        except KeyError as error:
-            raise ConsoleRefusedError(str(error.args[0])) from None
-        if not self._mailbox.put_operator(OperatorOrder(verb, f"uid {peer.uid}", miners=rows)):
-            raise ConsoleRefusedError("too many orders at once; try again in a second")
-        return {"accepted": verb.value, "miners": len(rows)}
 
 
 def versions() -> dict[str, str]:
@@ -329,79 +272,3 @@ def _drain_within_s(policy: Policy) -> float:
     way_w = max(policy.site_cap_w - policy.fallback_w, 0)
     rate_w_per_min = min(policy.ramp.down_w_per_min, 4 * policy.ramp.down_w_per_15s)
     return 60.0 * way_w / rate_w_per_min + DRAIN_EXTRA_S
-
-
-def _tls(broker: Broker) -> TlsSettings | None:
-    if not broker.tls:
-        return None
-    files = (broker.ca_file, broker.certificate_file, broker.key_file)
-    return TlsSettings(*(None if file is None else str(file) for file in files))
-
-
-def _loads(config: SiteConfig, mode: Mode) -> list[Load]:
-    """One driver per miner, in the fleet's order."""
-    deadline_s = config.document.fleet.call_deadline
-    loads: list[Load] = []
-    for index, miner in enumerate(config.miners):
-        credential = config.credential_of(miner)
-        load: Load = catalog.build_miner(
-            miner_id=miner.miner_id,
-            index=index,
-            model=miner.model_name,
-            firmware=miner.firmware,
-            host=miner.host,
-            port=miner.port,
-            username=None if credential is None else credential.username,
-            password=None if credential is None else credential.password.get_secret_value(),
-            deadline_s=deadline_s,
-        )
-        loads.append(load if mode is Mode.CONTROL else catalog.build_dry_run(load, index=index))
-    return loads
-
-
-def _meters(config: SiteConfig) -> list[Meter]:
-    """One driver per meter, in the configuration's order. Raises StartRefusedError."""
-    try:
-        return [
-            catalog.build_meter_for(
-                meter_id=entry.id,
-                feeds=POINTS_OF_FEED[entry.feeds],
-                map_name=entry.map,
-                host=entry.host,
-                port=entry.port,
-                unit_id=entry.unit_id,
-                direction=1 if direction_sign(entry) > 0 else -1,
-                span_w=config.document.site.power_span,
-                deadline_s=entry.deadline,
-                connect_deadline_s=entry.connect_deadline,
-                reconnect_first_s=entry.reconnect_first,
-                reconnect_max_s=entry.reconnect_max,
-            )
-            for entry in config.meters
-        ]
-    except ValueError as error:
-        raise StartRefusedError(str(error)) from None
-
-
-def _settle(facts: Fleet) -> Callable[[Command], float]:
-    """When a command's effect should show, so that the next read can prove it: dead time and most of the way."""
-
-    def settle_s(command: Command) -> float:
-        dead_s, to_90_s = estimator.response_s(facts, command.verb)
-        return float(dead_s[command.miner] + 1.5 * to_90_s[command.miner])
-
-    return settle_s
-
-
-def _raise_socket_limit(miners: int) -> None:
-    """Make room for every socket this fleet may need at once. Raises StartRefusedError with the number needed."""
-    needed = SOCKETS_PER_MINER * miners + SOCKETS_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise StartRefusedError(
-            f"{miners} miners need up to {needed} open files, this process may have {hard}: "
-            f"set LimitNOFILE={needed} in the unit, or raise `ulimit -Hn`"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
+import numpy as np
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from controller.domain.dispatch import Answer
-from controller.domain.fleet import CommandReport, Fleet
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray
 from controller.domain.plan import Decision, EventLevel, Figures, InputState
 from controller.domain.reasons import Bound
+from controller.runtime.inbox import InboxCounts
 
 PREFIX = "curtaild"
 CYCLE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -39,6 +41,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._classes = tuple(unit.model.response.name for unit in fleet.units)
         self._verbs: OrderedDict[int, str] = OrderedDict()
+        self._totals: dict[str, int] = {}
         self._bound: Bound | None = None
         self._server: tuple[WSGIServer, Thread] | None = None
         ProcessCollector(namespace=PREFIX, registry=self.registry)
@@ -59,19 +62,23 @@ class Metrics:
             "available_down_w": self._gauge("available_down_watts", "Power that could be shed."),
             "floor_w": self._gauge("floor_watts", "Auxiliaries and sleeping miners: what is left after shedding all."),
         }
-        self._setpoint = self._gauge("setpoint_watts", "Setpoint the plan was made for.")
         self._unallocated = self._gauge("unallocated_watts", "Part of the setpoint that could not be placed.")
         self._shedding = self._gauge("shedding", "1 while the load falls without a ramp.")
         self._bindings = self._gauge("binding_bound", "1 for the bound that sets the power, 0 for the others.", "bound")
         self._miners = self._gauge("miners", "Miners by state; every miner is in exactly one.", "state")
         self._input_age = self._gauge("input_age_seconds", "Age of the newest sample of a required input.", "input")
+        self._telemetry_age = self._gauge(
+            "telemetry_age_seconds",
+            "Age of the miners' newest telemetry, of those ever read: median (0.5) and oldest (1).",
+            "quantile",
+        )
         self._input_state = self._gauge(
             "input_state", "Trust in a required input: 0 good, 1 hold, 2 frozen upward, 3 fallback.", "input"
         )
         self._fail_safe = self._gauge("fail_safe_state", "Worst trust of all inputs, on the same scale.")
         self._orders = self._gauge("active_orders", "Dispatch orders in force.")
         self._progress = self._gauge(
-            "order_progress_seconds", "Seconds from the last order or move to a percentage of the way.", "percent"
+            "order_progress_seconds", "Seconds from the last order to a percentage of the way.", "percent"
         )
         self._cycle_s = Histogram(
             "cycle_seconds",
@@ -83,24 +90,35 @@ class Metrics:
         self._cycles = self._counter("cycles", "Control cycles.")
         self._overruns = self._counter("cycle_overruns", "Cycles that did not end within their period.")
         self._commands = self._counter("commands", "Commands decided.", "verb", "urgent")
-        self._outcomes = self._counter("outcomes", "What drivers learned from commands.", "verb", "outcome")
+        self._outcomes = self._counter("outcomes", "What drivers learned from commands.", "class", "verb", "outcome")
         self._verdicts = self._counter("verdicts", "What telemetry proved about commands.", "class", "verb", "verdict")
         self._answers = self._counter("dispatch_answers", "Answers to dispatch orders.", "status", "code")
         self._events = self._counter("events", "Events by level.", "level")
         self._mqtt = self._gauge("mqtt_connected", "1 while connected to the broker.")
         self._heartbeat_age = self._gauge("dispatcher_heartbeat_age_seconds", "Age of the dispatcher's last heartbeat.")
         self._mqtt_waiting = self._gauge("mqtt_answers_waiting", "Answers not yet taken over by the broker.")
-        self._mqtt_dropped = self._gauge("mqtt_answers_dropped", "Answers dropped undelivered since the start.")
-        self._mqtt_full = self._gauge("mqtt_orders_refused_full", "Orders refused for a full mailbox since the start.")
+        self._counted = {
+            name: self._counter(f"mqtt_{name}", text)
+            for name, text in (
+                ("orders_received", "Messages on the order topic, whatever became of them."),
+                ("orders_malformed", "Of these, the ones that could not be read."),
+                ("orders_retained", "Of these, the ones published with the retain flag."),
+                ("orders_refused_full", "Of these, the ones refused for a full mailbox."),
+                ("answers_sent", "Answers taken over by the broker."),
+                ("answers_dropped", "Answers dropped undelivered."),
+                ("events_dropped", "Events dropped unpublished."),
+                ("connects", "Connections made to the broker."),
+                ("losses", "Connections to the broker lost."),
+            )
+        }
         self._journal = self._gauge("journal_writable", "1 while the journal takes rows.")
         self._journal_waiting = self._gauge("journal_waiting_rows", "Rows not yet on the disk.")
-        self._journal_lost = self._gauge("journal_rows_lost", "Rows dropped since the start.")
+        self._journal_lost = self._counter("journal_rows_lost", "Rows dropped.")
         self._commit = self._gauge("journal_commit_seconds", "Time the last commit took.")
 
     def observe_decision(self, decision: Decision) -> None:
         """Everything one decision says."""
         self._observe_figures(decision.figures)
-        self._setpoint.set(_number(decision.setpoint.power_w))
         self._unallocated.set(_number(decision.allocation.unallocated_w))
         self._shedding.set(decision.setpoint.shed)
         self._observe_bound(decision.setpoint.bound)
@@ -133,8 +151,17 @@ class Metrics:
         self._events.labels(level.value).inc()
 
     def observe_report(self, report: CommandReport) -> None:
-        """One outcome, under the verb of its command."""
-        self._outcomes.labels(self._verbs.pop(report.command_id, "unknown"), report.outcome.value).inc()
+        """One outcome, under its miner's response class and the verb of its command."""
+        known = self._verbs.pop(report.command_id, "unknown")
+        verb = "restore" if report.command_id == RESTORE_COMMAND_ID else known
+        self._outcomes.labels(self._classes[report.miner], verb, report.outcome.value).inc()
+
+    def observe_telemetry(self, ages_s: FloatArray) -> None:
+        """(n,) seconds since each miner's newest read began, infinite for those never read."""
+        read = ages_s[np.isfinite(ages_s)]
+        for quantile in (0.5, 1.0):
+            age_s = float(np.quantile(read, quantile)) if len(read) else None
+            self._telemetry_age.labels(f"{quantile:g}").set(_number(age_s))
 
     def observe_cycle(self, cycle_s: float, overrun: bool) -> None:
         """Timing of one cycle; an overrun is one that did not end within its period."""
@@ -143,20 +170,30 @@ class Metrics:
         self._overruns.inc(1 if overrun else 0)
 
     def observe_inbox(
-        self, *, connected: bool, heartbeat_age_s: float | None, waiting: int, dropped: int, refused_full: int
+        self, counts: InboxCounts, *, connected: bool, heartbeat_age_s: float | None, waiting: int
     ) -> None:
         """Standing of the MQTT side; `heartbeat_age_s` None before the first heartbeat."""
         self._mqtt.set(connected)
         self._heartbeat_age.set(_number(heartbeat_age_s))
         self._mqtt_waiting.set(waiting)
-        self._mqtt_dropped.set(dropped)
-        self._mqtt_full.set(refused_full)
+        for name, total in (
+            ("orders_received", counts.received),
+            ("orders_malformed", counts.malformed),
+            ("orders_retained", counts.retained),
+            ("orders_refused_full", counts.refused_full),
+            ("answers_sent", counts.answers_sent),
+            ("answers_dropped", counts.answers_dropped),
+            ("events_dropped", counts.events_dropped),
+            ("connects", counts.connects),
+            ("losses", counts.losses),
+        ):
+            self._raise_to(name, self._counted[name], total)
 
     def observe_journal(self, *, writable: bool, waiting_rows: int, rows_lost: int, commit_s: float | None) -> None:
         """Standing of the journal; `commit_s` None before the first commit."""
         self._journal.set(writable)
         self._journal_waiting.set(waiting_rows)
-        self._journal_lost.set(rows_lost)
+        self._raise_to("journal_rows_lost", self._journal_lost, rows_lost)
         self._commit.set(_number(commit_s))
 
     def serve(self, host: str, port: int) -> int:
@@ -195,6 +232,11 @@ class Metrics:
             self._bindings.labels(self._bound.value).set(0)
         self._bindings.labels(bound.value).set(1)
         self._bound = bound
+
+    def _raise_to(self, name: str, counter: Counter, total: int) -> None:
+        """Bring a counter up to a total that is kept elsewhere."""
+        counter.inc(total - self._totals.get(name, 0))
+        self._totals[name] = total
 
     def _remember(self, command_id: int, verb: str) -> None:
         self._verbs[command_id] = verb

@@ -7,29 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controller.core.state import NO_COMMAND, State
-from controller.domain.fleet import Command, CommandReport, Condition, Fleet, Verdict
-from controller.domain.plan import Decision, Event, VerdictReport
+from controller.core.engine import by_state
+from controller.core.failsafe import INPUTS
+from controller.core.state import State
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, Verdict
+from controller.domain.plan import Decision, Event, InputHealth, VerdictReport
 from controller.domain.policy import Policy
+from controller.runtime.explain import Trace, View, explain
 from controller.wire.canonical import kw_of, utc_text
 
 EVENTS_KEPT = 200
 EVENTS_SHOWN = 20
 COMMANDS_KEPT = 8  # per miner
 TIMINGS_KEPT = 3600
-
-View = dict[str, object]
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What became of one command, as far as it is known."""
-
-    command: Command
-    wall: float
-    outcome: str | None = None
-    detail: str = ""
-    verdict: str | None = None
+BALANCED = ("hashing", "booting", "asleep", "quarantined", "unreachable", "unknown")
 
 
 @dataclass(slots=True)
@@ -43,21 +34,28 @@ class Views:
     decision: Decision | None = None
     _events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     _timings_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMINGS_KEPT))
-    _traces: dict[int, deque[_Trace]] = field(default_factory=dict)
+    _traces: dict[int, deque[Trace]] = field(default_factory=dict)
 
     def take_cycle(self, state: State, decision: Decision) -> None:
         self.state, self.decision = state, decision
         self._events.extend((decision.wall, event) for event in decision.events)
         for command in decision.commands:
-            traces = self._traces.setdefault(command.miner, deque(maxlen=COMMANDS_KEPT))
-            traces.append(_Trace(command, decision.wall))
+            levels = self.facts.units[command.miner].model.levels
+            level = None if command.level is None else levels[command.level].name
+            trace = Trace(command.command_id, command.verb.value, level, decision.wall, command.reason)
+            self._keep(command.miner, trace)
         for verdict in decision.verdicts:
             self._enter_verdict(verdict)
 
     def take_report(self, report: CommandReport) -> None:
-        for trace in self._traces.get(report.miner, ()):
-            if trace.command.command_id == report.command_id:
+        for trace in reversed(self._traces.get(report.miner, ())):
+            if trace.command_id == report.command_id:
                 trace.outcome, trace.detail = report.outcome.value, report.detail
+                return
+
+    def take_restore(self, miner: int, prior: str, wall: float, operator: str) -> None:
+        """A person had one miner given back; its report comes under RESTORE_COMMAND_ID."""
+        self._keep(miner, Trace(RESTORE_COMMAND_ID, "restore", prior, wall, f"by {operator}"))
 
     def take_timing(self, took_s: float) -> None:
         """How long one whole cycle took, seconds."""
@@ -69,10 +67,8 @@ class Views:
 
     def status(self) -> View:
         """The site on one page; raises LookupError before the first cycle."""
-        state, decision = self._last()
-        figures = decision.figures
-        shown = list(self._events)[-EVENTS_SHOWN:]
-        progress = decision.progress
+        state, decision = self.last()
+        setpoint, progress = decision.setpoint, decision.progress
         return {
             "site": self.policy.site_id,
             "mode": self.policy.mode.value,
@@ -80,49 +76,21 @@ class Views:
             "cycle": decision.cycle,
             "fail_safe": decision.fail_safe.value,
             "setpoint": {
-                "kw": kw_of(decision.setpoint.power_w),
-                "bound": decision.setpoint.bound.value,
-                "source": decision.setpoint.source,
-                "shed": decision.setpoint.shed,
+                "kw": kw_of(decision.figures.target_w),
+                "bound": setpoint.bound.value,
+                "source": setpoint.source,
+                "expires_at": None if setpoint.expires_at is None else utc_text(setpoint.expires_at),
+                "shed": setpoint.shed,
             },
-            "figures": {
-                "surplus_kw": kw_of(figures.surplus_w),
-                "cap_kw": kw_of(figures.cap_w),
-                "target_kw": kw_of(figures.target_w),
-                "expected_kw": kw_of(figures.expected_w),
-                "measured_kw": kw_of(figures.measured_w),
-                "residual_kw": kw_of(figures.residual_w),
-                "available_up_kw": kw_of(figures.available_up_w),
-                "available_down_kw": kw_of(figures.available_down_w),
-                "floor_kw": kw_of(figures.floor_w),
-                "unallocated_kw": kw_of(decision.allocation.unallocated_w),
-                "unallocated_reason": decision.allocation.unallocated_reason.value,
-            },
-            "inputs": [
-                {
-                    "name": entry.name,
-                    "state": entry.state.value,
-                    "condition": entry.condition,
-                    "age_s": round(entry.age_s, 2) if np.isfinite(entry.age_s) else None,
-                }
-                for entry in decision.inputs
-            ],
+            "figures": _figures(decision),
+            "balance": _balance(state, decision),
+            "inputs": [self._input(entry) for entry in decision.inputs],
             "miners": dict(decision.counts),
             "quarantined": [
                 self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.verdict == Verdict.QUARANTINED)
             ],
-            "orders": [
-                {
-                    "id": entry.dispatch.dispatch_id,
-                    "issuer": entry.dispatch.issuer,
-                    "class": entry.dispatch.dispatch_class.value,
-                    "kind": entry.dispatch.kind.value,
-                    "kw": kw_of(entry.answered_w),
-                    "expires_at": utc_text(entry.dispatch.expires_at),
-                    "reached": entry.reached,
-                }
-                for entry in state.orders.active
-            ],
+            "orders": _orders(state),
+            "operator_caps": _operator_caps(state),
             "progress": None
             if progress is None
             else {
@@ -133,7 +101,7 @@ class Views:
             },
             "events": [
                 {"at": utc_text(wall), "name": event.name, "level": event.level.value, "text": _text_of(event)}
-                for wall, event in shown
+                for wall, event in list(self._events)[-EVENTS_SHOWN:]
             ],
             "cycle_ms": _percentiles_ms(self._timings_s),
             "versions": self.versions,
@@ -141,62 +109,98 @@ class Views:
 
     def explain(self, miner_id: str) -> View:
         """Why one miner is where it is; raises LookupError before the first cycle, KeyError for an unknown miner."""
-        state, decision = self._last()
+        state, decision = self.last()
         row = self.facts.index_of(miner_id)
-        fleet = state.fleet
-        unit = self.facts.units[row]
-        hashing = bool(decision.allocation.hashing[row])
-        level = int(fleet.level[row])
-        quarantined = fleet.verdict[row] == Verdict.QUARANTINED
-        changed_s = state.now - float(fleet.changed_at[row])
-        read_s = state.now - float(fleet.read_at[row])
+        return explain(self.facts, state, decision, row, self._traces.get(row, ()))
+
+    def last(self) -> tuple[State, Decision]:
+        """What the last cycle left behind; raises LookupError before the first."""
+        if self.state is None or self.decision is None:
+            raise LookupError("no cycle has run yet; try again in a second")
+        return self.state, self.decision
+
+    def _keep(self, miner: int, trace: Trace) -> None:
+        self._traces.setdefault(miner, deque(maxlen=COMMANDS_KEPT)).append(trace)
+
+    def _input(self, entry: InputHealth) -> View:
+        """One input's trust, and the meters it is read from; the dispatcher has none."""
+        meters = {self.policy.meter_of_point.get(point) for point in INPUTS.get(entry.name, ())} - {None}
         return {
-            "miner": miner_id,
-            "model": unit.model.name,
-            "feeder": self.facts.feeder_names[unit.feeder],
-            "joule_per_th": round(float(self.facts.joule_per_th[row]), 2),
-            "merit": int(np.sum(self.facts.joule_per_th < self.facts.joule_per_th[row])) + 1,
-            "condition": Condition(int(fleet.condition[row])).name.lower(),
-            "power_kw": kw_of(float(fleet.reported_w[row])),
-            "expected_kw": kw_of(float(decision.expected_power_w[row])),
-            "level": unit.model.levels[level].name if level >= 0 else None,
-            "prior": state.priors.get(row),
-            "planned": unit.model.levels[int(decision.allocation.level[row])].name if hashing else "asleep",
-            "why": decision.allocation.why_of(row).value,
-            "verdict": Verdict(int(fleet.verdict[row])).name.lower(),
-            "in_flight": bool(fleet.verb[row] != NO_COMMAND),
-            "since_s": round(changed_s, 1) if np.isfinite(changed_s) else None,
-            "telemetry_age_s": round(read_s, 1) if np.isfinite(read_s) else None,
-            "commands": [
-                {
-                    "id": trace.command.command_id,
-                    "verb": trace.command.verb.value,
-                    "level": None if trace.command.level is None else unit.model.levels[trace.command.level].name,
-                    "sent_at": utc_text(trace.wall),
-                    "reason": trace.command.reason,
-                    "outcome": trace.outcome,
-                    "detail": trace.detail,
-                    "verdict": trace.verdict,
-                }
-                for trace in self._traces.get(row, ())
-            ],
-            "quarantine": {
-                "for_s": round(float(fleet.quarantined_until[row]) - state.now, 1),
-                "times": int(fleet.quarantines[row]),
-            }
-            if quarantined
-            else None,
+            "name": entry.name,
+            "meters": sorted(str(meter) for meter in meters),
+            "state": entry.state.value,
+            "condition": entry.condition,
+            "age_s": None if entry.age_s is None or not np.isfinite(entry.age_s) else round(entry.age_s, 2),
         }
 
     def _enter_verdict(self, verdict: VerdictReport) -> None:
         for trace in self._traces.get(verdict.miner, ()):
-            if trace.command.command_id == verdict.command_id:
+            if trace.command_id == verdict.command_id:
                 trace.verdict = verdict.verdict
 
-    def _last(self) -> tuple[State, Decision]:
-        if self.state is None or self.decision is None:
-            raise LookupError("no cycle has run yet; try again in a second")
-        return self.state, self.decision
+
+def _figures(decision: Decision) -> View:
+    figures, allocation = decision.figures, decision.allocation
+    return {
+        "surplus_kw": kw_of(figures.surplus_w),
+        "cap_kw": kw_of(figures.cap_w),
+        "target_kw": kw_of(figures.target_w),
+        "allocated_kw": kw_of(allocation.allocated_w),
+        "unallocated_kw": kw_of(allocation.unallocated_w),
+        "unallocated_reason": allocation.unallocated_reason.value,
+        "expected_kw": kw_of(figures.expected_w),
+        "measured_kw": kw_of(figures.measured_w),
+        "residual_kw": kw_of(figures.residual_w),
+        "available_up_kw": kw_of(figures.available_up_w),
+        "available_down_kw": kw_of(figures.available_down_w),
+        "floor_kw": kw_of(figures.floor_w),
+    }
+
+
+def _balance(state: State, decision: Decision) -> View:
+    """Where the measured watts are: what each group of miners should draw, the rest of the site, and what is left.
+
+    other_kw: auxiliaries and losses, as the meter has shown them over time. unexplained_kw closes the sum.
+    """
+    drawn_w = {name: float(decision.expected_power_w[where].sum()) for name, where in by_state(state).items()}
+    drawn_w["asleep"] += drawn_w.pop("foreign_sleeper")
+    drawn_w["booting"] = drawn_w.pop("waking")
+    measured_w, other_w = decision.figures.measured_w, state.offset_w
+    unexplained_w: float | None = None
+    if measured_w is not None and other_w is not None:
+        unexplained_w = measured_w - other_w - sum(drawn_w.values())
+    return {
+        "measured_kw": kw_of(measured_w),
+        "other_kw": kw_of(other_w),
+        **{f"{name}_kw": kw_of(drawn_w[name]) for name in BALANCED},
+        "unexplained_kw": kw_of(unexplained_w),
+    }
+
+
+def _orders(state: State) -> list[View]:
+    return [
+        {
+            "id": entry.dispatch.dispatch_id,
+            "issuer": entry.dispatch.issuer,
+            "class": entry.dispatch.dispatch_class.value,
+            "kind": entry.dispatch.kind.value,
+            "kw": kw_of(entry.answered_w),
+            "expires_at": utc_text(entry.dispatch.expires_at),
+            "reached": entry.reached,
+        }
+        for entry in state.orders.active
+    ]
+
+
+def _operator_caps(state: State) -> list[View]:
+    return [
+        {
+            "operator": cap.operator,
+            "kw": kw_of(cap.power_w),
+            "expires_at": None if cap.expires_at is None else utc_text(cap.expires_at),
+        }
+        for cap in state.operator_caps
+    ]
 
 
 def _percentiles_ms(timings_s: deque[float]) -> View:

@@ -1,0 +1,128 @@
+"""From the site's configuration to what talks to the world: drivers, pollers, the dispatcher's mailbox, sockets."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+
+from controller.config import SiteConfig
+from controller.config.resolve import POINTS_OF_FEED, direction_sign
+from controller.config.site import Broker
+from controller.core import estimator
+from controller.domain.dispatch import Received
+from controller.domain.fleet import Command, Fleet
+from controller.domain.metering import MeterError, Readings
+from controller.domain.policy import Mode
+from controller.ports import Load, Meter
+from controller.runtime.inbox import InboxLimits, MqttInbox
+from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
+from controller.runtime.poller import Poller
+from drivers import catalog
+
+SOCKETS_PER_MINER = 2  # a read that was abandoned may still be closing while the command goes out
+SOCKETS_BESIDE = 128  # meters, broker, journal, metrics, console, and what Python holds open
+
+
+class StartRefusedError(Exception):
+    """The daemon cannot start; the text says what is wrong and what to do."""
+
+
+def build_loads(config: SiteConfig, mode: Mode) -> list[Load]:
+    """One driver per miner, in the fleet's order; outside control mode none of them sends a command."""
+    deadline_s = config.document.fleet.call_deadline
+    loads: list[Load] = []
+    for index, miner in enumerate(config.miners):
+        credential = config.credential_of(miner)
+        load: Load = catalog.build_miner(
+            miner_id=miner.miner_id,
+            index=index,
+            model=miner.model_name,
+            firmware=miner.firmware,
+            host=miner.host,
+            port=miner.port,
+            username=None if credential is None else credential.username,
+            password=None if credential is None else credential.password.get_secret_value(),
+            deadline_s=deadline_s,
+        )
+        loads.append(load if mode is Mode.CONTROL else catalog.build_dry_run(load, index=index))
+    return loads
+
+
+def build_pollers(
+    config: SiteConfig, put: Callable[[Readings], None], failed: Callable[[str, MeterError], None]
+) -> list[Poller]:
+    """One per meter, staggered over the shortest beat. Raises StartRefusedError."""
+    settings = config.meters
+    shortest = min((entry.poll for entry in settings), default=1.0)
+    return [
+        Poller(meter, period_s=entry.poll, phase_s=number * shortest / len(settings), put=put, failed=failed)
+        for number, (entry, meter) in enumerate(zip(settings, _build_meters(config), strict=True))
+    ]
+
+
+def build_inbox(
+    config: SiteConfig, on_received: Callable[[Received], None], on_link: Callable[[bool, str], None]
+) -> MqttInbox | None:
+    """The dispatcher's mailbox; None for a site without a broker."""
+    broker = config.broker
+    if broker is None:
+        return None
+    password = None if broker.password is None else broker.password.get_secret_value()
+    settings = BrokerSettings(broker.host, broker.port, broker.username, password, _tls(broker))
+    return MqttInbox(settings, config.site_id, on_received=on_received, on_link=on_link, limits=InboxLimits())
+
+
+def settle_time(facts: Fleet) -> Callable[[Command], float]:
+    """Seconds after which a command's effect should show, so that the next read can prove it: dead time and most of
+    the way."""
+
+    def settle_s(command: Command) -> float:
+        dead_s, to_90_s = estimator.response_s(facts, command.verb)
+        return float(dead_s[command.miner] + 1.5 * to_90_s[command.miner])
+
+    return settle_s
+
+
+def raise_socket_limit(miners: int) -> None:
+    """Make room for every socket this fleet may need at once. Raises StartRefusedError with the number needed."""
+    needed = SOCKETS_PER_MINER * miners + SOCKETS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StartRefusedError(
+            f"{miners} miners need up to {needed} open files, this process may have {hard}: "
+            f"set LimitNOFILE={needed} in the unit, or raise `ulimit -Hn`"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _build_meters(config: SiteConfig) -> list[Meter]:
+    """One driver per meter, in the configuration's order. Raises StartRefusedError."""
+    try:
+        return [
+            catalog.build_meter_for(
+                meter_id=entry.id,
+                feeds=POINTS_OF_FEED[entry.feeds],
+                map_name=entry.map,
+                host=entry.host,
+                port=entry.port,
+                unit_id=entry.unit_id,
+                direction=1 if direction_sign(entry) > 0 else -1,
+                span_w=config.document.site.power_span,
+                deadline_s=entry.deadline,
+                connect_deadline_s=entry.connect_deadline,
+                reconnect_first_s=entry.reconnect_first,
+                reconnect_max_s=entry.reconnect_max,
+            )
+            for entry in config.meters
+        ]
+    except ValueError as error:
+        raise StartRefusedError(str(error)) from None
+
+
+def _tls(broker: Broker) -> TlsSettings | None:
+    if not broker.tls:
+        return None
+    files = (broker.ca_file, broker.certificate_file, broker.key_file)
+    return TlsSettings(*(None if file is None else str(file) for file in files))
