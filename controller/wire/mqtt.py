@@ -137,7 +137,6 @@ def encode_state(site: str, mode: Mode, decision: Decision) -> bytes:
             "surplus_kw": kw_of(figures.surplus_w),
             "cap_kw": kw_of(figures.cap_w),
             "target_kw": kw_of(figures.target_w),
-            "setpoint_kw": kw_of(setpoint.power_w),
             "expected_kw": kw_of(figures.expected_w),
             "measured_kw": kw_of(figures.measured_w),
             "sheddable_kw": kw_of(figures.available_down_w),
@@ -267,5 +266,5 @@ def _legible_issuer(value: object) -> str:
     return value if isinstance(value, str) and ISSUER_PATTERN.fullmatch(value) else ""
 
 
-def _tenths(seconds: float) -> float | None:
-    return round(float(seconds), 1) if math.isfinite(seconds) else None
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)
