@@ -90,6 +90,7 @@ class SqliteJournal:
         self._lock_fd = _lock(path)
         self._changed = threading.Condition()
         self._queue: list[_Batch] = []
+        self._taken: list[_Batch] = []
         self._backlog: list[Row] = []
         self._waiting_bytes = 0
         self._closing = False
@@ -98,6 +99,7 @@ class SqliteJournal:
         self._committing_since: float | None = None
         self._tried = threading.Event()
         self._refused: JournalVersionError | None = None
+        self._broken = False
         self.rows_written = 0
         self.rows_lost = 0
         self.last_commit_s: float | None = None
@@ -107,9 +109,15 @@ class SqliteJournal:
         self._raise_if_refused()
 
     def append(self, rows: tuple[Row, ...]) -> _Batch:
-        """Queue rows for the next commit; see controller.ports.Journal."""
+        """Queue rows for the next commit; see controller.ports.Journal.
+
+        Raises RuntimeError when the writer ended by a bug: without it nothing would ever be raised again, or recorded,
+        and nobody would know why. A restart is the better answer.
+        """
         batch = _Batch(self._loop, rows)
         with self._changed:
+            if self._broken:
+                raise RuntimeError("the journal's writer ended by a bug; its traceback stands in the log")
             if self._closing:
                 batch.settle(False)
                 return batch
@@ -162,13 +170,15 @@ class SqliteJournal:
 
     def _write_until_closed(self) -> None:
         """The writer thread. Whatever ends it, nobody is left waiting for a batch."""
+        orderly = False
         try:
             self._write()
+            orderly = True
         finally:
             self._tried.set()
             with self._changed:
-                self._closing = True
-                left, self._queue = self._queue, []
+                self._closing, self._broken = True, not orderly
+                left, self._queue = [*self._taken, *self._queue], []
             self._settle(left, False)
 
     def _write(self) -> None:
@@ -207,6 +217,7 @@ class SqliteJournal:
             if wait:
                 self._changed.wait_for(lambda: self._queue or self._backlog or self._closing, PRUNE_SOON_S)
             batches, self._queue = self._queue, []
+            self._taken = batches
             rows, self._backlog = [*self._backlog, *(row for batch in batches for row in batch.rows)], []
             self._committing_since = time.monotonic()
             return batches, rows, self._closing

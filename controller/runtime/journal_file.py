@@ -31,6 +31,7 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         """Open or create; raises sqlite3.Error, or JournalVersionError when the file is newer than this program."""
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        self._db.text_factory = bytes  # a body with a flipped bit is no text any more, and no reason not to go on
         try:
             self._prepare(path)
         except BaseException:

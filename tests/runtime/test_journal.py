@@ -255,3 +255,26 @@ async def test_a_batch_appended_after_the_end_is_refused_not_forgotten(tmp_path:
     assert await last.wait()
     assert not await journal.append((row(2),)).wait()
     assert not journal.writable
+
+
+async def test_a_body_with_a_flipped_bit_keeps_the_journal_writable(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    file = JournalFile(path)
+    file.append([Row(0.0, RowKind.EVENT, '{"text":"a precious word"}')])
+    file.close()
+    octets = path.read_bytes()
+    assert octets.count(b"precious") == 1
+    path.write_bytes(octets.replace(b"precious", b"prec\xefous"))  # no longer UTF-8, and SQLite keeps no checksums
+    async with SqliteJournal(path, LIMITS, print) as journal:
+        assert await journal.append((row(1),)).wait()
+        assert journal.writable
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_ends_by_a_bug_ends_the_daemon_and_not_only_the_journal(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db", LIMITS, print) as journal:
+        unwritable = Row(0.0, RowKind.EVENT, "\ud800")  # no encoding has it, so sqlite3 raises what is no sqlite3.Error
+        assert not await journal.append((unwritable,)).wait()
+        await until(lambda: not journal.writable)
+        with pytest.raises(RuntimeError, match="ended by a bug"):
+            journal.append((row(1),))
