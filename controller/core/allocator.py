@@ -110,7 +110,7 @@ def _lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Des
     heard = now - fleet.read_at <= policy.telemetry_stale_s
     trusted = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
     foreign = (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep & ~fleet.want_hashing
-    movable = seen & heard & trusted & ~foreign
+    movable = seen & heard & trusted & ~foreign & ~fleet.parked
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
     booting = fleet.verb == WAKE
     rows = np.arange(len(facts))
@@ -137,7 +137,7 @@ def _shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     When the goal is what nothing can be taken off, everybody sleeps: a bias of the prediction must not spare anyone.
     """
     fleet, facts = desk.state.fleet, desk.facts
-    known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN) & ~fleet.parked
     hashing = fleet.want_hashing & known & (fleet.condition != Condition.UNREACHABLE)
     gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
     lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
@@ -161,14 +161,17 @@ def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     if sleep_first:
         trim_gain = np.zeros_like(trim_gain)
     dwelt = _dwelt(desk, desk.policy.dwell_on_s)
-    if not goal.waived:
-        desk.held_by_dwell |= desk.on & ~dwelt
     on_worst_first = worst_first[desk.on[worst_first]]
     rested, restless = on_worst_first[dwelt[on_worst_first]], on_worst_first[~dwelt[on_worst_first]]
     sleepers = np.concatenate((rested, restless)) if goal.waived else rested
     sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
     slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
+    if not goal.waived:
+        unheld_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[on_worst_first]
+        unheld = np.concatenate(([0.0], np.cumsum(unheld_gain - trim_gain[on_worst_first]))) + trim_gain.sum()
+        due = on_worst_first[: _first_at_least(unheld, need_w)]
+        desk.held_by_dwell[due[~dwelt[due]]] = True
     final_w = goal.power_w if goal.final_w is None else goal.final_w
     count = in_the_end = _first_at_least(reached, need_w - max(final_w - goal.power_w, 0.0))
     if final_w < goal.power_w and not sleep_first:
@@ -178,12 +181,11 @@ def _lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     _want_asleep(desk, asleep)
     trim_gain[asleep] = 0.0
     leaving = np.isin(worst_first, sleepers[count:in_the_end])
-    _trim_down(
-        desk,
-        need_w - float(slept_w[count]),
-        trim_gain,
-        np.concatenate((worst_first[~leaving], sleepers[count:in_the_end])),
-    )
+    staying = worst_first[~leaving]
+    # Who has a command on its way is asked again last: the same watts from another miner cost one command less.
+    calm = desk.state.fleet.verb[staying] == NO_COMMAND
+    order = np.concatenate((staying[calm], staying[~calm], sleepers[count:in_the_end]))
+    _trim_down(desk, need_w - float(slept_w[count]), trim_gain, order)
 
 
 def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
@@ -259,6 +261,7 @@ def _commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
     booting_w = _lately_woken_w(desk)
     feeder_room_w = _feeder_room_w(desk)
     budget = policy.wakes_per_cycle_max
+    woken: list[int] = []
     for miner in desk.best_first[_wakeable(desk)[desk.best_first]]:
         unit_w = float(desk.ceiling_w[miner] - desk.facts.sleep_power_w[miner])
         slack_w = 0.5 * unit_w if policy.trim else unit_w
@@ -273,9 +276,15 @@ def _commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
             desk.held_by_feeder[miner] = True
             continue
         _want_awake(desk, int(miner))
+        woken.append(int(miner))
         reach_w, low_w, budget = reach_w + unit_w, low_w + added_w, budget - 1
         booting_w += boots_w
         feeder_room_w[feeder] -= unit_w
+    resting = _sleeping_ours(desk) & ~_dwelt(desk, policy.dwell_off_s)
+    if reach_w < goal.lead_w:
+        desk.held_by_dwell |= resting
+    elif woken:  # a better one sleeps on while a worse one wakes: say why
+        desk.held_by_dwell |= resting & (desk.facts.joule_per_th < desk.facts.joule_per_th[woken[-1]])
     _let_go(desk, reach_w, state.cap_peak_w + 2.0 * reserve_w)
 
 
@@ -296,13 +305,19 @@ def _let_go(desk: Desk, reach_w: float, enough_w: float) -> None:
         _want_asleep(desk, np.array([worst]))
 
 
-def _wakeable(desk: Desk) -> BoolArray:
-    """Asleep, ours, rested, and nothing on its way."""
+def _sleeping_ours(desk: Desk) -> BoolArray:
+    """Asleep, allowed to be woken, and nothing on its way."""
     fleet = desk.state.fleet
-    asleep = desk.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP) & (fleet.verb == NO_COMMAND)
-    rested = _dwelt(desk, desk.policy.dwell_off_s)
-    desk.held_by_dwell |= asleep & ~rested
-    wakeable: BoolArray = asleep & rested & fleet.ours_asleep
+    asleep = desk.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP)
+    ours: BoolArray = asleep & (fleet.verb == NO_COMMAND) & fleet.ours_asleep
+    return ours
+
+
+def _wakeable(desk: Desk) -> BoolArray:
+    """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
+    wakeable: BoolArray = (
+        _sleeping_ours(desk) & _dwelt(desk, desk.policy.dwell_off_s) & (desk.now >= desk.state.fleet.retry_at)
+    )
     return wakeable
 
 
@@ -313,7 +328,11 @@ def _dwelt(desk: Desk, dwell_s: float) -> BoolArray:
 
 def _feeder_room_w(desk: Desk) -> FloatArray:
     """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
-    settled = np.maximum(desk.soon_w, desk.state.fleet.to_w)
+    fleet = desk.state.fleet
+    settled = np.maximum(desk.soon_w, fleet.to_w)
+    # Who has not been read since the start may draw all it can: silence is not zero.
+    silent = ~np.isfinite(fleet.read_at)
+    settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
     load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
     return desk.facts.feeder_rating_w - load
 
@@ -384,6 +403,7 @@ def _reasons(desk: Desk) -> IntArray:
         (asleep & desk.held_by_dwell, Why.DWELL_OFF),
         (desk.held_by_feeder, Why.FEEDER_LIMIT),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
+        (fleet.parked, Why.OBSERVED),
         (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),
         (fleet.verdict == Verdict.UNSEEN, Why.UNSEEN),
         (fleet.verdict == Verdict.QUARANTINED, Why.QUARANTINED),

@@ -6,7 +6,7 @@ A person or a dispatcher can always lower the site. No proposal raises it above 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.core.state import State
 from controller.domain.dispatch import DispatchClass, DispatchKind
@@ -48,7 +48,7 @@ def proposals(
     )
     for entry in state.orders.active:
         dispatch = entry.dispatch
-        power = float(entry.answered_w or 0)
+        power = float(dispatch.power_w or 0)  # not what was answered: the floor may have moved since
         if dispatch.dispatch_class is DispatchClass.EMERGENCY:
             found.append(Proposal(Bound.EMERGENCY_DISPATCH, power, dispatch.dispatch_id, dispatch.expires_at))
         elif dispatch.kind is DispatchKind.CAP:
@@ -58,23 +58,25 @@ def proposals(
     return found
 
 
-def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
-    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes.
+def tightest(bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Proposal:
+    """The bound that holds the site down most, at the power it can be held to: nobody gets below the floor.
 
     Bounds are compared at the floor, not below it: a normal bound that asks for less than anybody can give must not
     take the place of a shed, and its speed.
     """
+    if worst is InputState.FALLBACK:
+        bounds = [*bounds, Proposal(Bound.FALLBACK, fallback_w, "failsafe")]
+    reachable = [replace(proposal, power_w=max(proposal.power_w, floor_w)) for proposal in bounds]
+    return min(reachable, key=lambda proposal: (proposal.power_w, RANK[proposal.bound]))
 
-    def reachable_w(proposal: Proposal) -> float:
-        return max(proposal.power_w, floor_w)
 
-    tightest = min(bounds, key=lambda proposal: (reachable_w(proposal), RANK[proposal.bound]))
-    if worst is InputState.FALLBACK and max(fallback_w, floor_w) < reachable_w(tightest):
-        tightest = Proposal(Bound.FALLBACK, fallback_w, "failsafe")
+def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
+    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
+    limit = tightest(bounds, worst, fallback_w, floor_w)
     wish = _wish(state)
-    chosen = wish if wish is not None and reachable_w(wish) < reachable_w(tightest) else tightest
+    chosen = wish if wish is not None and max(wish.power_w, floor_w) < limit.power_w else limit
     return Setpoint(
-        power_w=reachable_w(chosen),
+        power_w=max(chosen.power_w, floor_w),
         bound=chosen.bound,
         source=chosen.source,
         expires_at=chosen.expires_at,
@@ -91,9 +93,9 @@ def _wish(state: State) -> Proposal | None:
     ]
     if not targets:
         return None
-    first = min(targets, key=lambda entry: (-entry.dispatch.priority, entry.answered_w or 0))
+    first = min(targets, key=lambda entry: (-entry.dispatch.priority, entry.dispatch.power_w or 0))
     dispatch = first.dispatch
-    return Proposal(Bound.DISPATCH_TARGET, float(first.answered_w or 0), dispatch.dispatch_id, dispatch.expires_at)
+    return Proposal(Bound.DISPATCH_TARGET, float(dispatch.power_w or 0), dispatch.dispatch_id, dispatch.expires_at)
 
 
 def _flag(samples: dict[Point, Sample], point: Point) -> bool:

@@ -1,7 +1,7 @@
 """State <-> what the journal keeps of it. Loop seconds do not survive a restart: times are stored as ages.
 
 What miners do now is read anew after a start; kept is what telemetry cannot tell: who was put to sleep by us, what must
-be given back, dwell, quarantine, orders, sequence numbers.
+be given back, dwell, quarantine, orders, sequence numbers - and the last known draw, for a miner that stays silent.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "ratio": float(fleet.ratio[row]),
             "changed_age_s": _age(now, float(fleet.changed_at[row])),
             "attempts": int(fleet.attempts[row]),
+            "failed_verb": int(fleet.failed_verb[row]),
+            "drifts": int(fleet.drifts[row]),
+            "drifted_age_s": _age(now, float(fleet.drifted_at[row])),
+            "parked": bool(fleet.parked[row]),
+            "draw_w": float(fleet.to_w[row]),
             "quarantines": int(fleet.quarantines[row]),
             "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
             "prior": state.priors.get(row),
@@ -87,8 +92,13 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.ceiling[row] = min(int(kept["ceiling"]), int(facts.cap_level[row]))
     fleet.want_level[row] = fleet.ceiling[row]
     fleet.ratio[row] = kept["ratio"]
-    fleet.changed_at[row] = -math.inf if kept["changed_age_s"] is None else now - kept["changed_age_s"]
+    fleet.changed_at[row] = _moment(now, kept["changed_age_s"])
     fleet.attempts[row] = kept["attempts"]
+    fleet.failed_verb[row] = kept["failed_verb"]
+    fleet.drifts[row] = kept["drifts"]
+    fleet.drifted_at[row] = _moment(now, kept["drifted_age_s"])
+    fleet.parked[row] = kept["parked"]
+    fleet.from_w[row] = fleet.to_w[row] = kept["draw_w"]
     fleet.quarantines[row] = kept["quarantines"]
     if kept["prior"] is not None:
         state.priors[row] = kept["prior"]
@@ -99,6 +109,10 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
 
 def _age(now: float, moment: float) -> float | None:
     return None if math.isinf(moment) else now - moment
+
+
+def _moment(now: float, age_s: float | None) -> float:
+    return -math.inf if age_s is None else now - age_s
 
 
 def _dispatch(fields: dict[str, Any]) -> Dispatch:

@@ -22,7 +22,7 @@ from controller.core import (
 from controller.core.failsafe import Trust
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Command, Condition, Fleet, Verdict
+from controller.domain.fleet import BoolArray, Command, Condition, Fleet, IntArray, Verdict
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import (
     Allocation,
@@ -40,6 +40,12 @@ from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
 
 NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
+LEVEL_OF_INPUT = {
+    InputState.GOOD: EventLevel.INFO,
+    InputState.HOLD: EventLevel.WARNING,
+    InputState.FROZEN_UP: EventLevel.WARNING,
+    InputState.FALLBACK: EventLevel.ERROR,
+}
 REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 
 
@@ -74,6 +80,7 @@ class _Cycle:
     snapshot: Snapshot
     now: float
     before: State
+    cap_w: float | None = None
 
     def run(self) -> tuple[State, Decision]:
         state, now = self.state, self.now
@@ -99,7 +106,7 @@ class _Cycle:
         if measured is not None:
             ramp.remember(state, measured, now)
         state.now = now
-        figures = self._figures(view, wanted, setpoint, measured, floor)
+        figures = self._figures(view, setpoint, measured, floor)
         return state, self._decision(trust, setpoint, allocation, figures, commands, tuple(answers), findings)
 
     def _take_operator(self, findings: verify.Findings) -> None:
@@ -117,15 +124,32 @@ class _Cycle:
         miners = np.array(order.miners, dtype=np.int64)
         match order.verb:
             case OperatorVerb.CAP:
-                return [order]
+                return [*(cap for cap in caps if cap.operator != order.operator), order]
             case OperatorVerb.RELEASE:
-                return []
+                return [cap for cap in caps if cap.expires_at is None]
             case OperatorVerb.ADOPT:
-                fleet.ours_asleep[miners] = True
+                self._adopt(miners)
+            case OperatorVerb.RESTORE:
+                fleet.parked[miners] = True
+                draw_w = estimator.expected_power_w(fleet, self.now)[miners]
+                estimator.take_out_of_flight(fleet, miners, draw_w)
             case OperatorVerb.UNQUARANTINE:
                 held = miners[fleet.verdict[miners] == Verdict.QUARANTINED]
                 fleet.quarantined_until[held] = self.now
         return caps
+
+    def _adopt(self, miners: IntArray) -> None:
+        """Take miners as they are now. What a parked or foreign one runs, or one its owner has raised, is what its
+        owner wants: the next reading sets its ceiling and its prior mode anew. A miner we trimmed keeps what it had."""
+        fleet, cap = self.state.fleet, self.facts.cap_level
+        theirs = fleet.parked | ~(fleet.ours_asleep | fleet.want_hashing) | (fleet.level > fleet.ceiling)
+        for miner in miners[theirs[miners]]:
+            self.state.priors.pop(int(miner), None)
+            fleet.ceiling[miner] = cap[miner]
+            if fleet.parked[miner]:
+                fleet.verdict[miner] = Verdict.UNSEEN
+        fleet.parked[miners] = False
+        fleet.ours_asleep[miners] = True
 
     def _observe(self, findings: verify.Findings) -> None:
         """Telemetry and outcomes in, verdicts out."""
@@ -180,6 +204,9 @@ class _Cycle:
         if state.fallback_since is not None and self.now - state.fallback_since < waiting:
             worst = InputState.FROZEN_UP
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
+        limit = arbiter.tightest(bounds, worst, float(policy.fallback_w), floor)
+        followed = state.surplus_cap_w is not None or not policy.required_points
+        self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
 
     def _steadied_w(self, cap_w: float) -> float:
@@ -220,6 +247,7 @@ class _Cycle:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
         present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
+        doubtful |= not self.snapshot.journal_writable  # nothing is raised unrecorded
         held = present if state.setpoint_w is None else state.setpoint_w
         if all(memory.state is InputState.GOOD for memory in self.before.inputs.values()):
             held = min(held, present)  # once, as doubt begins: doing it again would follow every dip of the meter down
@@ -273,22 +301,27 @@ class _Cycle:
         """What no command removes: auxiliaries, sleep watts, and what quarantined or unreachable miners draw."""
         fleet = self.state.fleet
         stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
-        draw = np.where(stubborn, fleet.to_w, self.facts.sleep_power_w)
+        stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked
+        draw = np.where(stubborn, np.maximum(fleet.to_w, self.facts.sleep_power_w), self.facts.sleep_power_w)
         return float(self.policy.auxiliary_w) + float(draw.sum())
 
     def _figures(
-        self, view: surplus.Surplus | None, wanted: Setpoint, setpoint: Setpoint, measured: float | None, floor: float
+        self, view: surplus.Surplus | None, setpoint: Setpoint, measured: float | None, floor: float
     ) -> Figures:
+        """What is known; before the first site-meter sample that is little, and unknown is not zero."""
         state = self.state
-        expected = (state.offset_w or 0.0) + float(estimator.expected_power_w(state.fleet, self.now).sum())
-        up, down = allocator.available_w(self.facts, state, self.policy.fleet, self.now)
+        expected: float | None = None
+        if state.offset_w is not None:
+            expected = state.offset_w + float(estimator.expected_power_w(state.fleet, self.now).sum())
+        seen = bool(np.isfinite(state.fleet.read_at).any())
+        up, down = allocator.available_w(self.facts, state, self.policy.fleet, self.now) if seen else (None, None)
         return Figures(
             surplus_w=None if view is None else max(view.cap_w, 0.0),
-            cap_w=wanted.power_w,
-            target_w=setpoint.power_w,
+            cap_w=self.cap_w,
+            target_w=None if expected is None else setpoint.power_w,
             expected_w=expected,
             measured_w=measured,
-            residual_w=None if measured is None else measured - expected,
+            residual_w=None if measured is None or expected is None else measured - expected,
             available_up_w=up,
             available_down_w=down,
             floor_w=floor,
@@ -301,7 +334,7 @@ class _Cycle:
             after = self.state.inputs.get(health.name)
             if after is None or known is None or known.state is after.state:
                 continue
-            level = EventLevel.INFO if after.state is InputState.GOOD else EventLevel.WARNING
+            level = LEVEL_OF_INPUT[after.state]
             text = f"{health.name}: {known.state.value} -> {after.state.value} ({health.condition}); "
             events.append(Event("input_state", level, text + failsafe.ACTIONS[after.state]))
         return events
@@ -338,12 +371,13 @@ class _Cycle:
         )
 
 
-def counts(state: State) -> dict[str, int]:
-    """Miners by state; every miner is in exactly one, quarantine first."""
+def by_state(state: State) -> dict[str, BoolArray]:
+    """Which miners are in which state, (n,) each; every miner is in exactly one, quarantine first."""
     fleet = state.fleet
     left = fleet.verdict != Verdict.QUARANTINED
-    found = {"quarantined": int((~left).sum())}
+    found: dict[str, BoolArray] = {"quarantined": ~left}
     for name, where in (
+        ("parked", fleet.parked),
         ("unreachable", fleet.condition == Condition.UNREACHABLE),
         ("unknown", fleet.condition == Condition.UNKNOWN),
         ("waking", fleet.verb == allocator.WAKE),
@@ -351,9 +385,14 @@ def counts(state: State) -> dict[str, int]:
         ("foreign_sleeper", ~fleet.ours_asleep & ~fleet.want_hashing),
         ("asleep", fleet.condition == Condition.ASLEEP),
     ):
-        found[name] = int((left & where).sum())
-        left &= ~where
+        found[name] = left & where
+        left = left & ~where
     return found
+
+
+def counts(state: State) -> dict[str, int]:
+    """How many miners are in which state."""
+    return {name: int(where.sum()) for name, where in by_state(state).items()}
 
 
 def _value(trust: Trust, point: Point) -> float | None:

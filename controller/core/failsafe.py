@@ -6,7 +6,6 @@ gone ramps the site to its fallback. The way back needs good data for a while, n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,7 +75,7 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
             continue
         doubt = next((doubts[point] for point in needed if point in doubts), "")
         good = all(point in usable for point in needed) and not doubt
-        newest = min((readings[point].taken_at for point in needed if point in readings), default=-math.inf)
+        newest = min((readings[point].taken_at for point in needed if point in readings), default=None)
         health.append(_advance(state, policy.inputs, name, good, newest, doubt, now))
     for point, sample in readings.items():
         if point in doubts or sample.quality is not Quality.GOOD:
@@ -95,12 +94,12 @@ def _usable(sample: Sample | None, limits: InputPolicy, now: float) -> bool:
 
 
 def _advance(
-    state: State, limits: InputPolicy, name: str, good: bool, newest: float, doubt: str, now: float
+    state: State, limits: InputPolicy, name: str, good: bool, newest: float | None, doubt: str, now: float
 ) -> InputHealth:
     """Move one input by the table."""
     memory = state.inputs.get(name) or InputMemory(InputState.HOLD, state.started_at, None)
     good_since = (memory.good_since if memory.good_since is not None else now) if good else None
-    trusted_at = newest if good else memory.trusted_at
+    trusted_at = newest if good and newest is not None else memory.trusted_at
     age = now - trusted_at
     if good_since is not None:
         condition = Condition.REARMED if now - good_since >= limits.rearm_s else Condition.FRESH
@@ -112,18 +111,18 @@ def _advance(
         condition = Condition.LATE
     after = TRANSITIONS[memory.state][condition]
     state.inputs[name] = InputMemory(after, trusted_at, good_since)
-    return InputHealth(name, after, doubt or condition.value, age)
+    return InputHealth(name, after, doubt or condition.value, None if newest is None else now - newest)
 
 
 def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now: float) -> InputHealth:
     """The lease: held by heartbeats, entered only with a heartbeat *and* an order accepted since it was lost."""
-    age = now - (heard_at if heard_at is not None else -math.inf)
-    alive = age <= policy.dispatch.heartbeat_lost_after_s
+    age = None if heard_at is None else now - heard_at
+    alive = age is not None and age <= policy.dispatch.heartbeat_lost_after_s
     held = alive and (state.orders.lease_held or state.orders.lease_order_seen)
     condition = "lease held" if held else ("heartbeat, no fresh order" if alive else "no heartbeat")
     after = InputState.GOOD if held else InputState.FALLBACK
     state.inputs[DISPATCHER] = InputMemory(after, heard_at if heard_at is not None else state.started_at, None)
-    return InputHealth(DISPATCHER, after, condition, min(age, 1e9))
+    return InputHealth(DISPATCHER, after, condition, age)
 
 
 def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> dict[Point, str]:

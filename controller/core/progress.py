@@ -18,10 +18,12 @@ def begin(state: State, label: str, from_w: float, to_w: float, rated_w: float, 
 
 
 def follow(state: State, measured_w: float | None, tolerance_w: float, now: float) -> None:
-    """Enter the moments at which the meter first showed each share of the way."""
+    """Enter the moments at which the meter first showed each share of the way, as long as the order is in force."""
     progress = state.progress
     if progress is None or measured_w is None or progress.to_100_s is not None:
         return
+    if all(entry.dispatch.dispatch_id != progress.label for entry in state.orders.active):
+        return  # what moves the site now is something else
     way = state.progress_to_w - state.progress_from_w
     done = (measured_w - state.progress_from_w) / way
     elapsed = now - state.progress_since

@@ -64,7 +64,7 @@ def _due_again(fleet: FleetState, now: float) -> BoolArray:
         (fleet.condition != Condition.HASHING) | ((fleet.level >= 0) & (fleet.level != fleet.want_level)),
         fleet.condition != Condition.ASLEEP,
     )
-    due: BoolArray = failed & reachable & wrong & (now >= fleet.retry_at)
+    due: BoolArray = failed & reachable & wrong & (now >= fleet.retry_at) & ~fleet.parked
     return due
 
 

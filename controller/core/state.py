@@ -12,7 +12,7 @@ import numpy as np
 
 from controller.domain.dispatch import Dispatch
 from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
-from controller.domain.metering import Point, Sample
+from controller.domain.metering import Point
 from controller.domain.plan import InputState, OperatorOrder, OrderProgress
 
 NO_COMMAND = 0
@@ -36,7 +36,7 @@ class FleetState:
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
-    drifts: moves of its own since it was last released.
+    drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -64,6 +64,8 @@ class FleetState:
     attempts: IntArray
     failed_verb: ByteArray
     drifts: IntArray
+    drifted_at: FloatArray
+    parked: BoolArray
     retry_at: FloatArray
     refused: BoolArray
     disagreed: IntArray
@@ -106,6 +108,8 @@ class FleetState:
             attempts=np.zeros(n, dtype=np.int64),
             failed_verb=np.zeros(n, dtype=np.int8),
             drifts=np.zeros(n, dtype=np.int64),
+            drifted_at=never.copy(),
+            parked=np.zeros(n, dtype=np.bool_),
             retry_at=never.copy(),
             refused=np.zeros(n, dtype=np.bool_),
             disagreed=np.zeros(n, dtype=np.int64),
@@ -166,7 +170,6 @@ class State:
     cap_peak_w: float = 0.0
     offset_w: float | None = None
     offset_at: float = -math.inf
-    trusted: dict[Point, Sample] = field(default_factory=dict)
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None
@@ -190,7 +193,6 @@ class State:
         return replace(
             self,
             fleet=self.fleet.copy(),
-            trusted=dict(self.trusted),
             inputs=dict(self.inputs),
             still=dict(self.still),
             priors=dict(self.priors),

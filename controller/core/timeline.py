@@ -171,7 +171,10 @@ def _remember(ledger: Ledger, policy: Policy, dispatch_id: str, executed: Dispat
     seen = (*ledger.book.seen_ids, dispatch_id)[-policy.dispatch.remembered_ids_max :]
     last = dict(ledger.book.last_seq)
     if executed is not None:
+        last.pop(executed.issuer, None)  # newest last: the issuers heard longest ago are the first to be forgotten
         last[executed.issuer] = executed.seq
+        while len(last) > policy.dispatch.remembered_ids_max:
+            del last[next(iter(last))]
     ledger.book = replace(ledger.book, seen_ids=seen, last_seq=last)
 
 

@@ -32,6 +32,7 @@ BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
 WATTS_MAX_RATIO = 2.0  # of the highest rung: more is no draw of this miner but a sentinel or a wrong unit
+ASK_AGAIN_S = 5.0  # after a command that never arrived: the same answer would come at once, and another miner may do
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
 
@@ -101,9 +102,8 @@ def take_readings(
         if reading.prior is not None and miner not in state.priors:
             state.priors[miner] = reading.prior
             findings.priors.append((miner, reading.prior))
-            if reading.level is not None:
-                fleet.ceiling[miner] = min(int(facts.cap_level[miner]), reading.level)
-                fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
+            fleet.ceiling[miner] = _owners_rung(facts, fleet, miner)
+            fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
         if not was_seen:
             _first_sight(facts, state, policy, miner, findings)
     return fresh
@@ -140,6 +140,7 @@ def judge(
     signal[failed] = Signal.OVERDUE
     signal[exhausted] = Signal.EXHAUSTED
     signal[released] = Signal.RELEASED
+    signal[fleet.parked] = Signal.NOTHING  # not ours: nothing it does is right or wrong
     before = fleet.verdict.copy()
     fleet.verdict = advance(fleet.verdict, signal)
 
@@ -172,6 +173,18 @@ def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
         & (fleet.read_at >= fleet.sent_at + patience_s)
     )
     return lifeless
+
+
+def _owners_rung(facts: Fleet, fleet: FleetState, miner: int) -> int:
+    """Highest rung that is not above what the owner had set: the running one, or for a profile that is none of our
+    rungs the next below the watts it shows; the lowest when it shows none."""
+    if fleet.level[miner] >= 0:
+        return min(int(facts.cap_level[miner]), int(fleet.level[miner]))
+    watts = fleet.reported_w[miner]
+    if math.isnan(watts) or fleet.condition[miner] != Condition.HASHING:
+        return 0
+    ladder = facts.level_power_w[miner, : int(facts.cap_level[miner]) + 1]
+    return max(int(np.searchsorted(ladder, watts, side="right")) - 1, 0)
 
 
 def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
@@ -248,7 +261,7 @@ def _forget(state: State, miner: int, now: float) -> None:
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
     estimator.take_out_of_flight(fleet, np.array([miner]), estimator.expected_one_w(fleet, miner, now))
-    fleet.retry_at[miner] = now
+    fleet.retry_at[miner] = now + ASK_AGAIN_S
 
 
 def _follow_up(
@@ -316,7 +329,9 @@ def _drifted(
             fleet.verdict[miner] = Verdict.SETTLED
             return
     if before is not Verdict.DRIFTED:
-        fleet.drifts[miner] += 1
+        lately = now - fleet.drifted_at[miner] <= policy.quarantine_s
+        fleet.drifts[miner] = fleet.drifts[miner] + 1 if lately else 1  # one blackout a month is no rogue
+        fleet.drifted_at[miner] = now
         findings.events.append(Event("miner_drifted", EventLevel.WARNING, _doing(state, miner), name))
         if fleet.drifts[miner] > policy.attempts_max:
             fleet.verdict[miner] = Verdict.QUARANTINED
@@ -343,7 +358,8 @@ def _doing(state: State, miner: int) -> str:
     watts = fleet.reported_w[miner]
     draw = "unknown power" if np.isnan(watts) else f"{watts:.0f} W"
     refused = ", refuses commands" if fleet.refused[miner] else ""
-    return f"should {asked}, failed {failures} times, seen {seen} at {draw}{refused}"
+    times = "once" if failures == 1 else f"{failures} times"
+    return f"should {asked}, failed {times}, seen {seen} at {draw}{refused}"
 
 
 def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:

@@ -17,12 +17,17 @@ class OperatorVerb(StrEnum):
     CAP = "cap"
     RELEASE = "release"
     ADOPT = "adopt"
+    RESTORE = "restore"
     UNQUARANTINE = "unquarantine"
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorOrder:
-    """One order of a person on the machine; a CAP expires. `miners` are indices, for ADOPT and UNQUARANTINE."""
+    """One order of a person on the machine. A CAP by a person expires; without expiry it stands until the process ends.
+
+    miners: indices, for the verbs about miners. RESTORE lets them go: given back as their owner had them, they are not
+    ours to move until ADOPT takes them (again), as they are then.
+    """
 
     verb: OperatorVerb
     operator: str
@@ -67,12 +72,15 @@ class InputState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputHealth:
-    """One required input as the fail-safe sees it, with the condition that put it there."""
+    """One required input as the fail-safe sees it, with the condition that put it there.
+
+    age_s: of the newest sample, believed or not; None while there never was one.
+    """
 
     name: str
     state: InputState
     condition: str
-    age_s: float
+    age_s: float | None
 
 
 class EventLevel(StrEnum):
@@ -115,16 +123,19 @@ WHYS: tuple[Why, ...] = tuple(Why)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The powers of one cycle, watts at the site meter; None where unknown. What /metrics and `status` show."""
+    """The powers of one cycle, watts at the site meter; None where unknown. What /metrics and `status` show.
+
+    cap_w: the tightest upper bound, whatever wish is followed below it. target_w: the setpoint, ramps included.
+    """
 
     surplus_w: float | None
-    cap_w: float
-    target_w: float
-    expected_w: float
+    cap_w: float | None
+    target_w: float | None
+    expected_w: float | None
     measured_w: float | None
     residual_w: float | None
-    available_up_w: float
-    available_down_w: float
+    available_up_w: float | None
+    available_down_w: float | None
     floor_w: float
 
 

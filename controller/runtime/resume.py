@@ -69,12 +69,12 @@ def _salvaged(path: Path, facts: Fleet, now: float) -> State:
 
 
 def _enter_priors(path: Path, facts: Fleet, state: State) -> None:
-    """The first prior mode on record counts: a later one would be of our own making."""
+    """The last prior mode on record counts: a second one is written only when a person had the miner adopted anew."""
     known = set(facts.miner_ids)
     for row in read_rows(path, (RowKind.PRIOR,)):
         body = json.loads(row.body)
         if body["miner"] in known:
-            state.priors.setdefault(facts.index_of(body["miner"]), body["prior"])
+            state.priors[facts.index_of(body["miner"])] = body["prior"]
 
 
 def _commands_behind(path: Path) -> list[tuple[int, str, Verb]]:

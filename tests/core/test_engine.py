@@ -447,9 +447,53 @@ def test_a_person_lowers_the_site_until_the_order_expires(kit):
 
 def test_a_person_releases_what_a_person_ordered(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
-    site.cycle(operator=(cap_by(8_500),))
-    site.cycle(operator=(OperatorOrder(OperatorVerb.RELEASE, "maria"),))
+    site.cycle(operator=(cap_by(8_500, kit.wall + 900.0),))
+    site.cycle(operator=(OperatorOrder(OperatorVerb.RELEASE, "omar"),))
     assert site.state.operator_caps == ()
+
+
+def test_of_several_caps_by_persons_the_tightest_holds_and_a_release_leaves_the_standing_one(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycle(operator=(cap_by(8_500, kit.wall + 900.0), OperatorOrder(OperatorVerb.CAP, "on_exit", 9_000)))
+    site.cycles(40)
+    assert site.decisions[-1].figures.cap_w == 8_500
+    site.cycle(operator=(OperatorOrder(OperatorVerb.RELEASE, "maria"),))
+    assert site.decisions[-1].figures.cap_w == 9_000
+
+
+def test_before_anything_was_read_every_power_is_unknown_and_none_is_zero(kit):
+    site = kit.site()
+    site.meter_lost.update(Point)
+    figures = site.cycle(telemetry=()).figures
+    told = (figures.surplus_w, figures.cap_w, figures.target_w, figures.expected_w, figures.measured_w)
+    assert told == (None,) * 5
+    assert (figures.available_up_w, figures.available_down_w, figures.residual_w) == (None, None, None)
+
+
+def test_the_cap_is_the_tightest_bound_also_while_a_wish_below_it_is_followed(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=14_000.0)
+    site.cycle(received=(site.receive(kit.order(DispatchKind.TARGET, 9_000)),))
+    decision = site.cycles(30)[-1]
+    assert (decision.figures.cap_w, decision.setpoint.bound) == (pytest.approx(14_000.0), Bound.DISPATCH_TARGET)
+    assert decision.figures.target_w == 9_000.0
+
+
+def test_while_the_journal_cannot_be_written_nothing_is_raised_and_nothing_waits_in_vain(kit):
+    site = kit.site(hashing=[True, True, False, False], surplus_w=15_500.0)
+    for _ in range(30):
+        assert site.cycle(journal_writable=False).counts["waking"] == 0
+    assert site.sent == []
+    site.cycles(30)
+    assert any(command.verb is Verb.WAKE for command in site.sent)
+
+
+def test_a_lowering_command_does_not_ask_whether_the_journal_can_be_written(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(3)
+    site.spare_w = 8_000.0
+    for _ in range(12):
+        site.cycle(journal_writable=False)
+    assert site.load_w() <= 8_100.0
 
 
 def test_a_foreign_sleeper_is_woken_only_after_it_was_adopted(kit):

@@ -133,7 +133,13 @@ def test_an_old_sample_ages_even_though_it_says_good(watch):
     assert health(watch.see(ages={"poi_export_w": 3.0}), "poi").state is GOOD
     found = health(watch.see(ages={"poi_export_w": 3.1}), "poi")
     assert found.state is HOLD
-    assert found.age_s == pytest.approx(4.0)
+    assert found.age_s == pytest.approx(3.1), "of the newest sample, whether it is believed or not"
+
+
+def test_an_input_never_read_has_no_age(kit):
+    state = State.fresh(kit.fleet(1), 0.0)
+    trust = failsafe.assess(state, kit.policy(dispatch={"lease_required": True}), {}, None, 5.0)
+    assert {entry.name: entry.age_s for entry in trust.health} == dict.fromkeys(("poi", "site", "plant", "dispatcher"))
 
 
 @pytest.mark.parametrize("name", ["poi_export_w", "site_load_w", "despatch_export_w"])

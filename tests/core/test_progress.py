@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 
 from controller.core import progress
-from controller.core.state import State
+from controller.core.state import ActiveOrder, OrderBook, State
+
+
+def with_order(kit, label):
+    state = State.fresh(kit.fleet(1), 0.0)
+    state.orders = OrderBook((ActiveOrder(kit.order(dispatch_id=label), 10_000, reached=False),))
+    return state
 
 
 def run(kit, to_w, loads, from_w=20_000.0, tolerance_w=800.0):
     """An order at 100 s, then one load a second."""
-    state = State.fresh(kit.fleet(1), 0.0)
+    state = with_order(kit, "order")
     progress.begin(state, "order", from_w, to_w, 40_000.0, 100.0)
     for second, load in enumerate(loads):
         progress.follow(state, load, tolerance_w, 100.0 + second)
@@ -35,7 +41,7 @@ def test_the_shares_of_the_way_are_entered_when_the_meter_first_shows_them(kit, 
 
 
 def test_a_new_order_starts_from_nothing(kit):
-    state = State.fresh(kit.fleet(1), 0.0)
+    state = with_order(kit, "first")
     progress.begin(state, "first", 20_000.0, 10_000.0, 40_000.0, 0.0)
     progress.follow(state, 10_000.0, 800.0, 5.0)
     progress.begin(state, "second", 10_000.0, 20_000.0, 40_000.0, 6.0)
@@ -46,3 +52,12 @@ def test_without_an_order_there_is_nothing_to_follow(kit):
     state = State.fresh(kit.fleet(1), 0.0)
     progress.follow(state, 10_000.0, 800.0, 5.0)
     assert state.progress is None
+
+
+def test_what_moves_the_site_after_the_order_ended_is_not_its_doing(kit):
+    state = with_order(kit, "order")
+    progress.begin(state, "order", 20_000.0, 10_000.0, 40_000.0, 0.0)
+    progress.follow(state, 19_000.0, 800.0, 1.0)
+    state.orders = OrderBook()
+    progress.follow(state, 10_000.0, 800.0, 100.0)
+    assert (state.progress.to_50_s, state.progress.to_100_s) == (None, None)

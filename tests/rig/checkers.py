@@ -173,7 +173,7 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
             elif command.verb is Verb.SLEEP:
                 again = command.miner in slept and slept[command.miner] > woke.get(command.miner, -np.inf)
                 ran = row.at_s - woke.get(command.miner, -np.inf)
-                limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w, row.setpoint_w)
+                limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
                 must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
                 if not (again or row.shed or must_fall) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
@@ -294,7 +294,7 @@ def commands_bounded(setup: Setup, record: Record) -> list[Breach]:
         if row.at_s > setup.duration_s - 60.0:
             quiet += len(row.commands)
     found = []
-    if counts.max(initial=0) > setup.duration_s / 8.0:
+    if counts.max(initial=0) > setup.duration_s / 4.0:
         found.append(Breach("commands_bounded", 0.0, f"miner {int(counts.argmax())} got {counts.max()} commands"))
     allowed = 10 + len(setup.facts)
     if setup.calm_from_s < setup.duration_s - 120.0 and quiet > allowed:

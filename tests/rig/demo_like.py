@@ -190,7 +190,7 @@ def print_trace(record: Record) -> None:
             verbs[name] = verbs.get(name, 0) + 1
         print(
             f"{row.at_s:7.1f} cap {cap_w[at] / 1e3:7.1f} set {row.setpoint_w / 1e3:7.1f} load {load_w[at] / 1e3:7.1f} "
-            f"exp {row.expected_w / 1e3:7.1f} {row.bound:14s} {row.fail_safe:9s} q{row.quarantined} {verbs}"
+            f"exp {(row.expected_w or 0.0) / 1e3:7.1f} {row.bound:14s} {row.fail_safe:9s} q{row.quarantined} {verbs}"
         )
     for said_at, name, miner, text in record.events:
         print(f"{said_at:7.1f} {name} {miner or ''} {text}")

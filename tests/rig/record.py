@@ -18,16 +18,16 @@ class CycleRow:
     """One cycle in short.
 
     committed_w: what the site would draw with every earlier order obeyed. plan_gap_w: plan + unallocated - set-point.
-    recount_gap_w: plan against its own arrays.
+    recount_gap_w: plan against its own arrays. cap_w, expected_w: None while unknown.
     """
 
     at_s: float
     setpoint_w: float
-    cap_w: float
+    cap_w: float | None
     bound: str
     shed: bool
     fail_safe: str
-    expected_w: float
+    expected_w: float | None
     committed_w: float
     plan_gap_w: float
     recount_gap_w: float

@@ -124,12 +124,12 @@ def test_dwell_and_quarantine_went_on_while_we_were_away(past: Past) -> None:
     assert found.state.fleet.verdict[2] == Verdict.QUARANTINED
 
 
-def test_the_first_prior_mode_on_record_is_the_true_one(past: Past) -> None:
+def test_of_two_prior_modes_the_later_counts_for_only_an_adoption_writes_a_second(past: Past) -> None:
     facts = Kit.fleet()
     past.start(facts)
     past.prior("m1", "default")
     past.prior("m1", "490MHz")
-    assert past.resumed(facts).state.priors == {1: "default"}
+    assert past.resumed(facts).state.priors == {1: "490MHz"}
 
 
 def test_orders_in_force_and_the_numbers_of_their_issuers_survive(past: Past) -> None:
