@@ -43,12 +43,27 @@ def check(config_path: Path) -> None:
     sys.exit(check_site(config_path))
 
 
+def _broker_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which site, and the broker on which it listens."""
+    for option in (
+        click.option(
+            "--tls-ca", type=click.Path(path_type=Path, exists=True), help="Speak TLS and trust these certificates."
+        ),
+        click.option(
+            "--password-secret", help="Name of the secret with the broker's password; never the password itself."
+        ),
+        click.option("--username", envvar="CURTAILD_USERNAME", help="Name at the broker."),
+        click.option(
+            "--broker", default="127.0.0.1:1883", envvar="CURTAILD_BROKER", show_default=True, help="host:port"
+        ),
+        click.option("--site", required=True, help="The site's id."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.option("--site", required=True, help="The site's id.")
-@click.option("--broker", default="127.0.0.1:1883", envvar="CURTAILD_BROKER", show_default=True, help="host:port")
-@click.option("--username", envvar="CURTAILD_USERNAME", help="Name at the broker.")
-@click.option("--password-secret", help="Name of the secret with the broker's password; never the password itself.")
-@click.option("--tls-ca", type=click.Path(path_type=Path, exists=True), help="Speak TLS and trust these certificates.")
+@_broker_options
 @click.option("--for", "lifetime", default="15m", show_default=True, help="How long the order holds, as 90s, 15m, 2h.")
 @click.option(
     "--class", "dispatch_class", type=click.Choice(["normal", "economic", "emergency", "test"]), default="normal"
@@ -67,6 +82,20 @@ def dispatch(**given: Any) -> None:
 
     try:
         sys.exit(dispatch_from_arguments(given, os.environ, sys.stdout))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@_broker_options
+@click.option("--every", default="10s", show_default=True, help="One heartbeat per this long.")
+@click.option("--for", "lifetime", help="End after this long; without it, at Ctrl-C.")
+def heartbeat(**given: Any) -> None:
+    """Send a dispatcher's heartbeats to a site whose lease requires them."""
+    from controller.commands.heartbeat import heartbeat_from_arguments
+
+    try:
+        sys.exit(heartbeat_from_arguments(given, os.environ, sys.stdout))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -120,27 +149,72 @@ def explain(socket_path: Path | None, config_path: Path | None, as_json: bool, m
 
 @main.command()
 @_socket_options
-@click.option("--all", "everyone", is_flag=True, help="Every miner of the site.")
-@click.argument("miners", nargs=-1)
-def adopt(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
-    """Allow the daemon to wake miners it did not put to sleep."""
-    _order("adopt", socket_path, config_path, everyone, miners)
+@click.option("--for", "lifetime", required=True, help="How long the cap holds, as 30m or 2h; then it ends by itself.")
+@click.argument("power")
+def cap(socket_path: Path | None, config_path: Path | None, lifetime: str, power: str) -> None:
+    """Hold the site at or below a power for a while: `curtaild cap 300kW --for 1h`."""
+    from controller.commands.operate import run_cap
+
+    path = _socket(socket_path, config_path)
+    try:
+        sys.exit(run_cap(path, power, lifetime, out=sys.stdout, errors=sys.stderr))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @main.command()
 @_socket_options
-@click.option("--all", "everyone", is_flag=True, help="Every miner in quarantine.")
-@click.argument("miners", nargs=-1)
+def release(socket_path: Path | None, config_path: Path | None) -> None:
+    """End the caps people set on this machine; a dispatcher's orders stay."""
+    from controller.commands.operate import run_release
+
+    sys.exit(run_release(_socket(socket_path, config_path), out=sys.stdout, errors=sys.stderr))
+
+
+def _miner_arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """Named miners, or all of them."""
+    everyone = click.option("--all", "everyone", is_flag=True, help="Every miner of the site.")
+    return everyone(click.argument("miners", nargs=-1)(command))
+
+
+@main.command()
+@_socket_options
+@_miner_arguments
+def adopt(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+    """Take miners into control: sleepers of somebody else, and miners that were given back."""
+    from controller.commands.operate import run_order
+
+    named = _named(everyone, miners)
+    sys.exit(run_order(_socket(socket_path, config_path), "adopt", named, out=sys.stdout, errors=sys.stderr))
+
+
+@main.command()
+@_socket_options
+@_miner_arguments
 def unquarantine(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
     """Give miners in quarantine another chance."""
-    _order("unquarantine", socket_path, config_path, everyone, miners)
+    from controller.commands.operate import run_order
+
+    named = _named(everyone, miners)
+    sys.exit(run_order(_socket(socket_path, config_path), "unquarantine", named, out=sys.stdout, errors=sys.stderr))
 
 
-def _order(
-    op: str, socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]
-) -> None:
+@main.command()
+@_socket_options
+@_miner_arguments
+def restore(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+    """Give miners back: the profile each had before us, and no command until `curtaild adopt`.
+
+    Sleeping miners stay asleep.
+    """
+    from controller.commands.operate import run_restore
+
+    named = _named(everyone, miners)
+    sys.exit(run_restore(_socket(socket_path, config_path), named, out=sys.stdout, errors=sys.stderr))
+
+
+def _named(everyone: bool, miners: tuple[str, ...]) -> list[str]:
+    """The miners meant; none means all."""
     if everyone == bool(miners):
         raise click.UsageError("name miners, or say --all")
-    from controller.commands.status import run_order
-
-    sys.exit(run_order(_socket(socket_path, config_path), op, list(miners), out=sys.stdout, errors=sys.stderr))
+    return list(miners)

@@ -119,11 +119,18 @@ def dispatch_from_arguments(given: Mapping[str, Any], env: Mapping[str, str], ou
     within_s = parse_duration(given["within"])
     wait = Wait(given["wait"])
     return run_dispatch(
-        _broker(given, env), given["site"], order, wait=wait, within_s=within_s, as_json=given["as_json"], out=out
+        broker_of_arguments(given, env),
+        given["site"],
+        order,
+        wait=wait,
+        within_s=within_s,
+        as_json=given["as_json"],
+        out=out,
     )
 
 
-def _broker(given: Mapping[str, Any], env: Mapping[str, str]) -> BrokerSettings:
+def broker_of_arguments(given: Mapping[str, Any], env: Mapping[str, str]) -> BrokerSettings:
+    """The broker the command line describes, its password from where secrets are kept. Raises ValueError."""
     host, colon, port = str(given["broker"]).rpartition(":")
     if not colon or not port.isdigit():
         raise ValueError(f"{given['broker']!r} is no broker: write host:port, as 127.0.0.1:1883")
@@ -223,6 +230,6 @@ def _why_silent(site: str, online: bool | None, within_s: float) -> str:
     known = {
         None: f"no daemon has ever spoken for site {site} on this broker: check the site's name and the broker",
         False: f"the daemon of site {site} is not running (its state says offline)",
-        True: "the daemon is running; the site may need longer (--timeout), or look at `curtaild status`",
+        True: "the daemon is running; the site may need longer (--within), or look at `curtaild status`",
     }
     return f"no answer that settles the order within {within_s:g} s: {known[online]}"

@@ -17,6 +17,17 @@ EXIT_NO_ANSWER = 4
 UNKNOWN = "unknown"
 # From what is wanted to what is there to what could be; figures a newer daemon adds come after these.
 FIGURES = ("surplus", "cap", "target", "expected", "measured", "residual", "available_up", "available_down", "floor")
+SHOWN_APART = ("allocated", "unallocated")  # in the line of the setpoint
+BALANCE = {
+    "other": "auxiliaries and losses",
+    "hashing": "hashing",
+    "booting": "booting",
+    "asleep": "asleep",
+    "quarantined": "quarantined",
+    "unreachable": "unreachable",
+    "unknown": "state unknown",
+    "unexplained": "unexplained",
+}
 
 View = Mapping[str, Any]
 
@@ -29,20 +40,6 @@ def run_status(socket_path: Path, *, as_json: bool, out: TextIO, errors: TextIO)
 def run_explain(socket_path: Path, miner: str, *, as_json: bool, out: TextIO, errors: TextIO) -> int:
     """Print one miner's page; 0 when it was printed, 3 when there is no such miner, 4 when no daemon answers."""
     return _show(socket_path, "explain", {"miner": miner}, as_json, out, errors)
-
-
-def run_order(socket_path: Path, op: str, miners: list[str], *, out: TextIO, errors: TextIO) -> int:
-    """Adopt or unquarantine miners ([] means all); 0 when taken, 3 when refused, 4 when no daemon answers."""
-    try:
-        taken = ask(socket_path, op, {"miners": miners})
-    except ConsoleUnavailableError as error:
-        print(error, file=errors)
-        return EXIT_NO_ANSWER
-    except ConsoleRefusedError as error:
-        print(error, file=errors)
-        return EXIT_REFUSED
-    print(f"{taken['accepted']}: {taken['miners']} miners", file=out)
-    return EXIT_DONE
 
 
 def socket_of_site(config_path: Path, env: Mapping[str, str]) -> Path:
@@ -71,30 +68,31 @@ def _show(
 
 def status_page(view: View) -> list[str]:
     """The lines of a site's page: first what is wanted and why, then what is known, then what happened."""
-    setpoint, figures = view["setpoint"], view["figures"]
-    shedding = ", shedding" if setpoint.get("shed") else ""
+    figures = view["figures"]
     lines = [
         f"{view['site']}  {view['mode']}  cycle {view['cycle']}  {view['wall']}",
         "",
-        f"bound by   {setpoint['bound']} ({setpoint['source']}){shedding}",
+        *_setpoint_lines(view),
         f"fail-safe  {view.get('fail_safe', UNKNOWN)}",
         "",
         *_table(_figure_rows(figures)),
+        *_balance_lines(view["balance"]),
     ]
-    if figures.get("unallocated_reason", "none") != "none":
-        lines.append(f"not placed because of {figures['unallocated_reason']}")
     progress = view.get("progress")
     if progress:
         reached = [f"{share} % {_seconds(progress[f'to_{share}_s'], 'not yet')}" for share in (50, 90, 100)]
-        lines += ["", f"last move  {progress['order']}: {', '.join(reached)}"]
+        lines += ["", f"last order {progress['order']}: {', '.join(reached)}"]
     lines += ["", "inputs"]
-    lines += _table([[i["name"], i["state"], i["condition"], _seconds(i["age_s"])] for i in view["inputs"]])
+    lines += _table([_input_row(entry) for entry in view["inputs"]])
     lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
     if view["orders"]:
         lines += ["", "orders"]
         lines += _table([_order_row(order) for order in view["orders"]])
+    if view["operator_caps"]:
+        lines += ["", "caps of operators"]
+        lines += _table([_cap_row(cap) for cap in view["operator_caps"]])
     if view["events"]:
         lines += ["", "events"]
         lines += _table([[e["at"], e["level"], e["name"], e["text"]] for e in view["events"]])
@@ -104,32 +102,70 @@ def status_page(view: View) -> list[str]:
 
 def explain_page(view: View) -> list[str]:
     """The lines of one miner's page: where it is, where it should be and why, and what was tried."""
-    level = view["level"] or "level unknown"
+    level, setpoint = view["level"] or "level unknown", view["setpoint"]
+    feeder_kw, rating_kw, room_kw = (_kw(view[f"feeder_{name}"]) for name in ("kw", "rating_kw", "room_kw"))
     lines = [
-        f"{view['miner']}  {view.get('model', '')}  {view.get('feeder', '')}".rstrip(),
+        f"{view['miner']}  {view['model']}",
         "",
+        f"site       {_kw(setpoint['kw'])}, bound by {setpoint['bound']} ({setpoint['source']})",
+        f"feeder     {view['feeder']}: {feeder_kw} of {rating_kw}, room for {room_kw}",
+        f"merit      {view['merit']} of {view['miners']}, {view['joule_per_th']:g} J/TH",
         f"is         {view['condition']}, {_kw(view['power_kw'])}, {level}",
         f"should be  {view['planned']}, because: {view['why']}",
+        f"expected   {_kw(view['expected_kw'])}" + (", a command is on its way" if view["in_flight"] else ""),
         f"verdict    {view['verdict']}, unchanged for {_seconds(view['since_s'])}",
+        f"last read  {_ago(view['telemetry_age_s'])}",
+        f"before us  {view['prior'] or UNKNOWN}",
     ]
-    if "telemetry_age_s" in view:
-        lines.append(f"last read  {_seconds(view['telemetry_age_s'])} ago")
-    if view.get("prior"):
-        lines.append(f"before us  {view['prior']}")
-    if view["quarantine"]:
-        quarantine = ", ".join(f"{name.removesuffix('_s')} {value}" for name, value in view["quarantine"].items())
-        lines.append(f"quarantine {quarantine}")
+    quarantine = view["quarantine"]
+    if quarantine:
+        lines.append(f"quarantine {quarantine['for_s'] / 60:.1f} min left, time {quarantine['times']}")
     lines += ["", "last commands"]
-    rows = [
-        [c["sent_at"], f"#{c['id']}", c["verb"], c["outcome"] or "no outcome yet", c["verdict"] or "no verdict yet"]
-        for c in view["commands"]
-    ]
-    return [*lines, *(_table(rows) or ["  none"])]
+    return [*lines, *(_table([_command_row(command) for command in view["commands"]]) or ["  none"])]
+
+
+def _setpoint_lines(view: View) -> list[str]:
+    """What the site should draw, as the sum of what was and was not placed, and what sets it."""
+    setpoint, figures = view["setpoint"], view["figures"]
+    wanted = f"setpoint   {_kw(setpoint['kw'])}"
+    if setpoint["kw"] is not None:
+        reason = figures["unallocated_reason"]
+        wanted += f" = {_kw(figures['allocated_kw'])} allocated + {_kw(figures['unallocated_kw'])} unallocated"
+        wanted += "" if reason == "none" else f" ({reason})"
+    until = "" if setpoint["expires_at"] is None else f" until {setpoint['expires_at']}"
+    shedding = ", shedding" if setpoint["shed"] else ""
+    return [wanted, f"bound by   {setpoint['bound']} ({setpoint['source']}){until}{shedding}"]
+
+
+def _balance_lines(balance: View) -> list[str]:
+    """Where the measured watts are; groups nobody is in are left out."""
+    parts = [(words, balance[f"{name}_kw"]) for name, words in BALANCE.items()]
+    rows = [[words, _kw(kw)] for words, kw in parts if kw is None or kw]
+    return ["", f"measured   {_kw(balance['measured_kw'])}, of which", *_table(rows)]
+
+
+def _input_row(entry: View) -> list[str]:
+    meters = "+".join(entry["meters"])
+    return [entry["name"], meters, entry["state"], entry["condition"], _seconds(entry["age_s"])]
+
+
+def _cap_row(cap: View) -> list[str]:
+    until = "until the daemon stops" if cap["expires_at"] is None else f"until {cap['expires_at']}"
+    return [cap["operator"], _kw(cap["kw"]), until]
+
+
+def _command_row(command: View) -> list[str]:
+    verb = command["verb"] if command["level"] is None else f"{command['verb']} {command['level']}"
+    outcome = command["outcome"] or "no outcome yet"
+    detail = f" ({command['detail']})" if command["detail"] else ""
+    verdict = command["verdict"] or "no verdict yet"
+    return [_ago(command["ago_s"]), f"#{command['id']}", verb, f"for {command['reason']}", outcome + detail, verdict]
 
 
 def _figure_rows(figures: View) -> list[list[str]]:
     known = {name.removesuffix("_kw"): value for name, value in figures.items() if name.endswith("_kw")}
-    names = [name for name in FIGURES if name in known] + [name for name in known if name not in FIGURES]
+    others = [name for name in known if name not in FIGURES and name not in SHOWN_APART]
+    names = [name for name in FIGURES if name in known] + others
     return [[name, _kw(known[name])] for name in names]
 
 
@@ -156,3 +192,7 @@ def _kw(value: float | None) -> str:
 
 def _seconds(value: float | None, otherwise: str = UNKNOWN) -> str:
     return otherwise if value is None else f"{value:.1f} s"
+
+
+def _ago(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s ago"
