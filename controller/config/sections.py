@@ -67,7 +67,7 @@ class Site(Section):
         "what the site draws apart from its miners (cooling, network)", why="no order can go below it"
     )
     fallback: DerivedPower = key(
-        "what the site ramps to when it is blind or its orders have expired",
+        "what the site ramps to when it is blind, or under a lease has lost its dispatcher",
         None,
         derived="auxiliary",
         why="a load on surplus fails low",
@@ -229,10 +229,10 @@ class FleetRules(Section):
         "miners woken in one cycle", None, derived="1 % of the fleet, at least 2", why="waves boot, crowds do not", ge=1
     )
     commands_per_cycle: int | None = key(
-        "commands sent in one cycle",
+        "raising commands sent in one cycle; lowering ones are never limited",
         None,
         derived="20 % of the fleet, at least 50",
-        why="the whole fleet within 5 cycles, so a shed is out in time",
+        why="the whole fleet within 5 cycles",
         ge=1,
     )
     sweep_period: Duration = key(
