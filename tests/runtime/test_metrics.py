@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.domain.dispatch import Answer, AnswerStatus, RejectCode
 from controller.domain.fleet import (
+    RESTORE_COMMAND_ID,
     Command,
     CommandReport,
     Fleet,
@@ -39,6 +40,7 @@ from controller.domain.plan import (
     VerdictReport,
 )
 from controller.domain.reasons import Bound, Unallocated
+from controller.runtime.inbox import InboxCounts
 from controller.runtime.metrics import Metrics, MetricsUnavailableError
 
 STATUS_PAGE = Path(__file__).parents[2] / "docs" / "status.md"
@@ -93,7 +95,8 @@ def fill(metrics: Metrics, decision: Decision) -> None:
     metrics.observe_decision(decision)
     metrics.observe_cycle(0.004, overrun=False)
     metrics.observe_report(CommandReport(9, 0, Outcome.ACKNOWLEDGED, 1.0, 1.2))
-    metrics.observe_inbox(connected=True, heartbeat_age_s=None, waiting=2, dropped=0, refused_full=0)
+    metrics.observe_telemetry(np.array([4.0]))
+    metrics.observe_inbox(InboxCounts(received=7), connected=True, heartbeat_age_s=None, waiting=2)
     metrics.observe_journal(writable=True, waiting_rows=3, rows_lost=0, commit_s=0.0002)
 
 
@@ -111,7 +114,8 @@ def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -
     assert seen["curtaild_dispatch_answers_total", (("code", "455"), ("status", "REJECTED"))] == 1
     verdict = (("class", "s21-luxos"), ("verb", "wake"), ("verdict", "settled"))
     assert seen["curtaild_verdicts_total", verdict] == 1
-    assert seen["curtaild_outcomes_total", (("outcome", "acknowledged"), ("verb", "sleep"))] == 1
+    outcome = (("class", "s21-luxos"), ("outcome", "acknowledged"), ("verb", "sleep"))
+    assert seen["curtaild_outcomes_total", outcome] == 1
     assert seen["curtaild_cycle_seconds_count", ()] == 1
 
 
@@ -131,6 +135,33 @@ def test_what_nobody_knows_is_not_a_number(metrics: Metrics, decision: Decision)
     seen = samples_of(metrics.text())
     assert math.isnan(seen["curtaild_measured_watts", ()])
     assert math.isnan(seen["curtaild_residual_watts", ()])
+
+
+def test_counts_kept_elsewhere_are_counters_that_only_rise(metrics: Metrics) -> None:
+    for received, lost in ((3, 0), (3, 4), (5, 4)):
+        counts = InboxCounts(received=received, answers_dropped=2)
+        metrics.observe_inbox(counts, connected=True, heartbeat_age_s=1.0, waiting=0)
+        metrics.observe_journal(writable=True, waiting_rows=0, rows_lost=lost, commit_s=None)
+        seen = samples_of(metrics.text())
+        assert seen["curtaild_mqtt_orders_received_total", ()] == received
+        assert seen["curtaild_mqtt_answers_dropped_total", ()] == 2
+        assert seen["curtaild_journal_rows_lost_total", ()] == lost
+
+
+def test_telemetry_is_as_old_as_the_reads_of_those_who_were_ever_read(metrics: Metrics) -> None:
+    metrics.observe_telemetry(np.array([math.inf, math.inf]))
+    oldest = ("curtaild_telemetry_age_seconds", (("quantile", "1"),))
+    assert math.isnan(samples_of(metrics.text())[oldest])
+    metrics.observe_telemetry(np.array([2.0, math.inf, 9.0, 3.0]))
+    seen = samples_of(metrics.text())
+    assert seen[oldest] == 9.0
+    assert seen["curtaild_telemetry_age_seconds", (("quantile", "0.5"),)] == 3.0
+
+
+def test_a_restore_is_counted_as_one(metrics: Metrics) -> None:
+    metrics.observe_report(CommandReport(RESTORE_COMMAND_ID, 0, Outcome.APPLIED, 1.0, 1.2))
+    restored = (("class", "s21-luxos"), ("outcome", "applied"), ("verb", "restore"))
+    assert samples_of(metrics.text())["curtaild_outcomes_total", restored] == 1
 
 
 def test_the_page_is_served_over_http_and_a_taken_port_is_named(metrics: Metrics, decision: Decision) -> None:

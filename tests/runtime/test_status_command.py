@@ -20,12 +20,30 @@ STATUS: dict[str, Any] = {
     "wall": "2026-11-22T04:15:00.120Z",
     "cycle": 17,
     "fail_safe": "good",
-    "setpoint": {"kw": 412.0, "bound": "surplus", "source": "poi", "shed": True},
-    "figures": {"surplus_kw": 430.0, "measured_kw": None, "unallocated_kw": 12.0, "unallocated_reason": "step_size"},
+    "setpoint": {"kw": 412.0, "bound": "surplus", "source": "poi", "expires_at": None, "shed": True},
+    "figures": {
+        "surplus_kw": 430.0,
+        "measured_kw": None,
+        "allocated_kw": 400.0,
+        "unallocated_kw": 12.0,
+        "unallocated_reason": "step_size",
+    },
+    "balance": {
+        "measured_kw": None,
+        "other_kw": 5.0,
+        "hashing_kw": 395.0,
+        "booting_kw": 0.0,
+        "asleep_kw": 0.5,
+        "quarantined_kw": 3.0,
+        "unreachable_kw": 0.0,
+        "unknown_kw": 0.0,
+        "unexplained_kw": None,
+    },
     "inputs": [
-        {"name": "poi_export_w", "state": "good", "condition": "fresh", "age_s": 0.42},
-        {"name": "site_load_w", "state": "fallback", "condition": "never seen", "age_s": None},
+        {"name": "poi", "meters": ["m1"], "state": "good", "condition": "fresh", "age_s": 0.42},
+        {"name": "site", "meters": ["m2"], "state": "fallback", "condition": "never seen", "age_s": None},
     ],
+    "operator_caps": [{"operator": "ann (uid 1000)", "kw": 300.0, "expires_at": "2026-11-22T05:00Z"}],
     "miners": {"hashing": 80, "asleep": 39, "quarantined": 1, "unknown": 0},
     "quarantined": ["r1-07"],
     "orders": [
@@ -44,18 +62,49 @@ STATUS: dict[str, Any] = {
 }
 EXPLAIN: dict[str, Any] = {
     "miner": "r1-07",
+    "model": "Antminer S19k Pro (LuxOS)",
+    "setpoint": {"kw": 412.0, "bound": "surplus", "source": "poi"},
+    "joule_per_th": 23.0,
+    "merit": 7,
+    "miners": 120,
+    "feeder": "a",
+    "feeder_kw": 90.0,
+    "feeder_rating_kw": 100.0,
+    "feeder_room_kw": 10.0,
     "condition": "hashing",
     "power_kw": None,
+    "expected_kw": 0.025,
     "level": "305MHz",
+    "prior": "default",
     "planned": "asleep",
     "why": "surplus_short",
     "verdict": "quarantined",
+    "in_flight": True,
     "since_s": 61.0,
+    "telemetry_age_s": None,
     "commands": [
-        {"id": 5, "verb": "sleep", "sent_at": "04:13:00Z", "outcome": "acknowledged", "verdict": "stuck"},
-        {"id": 9, "verb": "sleep", "sent_at": "04:14:00Z", "outcome": None, "verdict": None},
+        {
+            "id": 5,
+            "verb": "trim",
+            "level": "205MHz",
+            "ago_s": 61.0,
+            "reason": "surplus 412 kW",
+            "outcome": "rounded",
+            "detail": "to 210MHz",
+            "verdict": "stuck",
+        },
+        {
+            "id": 9,
+            "verb": "sleep",
+            "level": None,
+            "ago_s": 2.0,
+            "reason": "surplus 390 kW",
+            "outcome": None,
+            "detail": "",
+            "verdict": None,
+        },
     ],
-    "quarantine": {"for_s": 3600.0, "times": 1},
+    "quarantine": {"for_s": 3570.0, "times": 1},
 }
 
 
@@ -81,13 +130,17 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
     page = out.getvalue()
     for words in (
         "dasu-1  control  cycle 17",
+        "setpoint   412.0 kW = 400.0 kW allocated + 12.0 kW unallocated (step_size)",
         "bound by   surplus (poi), shedding",
-        "surplus      430.0 kW",
-        "measured     unknown",
-        "not placed because of step_size",
-        "order-1: 50 % 2.1 s, 90 % 4.0 s, 100 % not yet",
-        "poi_export_w  good      fresh       0.4 s",
-        "site_load_w   fallback  never seen  unknown",
+        "surplus   430.0 kW",
+        "measured  unknown",
+        "measured   unknown, of which",
+        "auxiliaries and losses  5.0 kW",
+        "quarantined             3.0 kW",
+        "last order order-1: 50 % 2.1 s, 90 % 4.0 s, 100 % not yet",
+        "poi   m1  good      fresh       0.4 s",
+        "site  m2  fallback  never seen  unknown",
+        "ann (uid 1000)  300.0 kW  until 2026-11-22T05:00Z",
         "80 hashing, 39 asleep, 1 quarantined",
         "quarantined  r1-07",
         "order-1  desk  cap  400.0 kW  until 2026-11-22T04:30Z  reached",
@@ -96,6 +149,7 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
     ):
         assert words in page
     assert "0 unknown" not in page
+    assert "booting" not in page
 
 
 async def test_one_miner_is_explained(console_path: Path) -> None:
@@ -105,10 +159,16 @@ async def test_one_miner_is_explained(console_path: Path) -> None:
     for words in (
         "is         hashing, unknown, 305MHz",
         "should be  asleep, because: surplus_short",
+        "site       412.0 kW, bound by surplus (poi)",
+        "feeder     a: 90.0 kW of 100.0 kW, room for 10.0 kW",
+        "merit      7 of 120, 23 J/TH",
+        "expected   0.0 kW, a command is on its way",
         "verdict    quarantined, unchanged for 61.0 s",
-        "quarantine for 3600.0, times 1",
-        "#5  sleep  acknowledged    stuck",
-        "#9  sleep  no outcome yet  no verdict yet",
+        "last read  never",
+        "before us  default",
+        "quarantine 59.5 min left, time 1",
+        "61.0 s ago  #5  trim 205MHz  for surplus 412 kW  rounded (to 210MHz)  stuck",
+        "2.0 s ago   #9  sleep        for surplus 390 kW  no outcome yet       no verdict yet",
     ):
         assert words in out.getvalue()
 

@@ -9,8 +9,8 @@ import pytest
 
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.domain.fleet import Outcome, Verdict
-from controller.domain.plan import Decision, Event, EventLevel, Snapshot, VerdictReport
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict
+from controller.domain.plan import Decision, Event, EventLevel, InputHealth, InputState, Snapshot, VerdictReport
 from controller.runtime.views import EVENTS_SHOWN, Views
 from tests.core.conftest import WALL, Kit
 from tests.runtime.fakes import command
@@ -64,6 +64,52 @@ def test_status_shows_the_newest_events_named_by_miner_and_the_cycles_timings() 
     assert len(shown) == EVENTS_SHOWN
 
 
+def test_the_measured_watts_and_the_setpoint_are_accounted_for_to_the_last_one() -> None:
+    facts, policy = Kit.fleet(), Kit.policy()
+    state = Kit.seen_state(facts, [True, True, False, True])
+    state.fleet.condition[1] = Condition.UNREACHABLE
+    state.fleet.verdict[3] = Verdict.QUARANTINED
+    state.fleet.quarantined_until[3] = 90.0
+    state, decision = Engine(facts, policy).step(state, Snapshot(WALL, {}), 1.0)
+    state.offset_w = 1000.0
+    views = Views(facts, policy, {})
+    views.take_cycle(state, replace(decision, figures=replace(decision.figures, measured_w=25_000.0)))
+    page = views.status()
+    balance, figures, setpoint = page["balance"], page["figures"], decision.setpoint
+    assert isinstance(balance, dict)
+    assert isinstance(figures, dict)
+    assert balance.pop("measured_kw") == 25.0
+    assert sum(balance.values()) == pytest.approx(25.0, abs=0.01)
+    expected_kw = decision.expected_power_w / 1000.0
+    for name, row in (("hashing", 0), ("unreachable", 1), ("asleep", 2), ("quarantined", 3)):
+        assert balance[f"{name}_kw"] == pytest.approx(float(expected_kw[row]), abs=0.01)
+    total_kw = figures["allocated_kw"] + figures["unallocated_kw"]
+    assert total_kw == pytest.approx(setpoint.power_w / 1000.0, abs=0.01)
+
+
+def test_inputs_name_the_meters_they_come_from() -> None:
+    inputs = (
+        InputHealth("plant", InputState.GOOD, "fresh", 0.4),
+        InputHealth("dispatcher", InputState.HOLD, "-", None),
+    )
+    views, _ = after_one_cycle(inputs=inputs)
+    shown = views.status()["inputs"]
+    assert isinstance(shown, list)
+    assert [(entry["meters"], entry["age_s"]) for entry in shown] == [(["m"], 0.4), ([], None)]
+
+
+def test_explain_says_how_full_the_feeder_is_and_that_nothing_is_planned_for_a_miner_nobody_has_read() -> None:
+    views, decision = after_one_cycle()
+    page, facts = views.explain("m0"), Kit.fleet()
+    mine = facts.feeder == facts.feeder[0]
+    load_kw = float(decision.expected_power_w[mine].sum()) / 1000.0
+    rating_kw = float(facts.feeder_rating_w[facts.feeder[0]]) / 1000.0
+    assert page["feeder_kw"] == pytest.approx(load_kw, abs=0.001)
+    assert page["feeder_room_kw"] == pytest.approx(rating_kw - load_kw, abs=0.001)
+    unread, _ = after_one_cycle(State.fresh(facts, 0.0))
+    assert (unread.explain("m0")["planned"], unread.explain("m0")["expected_kw"]) == ("nothing yet", None)
+
+
 def test_status_names_who_is_in_quarantine() -> None:
     facts = Kit.fleet()
     state = Kit.seen_state(facts, [True] * 4)
@@ -87,10 +133,26 @@ def test_explain_follows_a_command_from_its_outcome_to_its_verdict() -> None:
     assert isinstance(shown, list)
     assert [(c["id"], c["verb"], c["outcome"], c["verdict"]) for c in shown] == [(7, "sleep", "applied", "settled")]
     assert views.explain("m0")["commands"] == []
+    assert (shown[0]["level"], shown[0]["reason"], shown[0]["ago_s"]) == (None, "test", 0.0)
+
+
+def test_a_restore_stands_among_the_commands_with_what_became_of_it() -> None:
+    views, _ = after_one_cycle()
+    for prior, outcome in (("old", Outcome.REFUSED), ("default", Outcome.APPLIED)):
+        views.take_restore(2, prior, WALL - 3.0, "ann (uid 1000)")
+        views.take_report(CommandReport(RESTORE_COMMAND_ID, 2, outcome, 1.0, 1.2, "as it says"))
+    shown = views.explain("m2")["commands"]
+    assert isinstance(shown, list)
+    assert [(c["verb"], c["level"], c["outcome"]) for c in shown] == [
+        ("restore", "old", "refused"),
+        ("restore", "default", "applied"),
+    ]
+    assert (shown[1]["ago_s"], shown[1]["detail"], shown[1]["reason"]) == (3.0, "as it says", "by ann (uid 1000)")
 
 
 def test_merit_counts_who_is_better_and_an_unknown_miner_is_named() -> None:
     views, _ = after_one_cycle()
     assert [views.explain(f"m{index}")["merit"] for index in range(4)] == [1, 2, 3, 4]
+    assert views.explain("m0")["miners"] == 4
     with pytest.raises(KeyError, match="m9"):
         views.explain("m9")
