@@ -9,7 +9,7 @@ import pytest
 
 from simulators.asic.response import Behaviour
 from tests.e2e.small_site import Simulators, SmallSite
-from tests.runtime.conftest import Broker
+from tests.runtime.conftest import Broker, installed
 
 FLEET = {"s21": 4, "s19xp": 4, "s19kpro": 4, "s19jpro": 4}
 
@@ -20,6 +20,16 @@ MakeSite = Callable[..., SmallSite]
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One broker for every site; each site has topics of its own."""
     running = Broker("nats", tmp_path_factory.mktemp("nats"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module", params=["nats", "mosquitto"])
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Each kind of broker in turn, with its whole module behind it."""
+    kind = installed(request.param)
+    running = Broker(kind, tmp_path_factory.mktemp(kind))
     running.start()
     yield running
     running.stop()
@@ -36,6 +46,12 @@ def own_nats(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture(scope="module")
 def make_module_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    yield from _maker(lambda name: tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="module")
+def make_site_on_broker(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """As `make_module_site`; the sites go before their broker does."""
     yield from _maker(lambda name: tmp_path_factory.mktemp(name))
 
 

@@ -100,7 +100,8 @@ class Broker:
             self._process = None
 
 
-def _checked(kind: str) -> str:
+def installed(kind: str) -> str:
+    """The same kind back; skips the test when that broker is not on this machine - fails it where it has to be."""
     if kind == "mosquitto" and find_mosquitto() is None:
         if os.environ.get("CURTAILD_REQUIRE_MOSQUITTO") == "1":
             pytest.fail("mosquitto is required here (CURTAILD_REQUIRE_MOSQUITTO=1) and not installed")
@@ -111,7 +112,7 @@ def _checked(kind: str) -> str:
 @pytest.fixture(scope="session", params=["nats", "mosquitto"])
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that lives through all tests; each test speaks about a site of its own."""
-    kind = _checked(request.param)
+    kind = installed(request.param)
     running = Broker(kind, tmp_path_factory.mktemp(kind))
     running.start()
     yield running
@@ -121,7 +122,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(params=["nats", "mosquitto"])
 def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     """A broker for one test to kill and start again."""
-    running = Broker(_checked(request.param), tmp_path)
+    running = Broker(installed(request.param), tmp_path)
     running.start()
     yield running
     running.stop()
@@ -185,7 +186,7 @@ def guarded_broker(
     request: pytest.FixtureRequest, tmp_path: Path, certificates: Certificates
 ) -> Iterator[tuple[Broker, BrokerSettings]]:
     """A broker that speaks TLS only and asks who comes: NATS for a name and a password, mosquitto for a certificate."""
-    kind = _checked(request.param)
+    kind = installed(request.param)
     if kind == "nats":
         guard = (
             f"tls {{ cert_file: '{certificates.broker}'\n key_file: '{certificates.broker_key}' }}\n"
