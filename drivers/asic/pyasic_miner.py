@@ -146,7 +146,7 @@ async def _bounded(call: Coroutine[Any, Any, Any], deadline_s: float) -> Reply:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_GRACE_S)
-            task.add_done_callback(_forget)
+        task.add_done_callback(_forget)  # also for one that failed in the very moment in which we are cancelled
     if not task.done() or task.cancelled():
         return Reply(ReplyKind.NO_ANSWER, detail=f"no answer within {deadline_s:g} s")
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +81,23 @@ async def test_an_abandoned_read_closes_its_socket_at_once(script: Any) -> None:
 def door(port: int, host: str = "127.0.0.1", family: str = "LUX_OS", model: str = "Antminer S19k Pro") -> PyasicMiner:
     """A door without a driver behind it."""
     return PyasicMiner(family=family, model=model, host=host, port=port, username="admin", password="secret")
+
+
+async def test_a_call_cancelled_in_the_moment_it_fails_leaves_no_complaint_behind() -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        wire = door(nobody_listens.getsockname()[1])
+        for turns in range(12):  # one of them is the very turn in which the refusal arrives
+            call = asyncio.create_task(wire.send("config", session=None, deadline_s=1.0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait({call})
+            del call
+            gc.collect()
+    assert complaints == []
 
 
 async def test_no_time_left_sends_nothing(script: Any) -> None:
