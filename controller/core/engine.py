@@ -12,17 +12,21 @@ from controller.core import (
     arbiter,
     estimator,
     failsafe,
+    figures,
+    operator,
     progress,
     ramp,
     reconcile,
     surplus,
+    telemetry,
     timeline,
     verify,
 )
+from controller.core.desk import Goal
 from controller.core.failsafe import Trust
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import BoolArray, Command, Condition, Fleet, IntArray, Verdict
+from controller.domain.fleet import Command, Fleet
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import (
     Allocation,
@@ -31,8 +35,6 @@ from controller.domain.plan import (
     EventLevel,
     Figures,
     InputState,
-    OperatorOrder,
-    OperatorVerb,
     Setpoint,
     Snapshot,
 )
@@ -86,13 +88,13 @@ class _Cycle:
         state, now = self.state, self.now
         state.cycle += 1
         findings = verify.Findings()
-        self._take_operator(findings)
+        findings.events.extend(operator.take_orders(self.facts, state, self.snapshot.operator, self.snapshot.wall, now))
         self._observe(findings)
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
         findings.events.extend(self._input_events(trust))
         estimator.follow_meter(state, self.policy, trust.samples.get(Point.SITE_LOAD_W))
         measured = _value(trust, Point.SITE_LOAD_W)
-        floor = self._floor_w()
+        floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
         view = surplus.follow(self._at_one_instant(trust.samples))
         wanted = self._wanted(trust, view, floor)
@@ -106,56 +108,24 @@ class _Cycle:
         if measured is not None:
             ramp.remember(state, measured, now)
         state.now = now
-        figures = self._figures(view, setpoint, measured, floor)
-        return state, self._decision(trust, setpoint, allocation, figures, commands, tuple(answers), findings)
-
-    def _take_operator(self, findings: verify.Findings) -> None:
-        """A person's orders; expired ones end here."""
-        state, wall = self.state, self.snapshot.wall
-        caps = [cap for cap in state.operator_caps if cap.expires_at is None or cap.expires_at > wall]
-        for order in self.snapshot.operator:
-            caps = self._obey_operator(order, caps)
-            what = f"{order.verb.value} by {order.operator}"
-            findings.events.append(Event("operator_order", EventLevel.INFO, what))
-        state.operator_caps = tuple(caps)
-
-    def _obey_operator(self, order: OperatorOrder, caps: list[OperatorOrder]) -> list[OperatorOrder]:
-        fleet = self.state.fleet
-        miners = np.array(order.miners, dtype=np.int64)
-        match order.verb:
-            case OperatorVerb.CAP:
-                return [*(cap for cap in caps if cap.operator != order.operator), order]
-            case OperatorVerb.RELEASE:
-                return [cap for cap in caps if cap.expires_at is None]
-            case OperatorVerb.ADOPT:
-                self._adopt(miners)
-            case OperatorVerb.RESTORE:
-                fleet.parked[miners] = True
-                draw_w = estimator.expected_power_w(fleet, self.now)[miners]
-                estimator.take_out_of_flight(fleet, miners, draw_w)
-            case OperatorVerb.UNQUARANTINE:
-                held = miners[fleet.verdict[miners] == Verdict.QUARANTINED]
-                fleet.quarantined_until[held] = self.now
-        return caps
-
-    def _adopt(self, miners: IntArray) -> None:
-        """Take miners as they are now. What a parked or foreign one runs, or one its owner has raised, is what its
-        owner wants: the next reading sets its ceiling and its prior mode anew. A miner we trimmed keeps what it had."""
-        fleet, cap = self.state.fleet, self.facts.cap_level
-        theirs = fleet.parked | ~(fleet.ours_asleep | fleet.want_hashing) | (fleet.level > fleet.ceiling)
-        for miner in miners[theirs[miners]]:
-            self.state.priors.pop(int(miner), None)
-            fleet.ceiling[miner] = cap[miner]
-            if fleet.parked[miner]:
-                fleet.verdict[miner] = Verdict.UNSEEN
-        fleet.parked[miners] = False
-        fleet.ours_asleep[miners] = True
+        powers = figures.figures_of(
+            self.facts,
+            state,
+            self.policy,
+            surplus_w=None if view is None else view.cap_w,
+            cap_w=self.cap_w,
+            setpoint_w=setpoint.power_w,
+            measured_w=measured,
+            floor_w=floor,
+            now=now,
+        )
+        return state, self._decision(trust, setpoint, allocation, powers, commands, tuple(answers), findings)
 
     def _observe(self, findings: verify.Findings) -> None:
         """Telemetry and outcomes in, verdicts out."""
         policy = self.policy.fleet
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now)
-        fresh = verify.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
+        fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
 
     def _take_orders(self, trust: Trust, measured: float | None, floor: float) -> list[Answer]:
@@ -239,13 +209,15 @@ class _Cycle:
             return samples
         return {**samples, Point.SITE_LOAD_W: Sample(load_w, export.taken_at, Quality.GOOD, "site, at the poi's time")}
 
-    def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, allocator.Goal | None]:
+    def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
         state, policy, now = self.state, self.policy, self.now
         self._assume_offset(trust, wanted)
         if state.offset_w is None:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
-        present = state.offset_w + float(estimator.expected_soon_w(state.fleet, now, self._horizon_s()).sum())
+        present = state.offset_w + float(
+            estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum()
+        )
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
         doubtful |= not self.snapshot.journal_writable  # nothing is raised unrecorded
         held = present if state.setpoint_w is None else state.setpoint_w
@@ -266,7 +238,7 @@ class _Cycle:
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: final_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
-        goal = allocator.Goal(setpoint.power_w, lead, wanted.shed, waived, not doubtful, final_w=wanted.power_w)
+        goal = Goal(setpoint.power_w, lead, wanted.shed, waived, not doubtful, final_w=wanted.power_w)
         return setpoint, goal
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
@@ -278,7 +250,7 @@ class _Cycle:
         if self.state.offset_at == -math.inf and (wanted.shed or blind):
             self.state.offset_w = float(self.policy.auxiliary_w)
 
-    def _commands(self, wanted_before: Wants, setpoint: Setpoint, goal: allocator.Goal | None) -> tuple[Command, ...]:
+    def _commands(self, wanted_before: Wants, setpoint: Setpoint, goal: Goal | None) -> tuple[Command, ...]:
         """What is due now. In observe mode nothing is, and nothing is believed to have been sent."""
         state = self.state
         if self.policy.mode is Mode.OBSERVE:
@@ -290,42 +262,9 @@ class _Cycle:
             self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise
         )
 
-    def _horizon_s(self) -> float:
-        return float(np.max(self.facts.trim_dead_s + self.facts.trim_90_s, initial=0.0))
-
     def _boot_s(self) -> float:
         """Seconds after which half of a boot's watts are there: waking for a later moment would outrun the ramp."""
         return float(np.max(self.facts.wake_dead_s + 0.5 * self.facts.wake_90_s, initial=0.0))
-
-    def _floor_w(self) -> float:
-        """What no command removes: auxiliaries, sleep watts, and what quarantined or unreachable miners draw."""
-        fleet = self.state.fleet
-        stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
-        stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked
-        draw = np.where(stubborn, np.maximum(fleet.to_w, self.facts.sleep_power_w), self.facts.sleep_power_w)
-        return float(self.policy.auxiliary_w) + float(draw.sum())
-
-    def _figures(
-        self, view: surplus.Surplus | None, setpoint: Setpoint, measured: float | None, floor: float
-    ) -> Figures:
-        """What is known; before the first site-meter sample that is little, and unknown is not zero."""
-        state = self.state
-        expected: float | None = None
-        if state.offset_w is not None:
-            expected = state.offset_w + float(estimator.expected_power_w(state.fleet, self.now).sum())
-        seen = bool(np.isfinite(state.fleet.read_at).any())
-        up, down = allocator.available_w(self.facts, state, self.policy.fleet, self.now) if seen else (None, None)
-        return Figures(
-            surplus_w=None if view is None else max(view.cap_w, 0.0),
-            cap_w=self.cap_w,
-            target_w=None if expected is None else setpoint.power_w,
-            expected_w=expected,
-            measured_w=measured,
-            residual_w=None if measured is None or expected is None else measured - expected,
-            available_up_w=up,
-            available_down_w=down,
-            floor_w=floor,
-        )
 
     def _input_events(self, trust: Trust) -> list[Event]:
         events = []
@@ -344,7 +283,7 @@ class _Cycle:
         trust: Trust,
         setpoint: Setpoint,
         allocation: Allocation,
-        figures: Figures,
+        powers: Figures,
         commands: tuple[Command, ...],
         answers: tuple[Answer, ...],
         findings: verify.Findings,
@@ -356,7 +295,7 @@ class _Cycle:
             wall=self.snapshot.wall,
             setpoint=setpoint,
             allocation=allocation,
-            figures=figures,
+            figures=powers,
             inputs=trust.health,
             fail_safe=trust.worst,
             commands=commands,
@@ -364,35 +303,11 @@ class _Cycle:
             verdicts=tuple(findings.verdicts),
             events=tuple(findings.events),
             priors=tuple(findings.priors),
-            counts=counts(state),
+            counts=figures.counts(state),
             active_orders=tuple(entry.dispatch.dispatch_id for entry in state.orders.active),
             progress=state.progress,
             expected_power_w=estimator.expected_power_w(state.fleet, self.now),
         )
-
-
-def by_state(state: State) -> dict[str, BoolArray]:
-    """Which miners are in which state, (n,) each; every miner is in exactly one, quarantine first."""
-    fleet = state.fleet
-    left = fleet.verdict != Verdict.QUARANTINED
-    found: dict[str, BoolArray] = {"quarantined": ~left}
-    for name, where in (
-        ("parked", fleet.parked),
-        ("unreachable", fleet.condition == Condition.UNREACHABLE),
-        ("unknown", fleet.condition == Condition.UNKNOWN),
-        ("waking", fleet.verb == allocator.WAKE),
-        ("hashing", fleet.condition == Condition.HASHING),
-        ("foreign_sleeper", ~fleet.ours_asleep & ~fleet.want_hashing),
-        ("asleep", fleet.condition == Condition.ASLEEP),
-    ):
-        found[name] = left & where
-        left = left & ~where
-    return found
-
-
-def counts(state: State) -> dict[str, int]:
-    """How many miners are in which state."""
-    return {name: int(where.sum()) for name, where in by_state(state).items()}
 
 
 def _value(trust: Trust, point: Point) -> float | None:

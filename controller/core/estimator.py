@@ -149,3 +149,8 @@ def response_s(facts: Fleet, verb: Verb) -> tuple[FloatArray, FloatArray]:
             return facts.wake_dead_s, facts.wake_90_s
         case Verb.TRIM:
             return facts.trim_dead_s, facts.trim_90_s
+
+
+def trim_horizon_s(facts: Fleet) -> float:
+    """Seconds after which a trim ordered now has worked on the slowest class."""
+    return float(np.max(facts.trim_dead_s + facts.trim_90_s, initial=0.0))

@@ -6,7 +6,6 @@ prove nothing. The transitions themselves are data, in core/lifecycle.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +19,6 @@ from controller.domain.fleet import (
     Condition,
     Fleet,
     IntArray,
-    MinerReading,
     Outcome,
     Verb,
     Verdict,
@@ -31,7 +29,6 @@ from controller.domain.policy import FleetPolicy
 BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
-WATTS_MAX_RATIO = 2.0  # of the highest rung: more is no draw of this miner but a sentinel or a wrong unit
 ASK_AGAIN_S = 5.0  # after a command that never arrived: the same answer would come at once, and another miner may do
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
@@ -67,46 +64,6 @@ def take_reports(facts: Fleet, state: State, reports: tuple[CommandReport, ...],
             if report.rounded_to_level is not None and fleet.verb[miner] == VERB_CODES[Verb.TRIM]:
                 _plan_rung(facts, state, miner, report.rounded_to_level)
     return said_no
-
-
-def take_readings(
-    facts: Fleet, state: State, policy: FleetPolicy, readings: tuple[MinerReading, ...], now: float, findings: Findings
-) -> BoolArray:
-    """Enter telemetry; returns (n,) who were read anew this cycle. Older reads than the known one are dropped."""
-    fleet = state.fleet
-    fresh = np.zeros(len(facts), dtype=np.bool_)
-    # Plain numbers: an array asked to hold or meet an enum member takes longer over it than the rest of this loop.
-    unreachable, unseen = int(Condition.UNREACHABLE), int(Verdict.UNSEEN)
-    for reading in readings:
-        miner = reading.miner
-        if reading.started_at <= fleet.read_at[miner]:
-            continue
-        condition = int(reading.condition)
-        if condition == unreachable:
-            if fleet.condition[miner] != unreachable:
-                findings.events.append(
-                    Event("miner_unreachable", EventLevel.WARNING, reading.detail, facts.miner_ids[miner])
-                )
-            fleet.condition[miner] = unreachable
-            continue  # its last known power stands: never zero
-        fleet.read_at[miner] = reading.started_at
-        was_known, fleet.condition[miner] = fleet.condition[miner], condition
-        if reading.condition is Condition.UNKNOWN:
-            continue
-        was_seen = fleet.verdict[miner] != unseen
-        if was_known == unreachable and was_seen:
-            findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
-        fleet.level[miner] = -1 if reading.level is None else reading.level
-        fleet.reported_w[miner] = _plausible_w(facts, reading)
-        fresh[miner] = True
-        if reading.prior is not None and miner not in state.priors:
-            state.priors[miner] = reading.prior
-            findings.priors.append((miner, reading.prior))
-            fleet.ceiling[miner] = _owners_rung(facts, fleet, miner)
-            fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
-        if not was_seen:
-            _first_sight(facts, state, policy, miner, findings)
-    return fresh
 
 
 def judge(
@@ -175,25 +132,6 @@ def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     return lifeless
 
 
-def _owners_rung(facts: Fleet, fleet: FleetState, miner: int) -> int:
-    """Highest rung that is not above what the owner had set: the running one, or for a profile that is none of our
-    rungs the next below the watts it shows; the lowest when it shows none."""
-    if fleet.level[miner] >= 0:
-        return min(int(facts.cap_level[miner]), int(fleet.level[miner]))
-    watts = fleet.reported_w[miner]
-    if math.isnan(watts) or fleet.condition[miner] != Condition.HASHING:
-        return 0
-    ladder = facts.level_power_w[miner, : int(facts.cap_level[miner]) + 1]
-    return max(int(np.searchsorted(ladder, watts, side="right")) - 1, 0)
-
-
-def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
-    """Watts the miner can really draw, or NaN: one sentinel in a sum would hide a whole container."""
-    power_w = reading.power_w
-    highest_w = float(facts.level_power_w[reading.miner, -1])
-    return power_w if power_w is not None and 0.0 <= power_w <= WATTS_MAX_RATIO * highest_w else math.nan
-
-
 def _woke_lower(fleet: FleetState) -> BoolArray:
     """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure."""
     lower: BoolArray = (fleet.verb == estimator.WAKE) & (fleet.level >= 0) & (fleet.level < fleet.want_level)
@@ -218,30 +156,6 @@ def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
     same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level) | woke_lower
     agrees: BoolArray = right_state & np.where(flying, right_watts & same_rung, same_rung)
     return agrees
-
-
-def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, findings: Findings) -> None:
-    """The first reading of a miner: what it does now is what we want of it, until a plan says otherwise."""
-    fleet = state.fleet
-    hashing = fleet.condition[miner] == Condition.HASHING
-    fleet.want_hashing[miner] = hashing
-    if hashing:
-        fleet.want_level[miner] = fleet.level[miner] if fleet.level[miner] >= 0 else fleet.ceiling[miner]
-        fleet.ours_asleep[miner] = False
-    elif policy.adopt_sleepers_at_start:
-        fleet.ours_asleep[miner] = True
-    elif not fleet.ours_asleep[miner]:
-        text = "asleep, and not by our order: left alone until adopted"
-        findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
-    known = fleet.reported_w[miner]
-    if np.isnan(known):
-        rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]
-        known = rung_w if hashing else facts.sleep_power_w[miner]
-    # One miner at a time and no array over the fleet: the first sweep shows thousands of them in one cycle.
-    before_w = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
-    estimator.take_out_of_flight(fleet, np.array([miner]), float(known))
-    if state.offset_w is not None:
-        state.offset_w -= float(known) - before_w
 
 
 def _plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:

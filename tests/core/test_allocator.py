@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import allocator, estimator
-from controller.core.allocator import Goal
+from controller.core.desk import Goal
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.reasons import Unallocated, Why
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.core.engine import Engine, counts
+from controller.core.engine import Engine
+from controller.core.figures import counts
 from controller.core.state import State
 from controller.domain.dispatch import AnswerStatus, DispatchClass, DispatchKind
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict

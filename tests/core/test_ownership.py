@@ -7,7 +7,8 @@ import pytest
 
 from controller.core import checkpoint
 from controller.core.state import State
-from controller.core.verify import Findings, judge, take_readings
+from controller.core.telemetry import take_readings
+from controller.core.verify import Findings, judge
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.reasons import Why

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from controller.core import estimator, reconcile, verify
+from controller.core import estimator, reconcile, telemetry, verify
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 
 HASHING, ASLEEP = Condition.HASHING, Condition.ASLEEP
@@ -53,7 +53,7 @@ class Story:
         self.now = now
         self.findings = verify.Findings()
         said_no = verify.take_reports(self.facts, self.state, tuple(reports), now)
-        fresh = verify.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
+        fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
         verify.judge(self.facts, self.state, self.policy, fresh, said_no, now, self.findings)
         return [(report.verb, report.verdict) for report in self.findings.verdicts]
 

@@ -1,0 +1,150 @@
+"""The allocator's view of one cycle: who may be moved, what each will draw, and the hands that move the wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.state import NO_COMMAND, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
+from controller.domain.policy import FleetPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the allocator is asked for, watts at the site meter.
+
+    power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
+    shed: sleep rather than trim, at once. waived: a limit is to be kept, so dwell decides only who goes first.
+    may_raise: False in doubt, when nothing is woken or trimmed up. final_w: where the ramp ends that holds the setpoint
+    back, above it or below it; None when none does.
+    """
+
+    power_w: float
+    lead_w: float
+    shed: bool
+    waived: bool
+    may_raise: bool = True
+    final_w: float | None = None
+
+
+@dataclass(slots=True)
+class Desk:
+    """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order."""
+
+    facts: Fleet
+    state: State
+    policy: FleetPolicy
+    now: float
+    movable: BoolArray
+    on: BoolArray
+    trimmable: BoolArray
+    soon_w: FloatArray
+    floor_w: FloatArray
+    ceiling_w: FloatArray
+    best_first: IntArray
+    held_by_dwell: BoolArray
+    held_by_feeder: BoolArray
+
+    @property
+    def offset_w(self) -> float:
+        return self.state.offset_w or 0.0
+
+    def predicted_w(self) -> float:
+        return self.offset_w + float(self.soon_w.sum())
+
+
+def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk:
+    fleet = state.fleet
+    seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    heard = now - fleet.read_at <= policy.telemetry_stale_s
+    trusted = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    foreign = (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep & ~fleet.want_hashing
+    movable = seen & heard & trusted & ~foreign & ~fleet.parked
+    on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
+    booting = fleet.verb == estimator.WAKE
+    rows = np.arange(len(facts))
+    return Desk(
+        facts=facts,
+        state=state,
+        policy=policy,
+        now=now,
+        movable=movable,
+        on=on,
+        trimmable=on & ~booting & (fleet.condition == Condition.HASHING),
+        soon_w=estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts)),
+        floor_w=facts.level_power_w[:, 0] * fleet.ratio,
+        ceiling_w=facts.level_power_w[rows, fleet.ceiling] * fleet.ratio,
+        best_first=np.lexsort((rows, facts.joule_per_th)),
+        held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
+        held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
+    )
+
+
+def sleeping_ours(desk: Desk) -> BoolArray:
+    """Asleep, allowed to be woken, and nothing on its way."""
+    fleet = desk.state.fleet
+    asleep = desk.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP)
+    ours: BoolArray = asleep & (fleet.verb == NO_COMMAND) & fleet.ours_asleep
+    return ours
+
+
+def wakeable(desk: Desk) -> BoolArray:
+    """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
+    wakeable: BoolArray = (
+        sleeping_ours(desk) & dwelt(desk, desk.policy.dwell_off_s) & (desk.now >= desk.state.fleet.retry_at)
+    )
+    return wakeable
+
+
+def dwelt(desk: Desk, dwell_s: float) -> BoolArray:
+    rested: BoolArray = desk.now - desk.state.fleet.changed_at >= dwell_s
+    return rested
+
+
+def feeder_room_w(desk: Desk) -> FloatArray:
+    """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
+    fleet = desk.state.fleet
+    settled = np.maximum(desk.soon_w, fleet.to_w)
+    # Who has not been read since the start may draw all it can: silence is not zero.
+    silent = ~np.isfinite(fleet.read_at)
+    settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
+    load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
+    return desk.facts.feeder_rating_w - load
+
+
+def boot_levels(desk: Desk) -> IntArray:
+    """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none."""
+    fleet = desk.state.fleet
+    return np.where(fleet.level >= 0, np.minimum(fleet.level, fleet.ceiling), fleet.ceiling)
+
+
+def rung_below(desk: Desk, miner: int, power_w: float) -> int:
+    """The rung nearest below `power_w`, within the miner's ladder and ceiling."""
+    fleet = desk.state.fleet
+    ladder = desk.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
+    return max(int(np.searchsorted(ladder, power_w, side="right")) - 1, 0)
+
+
+def want_asleep(desk: Desk, miners: IntArray) -> None:
+    fleet = desk.state.fleet
+    fleet.want_hashing[miners] = False
+    desk.on[miners] = False
+    desk.trimmable[miners] = False
+    desk.soon_w[miners] = desk.facts.sleep_power_w[miners]
+
+
+def want_awake(desk: Desk, miner: int) -> None:
+    """A miner boots at the rung it slept at: that is what to expect of it; trim takes it from there."""
+    fleet = desk.state.fleet
+    fleet.want_hashing[miner] = True
+    fleet.want_level[miner] = boot_levels(desk)[miner]
+    desk.on[miner] = True
+
+
+def want_rung(desk: Desk, miner: int, level: int) -> None:
+    fleet = desk.state.fleet
+    fleet.want_level[miner] = level
+    desk.soon_w[miner] = desk.facts.level_power_w[miner, level] * fleet.ratio[miner]

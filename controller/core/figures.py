@@ -1,0 +1,75 @@
+"""What one cycle shows of itself: the powers, and how many miners are in which state. Unknown is None, never zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controller.core import allocator, estimator
+from controller.core.state import State
+from controller.domain.fleet import Condition, Fleet, Verdict
+from controller.domain.plan import Figures
+from controller.domain.policy import Policy
+
+
+def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
+    """What no command removes: auxiliaries, sleep watts, and all that miners draw who do not obey, answer or belong."""
+    fleet = state.fleet
+    stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
+    stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked
+    draw = np.where(stubborn, np.maximum(fleet.to_w, facts.sleep_power_w), facts.sleep_power_w)
+    return float(policy.auxiliary_w) + float(draw.sum())
+
+
+def figures_of(
+    facts: Fleet,
+    state: State,
+    policy: Policy,
+    *,
+    surplus_w: float | None,
+    cap_w: float | None,
+    setpoint_w: float,
+    measured_w: float | None,
+    floor_w: float,
+    now: float,
+) -> Figures:
+    """The cycle's powers, watts; before the first site-meter sample little is known."""
+    expected_w: float | None = None
+    if state.offset_w is not None:
+        expected_w = state.offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
+    seen = bool(np.isfinite(state.fleet.read_at).any())
+    up_w, down_w = allocator.available_w(facts, state, policy.fleet, now) if seen else (None, None)
+    return Figures(
+        surplus_w=None if surplus_w is None else max(surplus_w, 0.0),
+        cap_w=cap_w,
+        target_w=None if expected_w is None else setpoint_w,
+        expected_w=expected_w,
+        measured_w=measured_w,
+        residual_w=None if measured_w is None or expected_w is None else measured_w - expected_w,
+        available_up_w=up_w,
+        available_down_w=down_w,
+        floor_w=floor_w,
+    )
+
+
+def counts(state: State) -> dict[str, int]:
+    """How many miners are in which state."""
+    return {name: int(where.sum()) for name, where in by_state(state).items()}
+
+
+def by_state(state: State) -> dict[str, BoolArray]:
+    """Which miners are in which state, (n,) each; every miner is in exactly one, quarantine first."""
+    fleet = state.fleet
+    left = fleet.verdict != Verdict.QUARANTINED
+    found: dict[str, BoolArray] = {"quarantined": ~left}
+    for name, where in (
+        ("parked", fleet.parked),
+        ("unreachable", fleet.condition == Condition.UNREACHABLE),
+        ("unknown", fleet.condition == Condition.UNKNOWN),
+        ("waking", fleet.verb == estimator.WAKE),
+        ("hashing", fleet.condition == Condition.HASHING),
+        ("foreign_sleeper", ~fleet.ours_asleep & ~fleet.want_hashing),
+        ("asleep", fleet.condition == Condition.ASLEEP),
+    ):
+        found[name] = left & where
+        left = left & ~where
+    return found

@@ -1,0 +1,119 @@
+"""The quick layer: close the gap between setpoint and coming draw, by trimming and, downward, by sleep."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controller.core.desk import Desk, Goal, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
+from controller.core.state import NO_COMMAND
+from controller.domain.fleet import Condition, FloatArray, IntArray, Verdict
+
+
+def shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
+    """Sleep the worst first until it is enough, whatever dwell, age of telemetry or an open verdict say.
+
+    When the goal is what nothing can be taken off, everybody sleeps: a bias of the prediction must not spare anyone.
+    """
+    fleet, facts = desk.state.fleet, desk.facts
+    known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN) & ~fleet.parked
+    hashing = fleet.want_hashing & known & (fleet.condition != Condition.UNREACHABLE)
+    gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
+    lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
+    worst_first = desk.best_first[::-1]
+    order = worst_first[hashing[worst_first]]
+    if goal.power_w > lowest_w + 1.0:
+        before_w = np.concatenate(([0.0], np.cumsum(gain_w[order])))[:-1]
+        order = order[before_w < desk.predicted_w() - goal.power_w]
+    want_asleep(desk, order)
+
+
+def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
+    """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
+
+    Units that have not hashed for their dwell sleep last, and only when it is waived. A ramp's end says who sleeps:
+    on the way down those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up
+    nobody who will be needed there, though boots be a little ahead of the ramp.
+    """
+    worst_first = desk.best_first[::-1]
+    trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
+    if sleep_first:
+        trim_gain = np.zeros_like(trim_gain)
+    has_dwelt = dwelt(desk, desk.policy.dwell_on_s)
+    on_worst_first = worst_first[desk.on[worst_first]]
+    rested, restless = on_worst_first[has_dwelt[on_worst_first]], on_worst_first[~has_dwelt[on_worst_first]]
+    sleepers = np.concatenate((rested, restless)) if goal.waived else rested
+    sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
+    slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
+    reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
+    if not goal.waived:
+        unheld_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[on_worst_first]
+        unheld = np.concatenate(([0.0], np.cumsum(unheld_gain - trim_gain[on_worst_first]))) + trim_gain.sum()
+        due = on_worst_first[: _first_at_least(unheld, need_w)]
+        desk.held_by_dwell[due[~has_dwelt[due]]] = True
+    final_w = goal.power_w if goal.final_w is None else goal.final_w
+    count = in_the_end = _first_at_least(reached, need_w - max(final_w - goal.power_w, 0.0))
+    if final_w < goal.power_w and not sleep_first:
+        in_the_end = _first_at_least(reached, need_w + goal.power_w - final_w)
+        count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
+    asleep = sleepers[:count]
+    want_asleep(desk, asleep)
+    trim_gain[asleep] = 0.0
+    leaving = np.isin(worst_first, sleepers[count:in_the_end])
+    staying = worst_first[~leaving]
+    # Who has a command on its way is asked again last: the same watts from another miner cost one command less.
+    calm = desk.state.fleet.verb[staying] == NO_COMMAND
+    order = np.concatenate((staying[calm], staying[~calm], sleepers[count:in_the_end]))
+    _trim_down(desk, need_w - float(slept_w[count]), trim_gain, order)
+
+
+def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
+    """Index of the first sum that is enough; the last when none is."""
+    enough = reached_w >= need_w
+    return int(np.argmax(enough)) if bool(enough.any()) else len(reached_w) - 1
+
+
+def _trim_down(desk: Desk, need_w: float, gain_w: FloatArray, order: IntArray) -> None:
+    """Lower trimmers in order, whole ranges first; the last one only as far as needed."""
+    order = order[gain_w[order] > 0.0]
+    if need_w <= 0.0 or not len(order):
+        return
+    before = np.concatenate(([0.0], np.cumsum(gain_w[order])[:-1]))
+    chosen = order[before < need_w]
+    fleet, whole, last = desk.state.fleet, chosen[:-1], int(chosen[-1])
+    fleet.want_level[whole] = 0
+    desk.soon_w[whole] = desk.floor_w[whole]
+    level = rung_below(desk, last, float(desk.soon_w[last]) - (need_w - float(before[len(whole)])))
+    if level < fleet.want_level[last]:
+        want_rung(desk, last, level)
+
+
+def raise_(desk: Desk, gap_w: float) -> None:
+    """Raise trimmers, best J/TH first, as far as the gap, their ceilings and their feeders allow."""
+    fleet, facts = desk.state.fleet, desk.facts
+    ready = desk.trimmable & ((fleet.verb == NO_COMMAND) | (desk.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s))
+    ready &= fleet.want_level < fleet.ceiling
+    rows = np.arange(len(facts))
+    next_w = facts.level_power_w[rows, np.minimum(fleet.want_level + 1, facts.level_count - 1)] * fleet.ratio
+    step_w = np.maximum(next_w - desk.soon_w, 0.0)
+    candidates = desk.best_first[(ready & (step_w <= gap_w))[desk.best_first]]
+    if not len(candidates):
+        return
+    # The smallest step that anybody further down the list could take: below it there is nothing left to place.
+    smallest_w = np.minimum.accumulate(step_w[candidates][::-1])[::-1]
+    room_of_feeder_w = feeder_room_w(desk)
+    left_w = gap_w
+    budget = desk.policy.commands_per_cycle_max
+    for miner, least_w in zip(candidates.tolist(), smallest_w.tolist(), strict=True):
+        if left_w < least_w or budget == 0:
+            return
+        feeder = facts.feeder[miner]
+        limit_w = min(left_w, float(room_of_feeder_w[feeder]))
+        desk.held_by_feeder[miner] = room_of_feeder_w[feeder] < step_w[miner]
+        before_w = float(desk.soon_w[miner])
+        level = rung_below(desk, miner, before_w + limit_w)
+        if level > fleet.want_level[miner]:
+            want_rung(desk, miner, level)
+            gained_w = float(desk.soon_w[miner]) - before_w
+            left_w -= gained_w
+            room_of_feeder_w[feeder] -= gained_w
+            budget -= 1
