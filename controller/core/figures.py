@@ -6,7 +6,7 @@ import numpy as np
 
 from controller.core import allocator, estimator
 from controller.core.state import State
-from controller.domain.fleet import Condition, Fleet, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, Verdict
 from controller.domain.plan import Figures
 from controller.domain.policy import Policy
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controller.core.figures import by_state
 from controller.core.failsafe import INPUTS
+from controller.core.figures import by_state
 from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, Verdict
 from controller.domain.plan import Decision, Event, InputHealth, VerdictReport
