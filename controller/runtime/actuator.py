@@ -49,6 +49,7 @@ class Actuator:
         self._restores: dict[int, tuple[str, asyncio.Future[CommandReport]]] = {}  # waiting in the queue, by miner
         self._busy = [False] * len(loads)
         self._commands_waiting = 0  # for a free slot; one that waits behind its own miner's last command is not counted
+        self._lowering: set[int] = set()
         self._calm = asyncio.Event()
         self._calm.set()
         self._side_tasks: set[asyncio.Task[object]] = set()
@@ -111,6 +112,15 @@ class Actuator:
             self._count_waiting(+1)
         self._queue[command.miner] = command
         self._queued[command.miner].set()
+        self._note_lowering(command.miner)
+
+    def _note_lowering(self, miner: int) -> None:
+        """Keep the list of miners whose lowering command could go if only there were a slot for it."""
+        command = self._queue[miner]
+        if command is not None and not command.raises and not self._busy[miner]:
+            self._lowering.add(miner)
+        else:
+            self._lowering.discard(miner)
 
     def _count_waiting(self, change: int) -> None:
         """Sweeps rest as long as any command could go if only there were a slot for it."""
@@ -158,20 +168,32 @@ class Actuator:
         return queued.is_set()
 
     async def _obey(self, miner: int) -> Command:
-        async with self._command_slots:
-            command = self._queue[miner]
-            assert command is not None  # noqa: S101  # the event is only set together with the slot
+        command = await self._take_slot(miner)
+        try:
             self._queue[miner] = None
             self._queued[miner].clear()
             self._count_waiting(-1)
             self._busy[miner] = True
-            try:
-                await self._carry_out(command)
-            finally:
-                self._busy[miner] = False
-                if self._queue[miner] is not None:
-                    self._count_waiting(+1)
-            return command
+            self._note_lowering(miner)
+            await self._carry_out(command)
+        finally:
+            self._busy[miner] = False
+            if self._queue[miner] is not None:
+                self._count_waiting(+1)
+            self._note_lowering(miner)
+            self._command_slots.release()
+        return command
+
+    async def _take_slot(self, miner: int) -> Command:
+        """Wait for a slot and say which command it is for; a raise lets every lowering command go first."""
+        while True:
+            await self._command_slots.acquire()
+            command = self._queue[miner]
+            assert command is not None  # noqa: S101  # the event is only set together with the command
+            if not command.raises or not self._lowering:
+                return command
+            self._command_slots.release()  # to whoever came next; then to the end of the line
+            await asyncio.sleep(0)
 
     async def _carry_out(self, command: Command) -> None:
         load = self._loads[command.miner]

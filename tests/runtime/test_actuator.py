@@ -95,6 +95,19 @@ async def test_a_command_does_not_wait_for_its_miners_turn_to_be_read() -> None:
         assert crew.loads[4].obeyed == [1]
 
 
+async def test_a_lowering_command_overtakes_all_raises_that_wait_for_a_slot() -> None:
+    loads = [FakeLoad(miner, perform_s=3) for miner in range(12)]
+    async with Crew(loads, concurrency=1) as crew:
+        crew.submit(*(command(number, miner=number, verb=Verb.WAKE) for number in range(1, 11)))
+        await asyncio.sleep(1)
+        crew.submit(command(11, miner=11), command(12, miner=10))  # one of another miner, one in place of its raise
+        await asyncio.sleep(9)
+        assert (len(loads[1].obeyed), loads[11].obeyed, loads[10].obeyed) == (1, [11], [12])
+        assert sum(len(load.obeyed) for load in loads) == 4, "the next raise follows the last lowering command"
+        await asyncio.sleep(30)
+        assert sum(len(load.obeyed) for load in loads) == 11, "no raise is forgotten"
+
+
 async def test_no_sweep_starts_while_a_command_waits_for_a_slot() -> None:
     loads = [FakeLoad(miner, perform_s=4) for miner in range(3)]
     async with Crew(loads, concurrency=1, sweep_period_s=1) as crew:
