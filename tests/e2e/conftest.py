@@ -19,29 +19,23 @@ MakeSite = Callable[..., SmallSite]
 @pytest.fixture(scope="session")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One broker for every site; each site has topics of its own."""
-    running = Broker("nats", tmp_path_factory.mktemp("nats"))
-    running.start()
-    yield running
-    running.stop()
+    with Broker("nats", tmp_path_factory.mktemp("nats")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["nats", "mosquitto"])
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Each kind of broker in turn, with its whole module behind it."""
     kind = installed(request.param)
-    running = Broker(kind, tmp_path_factory.mktemp(kind))
-    running.start()
-    yield running
-    running.stop()
+    with Broker(kind, tmp_path_factory.mktemp(kind)) as running:
+        yield running
 
 
 @pytest.fixture
 def own_nats(tmp_path: Path) -> Iterator[Broker]:
     """A broker for one test to stop and start again."""
-    running = Broker("nats", tmp_path)
-    running.start()
-    yield running
-    running.stop()
+    with Broker("nats", tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,9 @@ def find_nats() -> str:
 
 
 class Broker:
-    """One broker process on a loopback port of its own; can be killed and started again with its memory kept.
+    """One broker process on a loopback port of its own, running inside `with`.
+
+    It can be killed and started again with its memory kept.
 
     `guard` is what its configuration says about who may connect.
     """
@@ -51,6 +53,13 @@ class Broker:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.settings = BrokerSettings("127.0.0.1", self.port, None, None, None)
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         config = self._folder / f"{self.kind}.conf"
@@ -113,19 +122,15 @@ def installed(kind: str) -> str:
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that lives through all tests; each test speaks about a site of its own."""
     kind = installed(request.param)
-    running = Broker(kind, tmp_path_factory.mktemp(kind))
-    running.start()
-    yield running
-    running.stop()
+    with Broker(kind, tmp_path_factory.mktemp(kind)) as running:
+        yield running
 
 
 @pytest.fixture(params=["nats", "mosquitto"])
 def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     """A broker for one test to kill and start again."""
-    running = Broker(installed(request.param), tmp_path)
-    running.start()
-    yield running
-    running.stop()
+    with Broker(installed(request.param), tmp_path) as running:
+        yield running
 
 
 @dataclass(frozen=True)
@@ -202,10 +207,8 @@ def guarded_broker(
             TlsSettings(str(certificates.authority), str(certificates.client), str(certificates.client_key)),
             (None, None),
         )
-    running = Broker(kind, tmp_path, guard)
-    running.start()
-    yield running, BrokerSettings("127.0.0.1", running.port, *names, tls)
-    running.stop()
+    with Broker(kind, tmp_path, guard) as running:
+        yield running, BrokerSettings("127.0.0.1", running.port, *names, tls)
 
 
 @pytest.fixture

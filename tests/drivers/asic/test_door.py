@@ -16,7 +16,6 @@ import pytest
 
 from controller.domain.fleet import CommandReport, Condition, MinerReading, Outcome
 from drivers.asic.pyasic_miner import PyasicMiner, ReplyKind
-from drivers.catalog import build_miner
 from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS
 from simulators.asic.spec import FleetSpec
@@ -43,18 +42,7 @@ async def test_500_faulty_calls_leave_no_socket_and_no_task_behind(bench: Any) -
 
 async def _suffer(farm: MinerFarm, index: int, bench: Any, outcomes: set[object]) -> None:
     chance = random.Random(index)
-    host, port = farm.addresses[index]
-    miner = build_miner(
-        miner_id=str(index),
-        index=index,
-        model="Antminer S19k Pro",
-        firmware="LuxOS",
-        host=host,
-        port=port,
-        username=None,
-        password=None,
-        deadline_s=0.03,
-    )
+    miner = bench.beside(*farm.addresses[index], deadline_s=0.03)
     commands = [bench.SLEEP, bench.SHED, bench.WAKE, bench.trim(3)]
     for _ in range(CALLS_EACH):
         faults = farm.faults[index]
