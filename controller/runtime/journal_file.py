@@ -5,10 +5,11 @@ Raises sqlite3.Error throughout: which of them is a full disk, which a damaged f
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         """Open or create; raises sqlite3.Error, or JournalVersionError when the file is newer than this program."""
+        # SQLite alone would let everybody read a new file. Only a new one is touched: closing a descriptor of a file in
+        # use would drop SQLite's locks on it. Where there can be no file, SQLite says so in its own words.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.text_factory = bytes  # a body with a flipped bit is no text any more, and no reason not to go on
         try:

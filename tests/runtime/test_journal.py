@@ -58,6 +58,13 @@ async def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     assert numbers(path) == list(range(51))
 
 
+async def test_the_journal_is_for_its_owner_and_group_alone(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db", LIMITS, print) as journal:
+        assert await journal.append((row(1),)).wait()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"], 0o640)
+
+
 async def test_the_newest_checkpoint_is_found(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     async with SqliteJournal(path, LIMITS, print) as journal:
