@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 
@@ -14,15 +13,9 @@ class Notifier:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID as systemd sets them."""
+        """Reads NOTIFY_SOCKET as systemd sets it."""
         self._address = _address_of(environment.get("NOTIFY_SOCKET", ""))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        self.watchdog_s = _watchdog_s(environment)
-
-    @property
-    def watchdog_interval_s(self) -> float | None:
-        """How often `watchdog` should be called: a third of systemd's limit; None when there is no watchdog."""
-        return None if self.watchdog_s is None else self.watchdog_s / 3
 
     def ready(self) -> None:
         self._send("READY=1")
@@ -54,11 +47,3 @@ def _address_of(name: str) -> str | None:
     if name.startswith("@"):
         return "\0" + name[1:]
     return name if name.startswith("/") else None
-
-
-def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    """Seconds until systemd kills a silent service; None when unset, or meant for another process."""
-    microseconds, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
-    if not microseconds.isdigit() or int(microseconds) == 0 or (pid and pid != str(os.getpid())):
-        return None
-    return int(microseconds) / 1e6

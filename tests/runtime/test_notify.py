@@ -49,22 +49,3 @@ def test_a_systemd_that_does_not_listen_never_makes_a_cycle_wait(tmp_path: Path)
         for _ in range(10_000):  # far more than its queue holds
             notifier.watchdog()
         notifier.close()
-
-
-@pytest.mark.parametrize(
-    ("environment", "interval_s"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "30000000"}, 10.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 10.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-    ],
-)
-def test_the_watchdogs_interval_is_a_third_of_what_systemd_allows(
-    environment: dict[str, str], interval_s: float | None
-) -> None:
-    notifier = Notifier(environment)
-    assert notifier.watchdog_interval_s == interval_s
-    notifier.close()
