@@ -355,9 +355,12 @@ class SmallSite:
         """A command about this site."""
         return curtaild(command, "--config", str(self.config), *arguments)
 
+    def ask(self, op: str, **arguments: object) -> dict[str, Any]:
+        """What a command with --json prints, without the half second a process takes to start."""
+        return ask(self.journal.with_name("control.sock"), op, arguments)
+
     def status(self) -> dict[str, Any]:
-        """What `curtaild status --json` prints, without the half second a process takes to start."""
-        return ask(self.journal.with_name("control.sock"), "status", {})
+        return self.ask("status")
 
     def close(self) -> None:
         try:

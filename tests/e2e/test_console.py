@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import urllib.request
-
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from controller.domain.journalling import RowKind
 from simulators.asic.response import Behaviour
@@ -91,19 +88,3 @@ def test_a_miner_in_quarantine_gets_another_chance_on_a_persons_word(site: Small
     assert freed.code == 0
     until(lambda: LIAR not in site.status()["quarantined"], 5, "out of quarantine")
     assert REFUSER in site.status()["quarantined"]
-
-
-def test_metrics_are_there_for_prometheus(site: SmallSite) -> None:
-    port = site.daemon.events("metrics_listening")[0]["port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
-        text = reply.read().decode()
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert all(name.startswith(("curtaild_", "python_", "process_")) for name in families)
-    values = {
-        sample.name: sample.value
-        for family in families.values()
-        for sample in family.samples
-        if sample.labels.get("site", site.id) == site.id
-    }
-    measured = next(value for name, value in values.items() if "measured" in name)
-    assert abs(measured - site.sim.load_kw * 1e3) < 4e3

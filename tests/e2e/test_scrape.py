@@ -1,0 +1,132 @@
+"""Prometheus scrapes a running daemon while an order binds: every quantity is there, with a value that can be true."""
+
+from __future__ import annotations
+
+import math
+import urllib.request
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.domain.reasons import Bound
+from tests.e2e.conftest import MakeSite
+from tests.e2e.small_site import SmallSite, curtaild, until
+from tests.runtime.conftest import Broker
+
+CAP_W = 30e3
+MINERS = 16
+
+Samples = Mapping[str, Mapping[frozenset[tuple[str, str]], float]]
+
+
+@pytest.fixture(scope="module")
+def site(make_module_site: MakeSite, nats: Broker) -> SmallSite:
+    """A site under a dispatcher's cap that it has reached."""
+    made = make_module_site("scraped", surplus_kw=53)
+    made.configure(nats.port)
+    made.daemon.start()
+    until(lambda: made.sim.load_kw > 45, 30, "load near the surplus")
+    where = ("--site", made.id, "--broker", f"127.0.0.1:{nats.port}")
+    ordered = curtaild("dispatch", *where, "cap", f"{CAP_W:g}W", "--for", "5m")
+    assert ordered.code == 0, ordered.out
+    return made
+
+
+@pytest.fixture(scope="module")
+def seen(site: SmallSite) -> Samples:
+    """One scrape, once the order's whole way is behind the site."""
+
+    def arrived() -> Samples:
+        found = scrape(site)
+        return found if not math.isnan(labelled(found, "order_progress_seconds", percent="100")) else {}
+
+    return until(arrived, 20, "100 % of the order")
+
+
+def scrape(site: SmallSite) -> Samples:
+    port = site.daemon.events("metrics_listening")[0]["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        text = reply.read().decode()
+    found: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def labelled(seen: Samples, name: str, **labels: str) -> float:
+    return seen[f"curtaild_{name}"][frozenset(labels.items())]
+
+
+def test_powers_agree_with_the_plant_and_with_each_other(site: SmallSite, seen: Samples) -> None:
+    power_w = {
+        name: labelled(seen, f"{name}_watts")
+        for name in ("surplus", "cap", "target", "expected", "measured", "residual", "floor", "unallocated")
+    }
+    assert power_w["surplus"] == pytest.approx(site.sim.cap_kw * 1e3, abs=2e3)
+    assert power_w["cap"] == CAP_W
+    assert CAP_W - 4e3 < power_w["target"] <= CAP_W
+    assert power_w["measured"] == pytest.approx(site.sim.load_kw * 1e3, abs=3e3)
+    assert power_w["residual"] == pytest.approx(power_w["measured"] - power_w["expected"], abs=1)
+    assert abs(power_w["residual"]) < 3e3
+    assert 1e3 < power_w["floor"] < 2e3
+    assert abs(power_w["unallocated"]) < 4e3
+
+
+def test_what_could_be_added_and_shed_is_known(site: SmallSite, seen: Samples) -> None:
+    assert labelled(seen, "available_up_watts") > 5e3
+    measured_w, floor_w = labelled(seen, "measured_watts"), labelled(seen, "floor_watts")
+    assert labelled(seen, "available_down_watts") == pytest.approx(measured_w - floor_w, abs=4e3)
+
+
+def test_the_order_is_what_binds_and_how_long_it_took_is_told(seen: Samples) -> None:
+    bounds = {dict(labels)["bound"]: value for labels, value in seen["curtaild_binding_bound"].items()}
+    assert bounds == {bound.value: float(bound is Bound.DISPATCH_CAP) for bound in Bound}
+    half, most, whole = (labelled(seen, "order_progress_seconds", percent=share) for share in ("50", "90", "100"))
+    assert 0 <= half <= most <= whole < 60
+    assert labelled(seen, "active_orders") == 1
+    assert labelled(seen, "shedding") == 0
+
+
+def test_every_miner_is_in_one_state_and_every_input_has_an_age(seen: Samples) -> None:
+    assert sum(seen["curtaild_miners"].values()) == MINERS
+    assert labelled(seen, "miners", state="hashing") > 4
+    ages_s = {dict(labels)["input"]: value for labels, value in seen["curtaild_input_age_seconds"].items()}
+    assert set(ages_s) == {"poi", "site", "plant"}
+    assert all(0 <= age_s < 3 for age_s in ages_s.values())
+    assert set(seen["curtaild_input_state"].values()) == {0.0}
+    assert labelled(seen, "fail_safe_state") == 0
+    median_s, oldest_s = (labelled(seen, "telemetry_age_seconds", quantile=share) for share in ("0.5", "1"))
+    assert 0 <= median_s <= oldest_s < 10
+
+
+def test_commands_outcomes_and_verdicts_are_counted_by_class(seen: Samples) -> None:
+    commanded = sum(seen["curtaild_commands_total"].values())
+    reported = seen["curtaild_outcomes_total"]
+    assert 0 < sum(reported.values()) <= commanded
+    for labels in reported:
+        assert dict(labels)["verb"] in {"sleep", "wake", "trim"}
+        assert dict(labels)["class"]
+    assert sum(value for labels, value in reported.items() if ("outcome", "applied") in labels) > 0
+    verdicts = seen["curtaild_verdicts_total"]
+    assert sum(value for labels, value in verdicts.items() if ("verdict", "settled") in labels) > 0
+    classes = {dict(labels)["class"] for labels in (*reported, *verdicts)}
+    assert all("luxos" in name.lower() for name in classes)
+
+
+def test_cycles_answers_and_the_build_are_told(site: SmallSite, seen: Samples) -> None:
+    cycles = labelled(seen, "cycles_total")
+    assert cycles > 20
+    assert labelled(seen, "cycle_seconds_count") == cycles
+    assert 0 < labelled(seen, "cycle_seconds_sum") / cycles < 0.25
+    assert 0 <= labelled(seen, "cycle_overruns_total") < cycles
+    for status in ("RECEIVED", "ACCEPTED", "REACHED"):
+        assert labelled(seen, "dispatch_answers_total", status=status, code="") == 1
+    assert labelled(seen, "mqtt_orders_received_total") == 1
+    assert 2 <= labelled(seen, "mqtt_answers_sent_total") <= 3, "the last may be on its way"
+    assert (labelled(seen, "mqtt_connected"), labelled(seen, "mqtt_connects_total")) == (1, 1)
+    assert labelled(seen, "journal_writable") == 1
+    (build,) = seen["curtaild_build_info"]
+    assert dict(build)["site"] == site.id
+    assert dict(build)["curtaild"]
