@@ -124,7 +124,7 @@ class _Cycle:
     def _observe(self, findings: verify.Findings) -> None:
         """Telemetry and outcomes in, verdicts out."""
         policy = self.policy.fleet
-        said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now)
+        said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
 
@@ -221,10 +221,12 @@ class _Cycle:
         doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
         doubtful |= not self.snapshot.journal_writable  # nothing is raised unrecorded
         held = present if state.setpoint_w is None else state.setpoint_w
-        if all(memory.state is InputState.GOOD for memory in self.before.inputs.values()):
+        if not state.doubtful:
             held = min(held, present)  # once, as doubt begins: doing it again would follow every dip of the meter down
         if doubtful and wanted.power_w > held:
-            wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source="doubtful inputs")
+            source = "doubtful inputs" if self.snapshot.journal_writable else "journal not writable"
+            wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source=source)
+        state.doubtful = doubtful
         elapsed = now - self.before.now if self.before.cycle else 0.0
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
         ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed)

@@ -49,7 +49,14 @@ INPUTS: dict[str, tuple[Point, ...]] = {
     "plant": (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)
-POWER_POINTS = (Point.POI_EXPORT_W, Point.SITE_LOAD_W, Point.DESPATCH_EXPORT_W, Point.GROSS_W)
+POWER_POINTS = (
+    Point.POI_EXPORT_W,
+    Point.SITE_LOAD_W,
+    Point.DESPATCH_EXPORT_W,
+    Point.GROSS_W,
+    Point.AVAILABLE_W,
+    Point.RESERVE_UP_W,
+)
 DISPATCHER = "dispatcher"
 SEVERITY = (_G, _H, _F, _B)
 

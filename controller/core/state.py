@@ -173,6 +173,7 @@ class State:
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None
+    doubtful: bool = False
     unbalanced_since: float | None = None
     fallback_since: float | None = None
     power_history: tuple[tuple[float, float], ...] = ()

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from controller.core.surplus import household_deficit_w
 from controller.domain.dispatch import Dispatch, Received
 from controller.domain.metering import Point, Quality, Readings
 from controller.domain.policy import Policy
 
 
-def readings_urgent(policy: Policy, latest: Readings) -> bool:
-    """True on a trip, a withdrawn permit, an emergency flag, low frequency, or an export below the despatch."""
+def severity_w(policy: Policy, latest: Readings) -> float:
+    """How bad it is: infinite on a trip, a withdrawn permit, an emergency flag or low frequency; else the watts the
+    grid gets less than its despatch beyond the tolerance; 0 when nothing is urgent."""
     if _value(latest, Point.TRIP, 0.0) != 0.0 or _value(latest, Point.GRID_EMERGENCY, 0.0) != 0.0:
-        return True
+        return math.inf
     if _value(latest, Point.PERMIT, 1.0) == 0.0:
-        return True
+        return math.inf
     frequency_hz = _value(latest, Point.FREQUENCY_HZ, policy.frequency_guard_hz)
     if policy.frequency_min_hz <= frequency_hz < policy.frequency_guard_hz:
-        return True  # below the minimum it is a register that lies (core/failsafe), not a grid
-    return household_deficit_w(latest, policy) > 0.0
+        return math.inf  # below the minimum it is a register that lies (core/failsafe), not a grid
+    return household_deficit_w(latest, policy)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Tells news from a standing matter: a trip that stands for days must not start twenty cycles a second for days."""
+
+    known_w: float = 0.0
+
+    def notices(self, policy: Policy, latest: Readings) -> bool:
+        """True when things have become worse, by more than the tolerance, than when it was last said."""
+        severity = severity_w(policy, latest)
+        worse = severity > 0.0 and severity > self.known_w + (policy.household_tolerance_w if self.known_w else 0.0)
+        if worse or severity < self.known_w:
+            self.known_w = severity
+        return worse
 
 
 def message_urgent(received: Received) -> bool:

@@ -43,7 +43,9 @@ class Findings:
     priors: list[tuple[int, str]] = field(default_factory=list)
 
 
-def take_reports(facts: Fleet, state: State, reports: tuple[CommandReport, ...], now: float) -> BoolArray:
+def take_reports(
+    facts: Fleet, state: State, reports: tuple[CommandReport, ...], now: float, findings: Findings
+) -> BoolArray:
     """Enter what drivers learned into the ledger; returns (n,) who said no: a failed attempt, like an overdue one."""
     fleet = state.fleet
     said_no = np.zeros(len(facts), dtype=np.bool_)
@@ -56,8 +58,10 @@ def take_reports(facts: Fleet, state: State, reports: tuple[CommandReport, ...],
             fleet.refused[miner] = True
         elif report.outcome in NEVER_ARRIVED:
             _forget(state, miner, now)
-            if report.outcome is Outcome.UNREACHABLE:
+            if report.outcome is Outcome.UNREACHABLE and fleet.condition[miner] != Condition.UNREACHABLE:
                 fleet.condition[miner] = Condition.UNREACHABLE
+                name = facts.miner_ids[miner]
+                findings.events.append(Event("miner_unreachable", EventLevel.WARNING, report.detail, name))
         elif report.sent_at is not None:
             fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
             fleet.sent_at[miner] = report.sent_at

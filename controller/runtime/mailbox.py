@@ -26,12 +26,13 @@ class Mailbox:
         self._telemetry: dict[int, MinerReading] = {}
         self._reports: list[CommandReport] = []
         self._operator: list[OperatorOrder] = []
+        self._watch = urgency.Watch()
         self.urgent = asyncio.Event()
 
     def put_readings(self, readings: Readings) -> None:
         """Newest samples of one meter; a BAD one replaces a good one: nobody may mistake the old for the present."""
         self._readings.update(readings)
-        if urgency.readings_urgent(self._policy, self._readings):
+        if self._watch.notices(self._policy, self._readings):
             self.urgent.set()
 
     def put_telemetry(self, reading: MinerReading) -> None:

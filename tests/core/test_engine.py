@@ -488,6 +488,15 @@ def test_while_the_journal_cannot_be_written_nothing_is_raised_and_nothing_waits
     assert any(command.verb is Verb.WAKE for command in site.sent)
 
 
+def test_a_journal_that_cannot_be_written_does_not_walk_the_site_down(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(5)
+    for second in range(120):  # a surplus that wavers around the load: without the journal it only ever falls
+        site.spare_w = 14_600.0 if second % 10 == 0 else 15_500.0
+        site.cycle(journal_writable=False)
+    assert site.load_w() >= 14_000.0
+
+
 def test_a_lowering_command_does_not_ask_whether_the_journal_can_be_written(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
     site.cycles(3)

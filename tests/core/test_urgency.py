@@ -28,20 +28,20 @@ CALM = {"poi_export_w": 100_000, "despatch_export_w": 100_000, "frequency_hz": 5
     ],
 )
 def test_readings_that_cannot_wait_are_told_from_those_that_can(kit, changes, urgent):
-    assert urgency.readings_urgent(kit.policy(), kit.readings(**{**CALM, **changes})) is urgent
+    assert urgency.Watch().notices(kit.policy(), kit.readings(**{**CALM, **changes})) is urgent
 
 
 @pytest.mark.parametrize("point", [Point.TRIP, Point.GRID_EMERGENCY, Point.PERMIT, Point.FREQUENCY_HZ])
 def test_a_sample_that_is_not_good_is_never_urgent(kit, point):
     value = 0.0 if point is Point.PERMIT else (48.0 if point is Point.FREQUENCY_HZ else 1.0)
     readings = {point: Sample(value, 0.0, Quality.GOOD, "test")}
-    assert urgency.readings_urgent(kit.policy(), readings)
+    assert urgency.Watch().notices(kit.policy(), readings)
     for doubtful in (Sample(None, 0.0, Quality.BAD, "test"), Sample(value, 0.0, Quality.UNCERTAIN, "test")):
-        assert not urgency.readings_urgent(kit.policy(), {point: doubtful})
+        assert not urgency.Watch().notices(kit.policy(), {point: doubtful})
 
 
 def test_nothing_read_is_not_urgent(kit):
-    assert not urgency.readings_urgent(kit.policy(), {})
+    assert not urgency.Watch().notices(kit.policy(), {})
 
 
 @pytest.mark.parametrize("dispatch_class", DispatchClass)
@@ -53,3 +53,16 @@ def test_every_order_starts_a_cycle_early_unless_the_broker_only_remembered_it(k
 
 def test_bytes_that_are_no_order_start_nothing(kit):
     assert not urgency.message_urgent(Received(Malformed("x", "desk", RejectCode.INVALID_DATA, "no"), kit.wall))
+
+
+def test_a_standing_trip_is_news_once_and_again_after_it_was_over(kit):
+    watch, policy = urgency.Watch(), kit.policy()
+    said = [watch.notices(policy, kit.readings(**{**CALM, "trip": trip})) for trip in (1, 1, 1, 0, 0, 1, 1)]
+    assert said == [True, False, False, False, False, True, False]
+
+
+def test_a_deficit_is_news_when_it_begins_and_whenever_it_grows_by_more_than_the_tolerance(kit):
+    watch, policy = urgency.Watch(), kit.policy()  # tolerance 400 W
+    exports = (100_000, 99_000, 98_900, 98_700, 98_500, 99_700, 98_900)
+    said = [watch.notices(policy, kit.readings(**{**CALM, "poi_export_w": export})) for export in exports]
+    assert said == [False, True, False, False, True, False, True]

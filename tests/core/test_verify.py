@@ -52,7 +52,7 @@ class Story:
         """One cycle's verification; returns the verdicts it reported."""
         self.now = now
         self.findings = verify.Findings()
-        said_no = verify.take_reports(self.facts, self.state, tuple(reports), now)
+        said_no = verify.take_reports(self.facts, self.state, tuple(reports), now, self.findings)
         fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
         verify.judge(self.facts, self.state, self.policy, fresh, said_no, now, self.findings)
         return [(report.verb, report.verdict) for report in self.findings.verdicts]

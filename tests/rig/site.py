@@ -56,6 +56,7 @@ class Site:
         self._last_cycle_s = -1.0
         self._next_cycle_s = 0.0
         self._urgent = False
+        self._watch = urgency.Watch()
 
     def run(self) -> Record:
         """From where it stands to the end of the setup."""
@@ -74,7 +75,7 @@ class Site:
         self.now_s = t_s
         truth = self.plant.step(TICK_S, self._feeder_w())
         if self.instruments.poll(t_s, truth):
-            self._urgent |= urgency.readings_urgent(self.setup.policy, self.instruments.latest)
+            self._urgent |= self._watch.notices(self.setup.policy, self.instruments.latest)
         self._disturb(t_s)
         self.link.advance(t_s)
         self.bank.step(TICK_S)
