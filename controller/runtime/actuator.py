@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome, Verb
@@ -53,12 +53,14 @@ class Actuator:
         self._calm = asyncio.Event()
         self._calm.set()
         self._side_tasks: set[asyncio.Task[object]] = set()
+        self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Sweep and obey until cancelled; then close every load."""
         spread_s = min(self._sweep_period_s, FIRST_SWEEP_WITHIN_S) / max(len(self._loads), 1)
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 for miner in range(len(self._loads)):
                     group.create_task(self._work(miner, miner * spread_s), name=f"miner {miner}")
         finally:
@@ -226,9 +228,10 @@ class Actuator:
             await self._calm.wait()
             return await self._loads[miner].read()
 
-    def _aside(self, work: object) -> None:
-        task: asyncio.Task[object] = asyncio.create_task(work)  # type: ignore[arg-type]  # any coroutine
-        self._keep(task)
+    def _aside(self, work: Coroutine[None, None, None]) -> None:
+        """Run beside the workers, in their group: a bug there ends the daemon as a bug in a worker does."""
+        assert self._group is not None  # noqa: S101  # nothing is decided before the workers run
+        self._group.create_task(work)
 
     def _keep(self, task: asyncio.Task[object]) -> None:
         """Hold on to a task that nobody awaits until it has ended."""
