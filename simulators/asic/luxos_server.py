@@ -79,7 +79,10 @@ class _Connection(asyncio.Protocol):
         self._client_done = True
         if self._ended:
             return False
-        if not self._answered and Fault.HANG not in self._miner.faults:
+        faults = self._miner.faults
+        if Fault.HANG in faults or (self._answered and Fault.KEEP_OPEN in faults):
+            return False  # nothing will come: a client that leaves must not cost a socket for ever
+        if not self._answered:
             self._try_answer(at_end=True)
         return True  # a half-closed client still gets its answer; we close
 
