@@ -130,7 +130,9 @@ def _setpoint_lines(view: View) -> list[str]:
     wanted = f"setpoint   {_kw(setpoint['kw'])}"
     if setpoint["kw"] is not None:
         reason = figures["unallocated_reason"]
-        wanted += f" = {_kw(figures['allocated_kw'])} allocated + {_kw(figures['unallocated_kw'])} unallocated"
+        left_kw = figures["unallocated_kw"]
+        rest = f"+ {_kw(left_kw)} unallocated" if left_kw >= 0 else f"- {_kw(-left_kw)} ahead of the ramp"
+        wanted += f" = {_kw(figures['allocated_kw'])} allocated {rest}"
         wanted += "" if reason == "none" else f" ({reason})"
     until = "" if setpoint["expires_at"] is None else f" until {setpoint['expires_at']}"
     shedding = ", shedding" if setpoint["shed"] else ""

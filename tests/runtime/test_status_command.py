@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from controller.commands.status import EXIT_DONE, EXIT_NO_ANSWER, EXIT_REFUSED, run_explain, run_status
+from controller.commands.status import EXIT_DONE, EXIT_NO_ANSWER, EXIT_REFUSED, run_explain, run_status, status_page
 from controller.runtime.console import Console, ConsoleRefusedError, Peer
 
 STATUS: dict[str, Any] = {
@@ -188,3 +188,11 @@ async def test_an_unknown_miner_and_an_absent_daemon_have_exit_codes_of_their_ow
     assert "no miner 'r9'" in errors.getvalue()
     assert run_status(tmp_path / "none.sock", as_json=True, out=out, errors=errors) == EXIT_NO_ANSWER
     assert "no daemon answers" in errors.getvalue()
+
+
+def test_what_is_allocated_ahead_of_a_ramp_is_said_as_such() -> None:
+    ahead = {**STATUS, "figures": {**STATUS["figures"], "allocated_kw": 420.0, "unallocated_kw": -8.0}}
+    page = status_page(ahead)
+    assert "setpoint   412.0 kW = 420.0 kW allocated - 8.0 kW ahead of the ramp (step_size)" in page
+    unknown = status_page({**STATUS, "setpoint": {**STATUS["setpoint"], "kw": None}})
+    assert "setpoint   unknown" in unknown
