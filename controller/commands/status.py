@@ -21,10 +21,11 @@ SHOWN_APART = ("allocated", "unallocated")  # in the line of the setpoint
 BALANCE = {
     "other": "auxiliaries and losses",
     "hashing": "hashing",
-    "booting": "booting",
+    "waking": "booting",
     "asleep": "asleep",
     "quarantined": "quarantined",
     "unreachable": "unreachable",
+    "parked": "given back",
     "unknown": "state unknown",
     "unexplained": "unexplained",
 }
@@ -113,7 +114,7 @@ def explain_page(view: View) -> list[str]:
         f"is         {view['condition']}, {_kw(view['power_kw'])}, {level}",
         f"should be  {view['planned']}, because: {view['why']}",
         f"expected   {_kw(view['expected_kw'])}" + (", a command is on its way" if view["in_flight"] else ""),
-        f"verdict    {view['verdict']}, unchanged for {_seconds(view['since_s'])}",
+        f"verdict    {view['verdict']}; last told to sleep or wake {_ago(view['since_s'])}",
         f"last read  {_ago(view['telemetry_age_s'])}",
         f"before us  {view['prior'] or UNKNOWN}",
     ]
@@ -141,7 +142,8 @@ def _setpoint_lines(view: View) -> list[str]:
 
 def _balance_lines(balance: View) -> list[str]:
     """Where the measured watts are; groups nobody is in are left out."""
-    parts = [(words, balance[f"{name}_kw"]) for name, words in BALANCE.items()]
+    names = [*BALANCE, *(key.removesuffix("_kw") for key in balance if key.removesuffix("_kw") not in BALANCE)]
+    parts = [(BALANCE.get(name, name), balance.get(f"{name}_kw", 0.0)) for name in names if name != "measured"]
     rows = [[words, _kw(kw)] for words, kw in parts if kw is None or kw]
     return ["", f"measured   {_kw(balance['measured_kw'])}, of which", *_table(rows)]
 

@@ -223,6 +223,6 @@ class Operations:
 def operator_name(peer: Peer) -> str:
     """Who ordered it, as the kernel vouches for it and as people know it."""
     try:
-        return f"{pwd.getpwuid(peer.uid).pw_name} (uid {peer.uid})"
+        return f"{pwd.getpwuid(peer.uid).pw_name}, uid {peer.uid}"
     except KeyError:  # an account without a name, as in many containers
         return f"uid {peer.uid}"

@@ -20,7 +20,6 @@ EVENTS_KEPT = 200
 EVENTS_SHOWN = 20
 COMMANDS_KEPT = 8  # per miner
 TIMINGS_KEPT = 3600
-BALANCED = ("hashing", "booting", "asleep", "quarantined", "unreachable", "unknown")
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Views:
 
     def take_restore(self, miner: int, prior: str, wall: float, operator: str) -> None:
         """A person had one miner given back; its report comes under RESTORE_COMMAND_ID."""
-        self._keep(miner, Trace(RESTORE_COMMAND_ID, "restore", prior, wall, f"by {operator}"))
+        self._keep(miner, Trace(RESTORE_COMMAND_ID, "restore", prior, wall, operator))
 
     def take_timing(self, took_s: float) -> None:
         """How long one whole cycle took, seconds."""
@@ -164,7 +163,6 @@ def _balance(state: State, decision: Decision) -> View:
     """
     drawn_w = {name: float(decision.expected_power_w[where].sum()) for name, where in by_state(state).items()}
     drawn_w["asleep"] += drawn_w.pop("foreign_sleeper")
-    drawn_w["booting"] = drawn_w.pop("waking")
     measured_w, other_w = decision.figures.measured_w, state.offset_w
     unexplained_w: float | None = None
     if measured_w is not None and other_w is not None:
@@ -172,7 +170,7 @@ def _balance(state: State, decision: Decision) -> View:
     return {
         "measured_kw": kw_of(measured_w),
         "other_kw": kw_of(other_w),
-        **{f"{name}_kw": kw_of(drawn_w[name]) for name in BALANCED},
+        **{f"{name}_kw": kw_of(power_w) for name, power_w in drawn_w.items()},
         "unexplained_kw": kw_of(unexplained_w),
     }
 

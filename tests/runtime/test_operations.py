@@ -107,9 +107,9 @@ async def test_a_cap_without_a_power_or_an_end_is_refused(desk: Desk, request_: 
 async def test_a_cap_names_who_ordered_it_and_when_it_ends(desk: Desk) -> None:
     answer = await desk.ask("cap", power_w=20_000, for_s=60)
     (order,) = desk.operations.mailbox.freeze(WALL, (), None, True).operator
-    assert (order.verb, order.power_w, order.operator) == (OperatorVerb.CAP, 20_000, "root (uid 0)")
+    assert (order.verb, order.power_w, order.operator) == (OperatorVerb.CAP, 20_000, "root, uid 0")
     assert order.expires_at is not None
-    assert (answer["kw"], answer["operator"]) == (20.0, "root (uid 0)")
+    assert (answer["kw"], answer["operator"]) == (20.0, "root, uid 0")
 
 
 def test_an_account_without_a_name_is_told_by_its_number() -> None:

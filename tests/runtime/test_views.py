@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.commands.status import BALANCE
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict
@@ -87,6 +88,15 @@ def test_the_measured_watts_and_the_setpoint_are_accounted_for_to_the_last_one()
     assert total_kw == pytest.approx(setpoint.power_w / 1000.0, abs=0.01)
 
 
+def test_every_state_a_miner_can_be_in_has_its_place_in_the_balance_and_words_on_the_page() -> None:
+    views, decision = after_one_cycle()
+    balance = views.status()["balance"]
+    assert isinstance(balance, dict)
+    states = {name.removesuffix("_kw") for name in balance} - {"measured"}
+    assert set(decision.counts) - {"foreign_sleeper"} <= states
+    assert states == set(BALANCE)
+
+
 def test_inputs_name_the_meters_they_come_from() -> None:
     inputs = (
         InputHealth("plant", InputState.GOOD, "fresh", 0.4),
@@ -139,7 +149,7 @@ def test_explain_follows_a_command_from_its_outcome_to_its_verdict() -> None:
 def test_a_restore_stands_among_the_commands_with_what_became_of_it() -> None:
     views, _ = after_one_cycle()
     for prior, outcome in (("old", Outcome.REFUSED), ("default", Outcome.APPLIED)):
-        views.take_restore(2, prior, WALL - 3.0, "ann (uid 1000)")
+        views.take_restore(2, prior, WALL - 3.0, "ann, uid 1000")
         views.take_report(CommandReport(RESTORE_COMMAND_ID, 2, outcome, 1.0, 1.2, "as it says"))
     shown = views.explain("m2")["commands"]
     assert isinstance(shown, list)
@@ -147,7 +157,7 @@ def test_a_restore_stands_among_the_commands_with_what_became_of_it() -> None:
         ("restore", "old", "refused"),
         ("restore", "default", "applied"),
     ]
-    assert (shown[1]["ago_s"], shown[1]["detail"], shown[1]["reason"]) == (3.0, "as it says", "by ann (uid 1000)")
+    assert (shown[1]["ago_s"], shown[1]["detail"], shown[1]["reason"]) == (3.0, "as it says", "ann, uid 1000")
 
 
 def test_merit_counts_who_is_better_and_an_unknown_miner_is_named() -> None:
