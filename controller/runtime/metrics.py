@@ -60,7 +60,10 @@ class Metrics:
             "residual_w": self._gauge("residual_watts", "Measured less expected."),
             "available_up_w": self._gauge("available_up_watts", "Power that could be added by waking and trimming."),
             "available_down_w": self._gauge("available_down_watts", "Power that could be shed."),
-            "floor_w": self._gauge("floor_watts", "Auxiliaries and sleeping miners: what is left after shedding all."),
+            "floor_w": self._gauge(
+                "floor_watts",
+                "What no command removes: auxiliaries, sleepers, and miners that do not obey or are not ours to move.",
+            ),
         }
         self._unallocated = self._gauge("unallocated_watts", "Part of the setpoint that could not be placed.")
         self._shedding = self._gauge("shedding", "1 while the load falls without a ramp.")
