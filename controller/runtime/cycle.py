@@ -98,11 +98,12 @@ class Cycle:
         wall = time.time()
         received = self._inbox.drain() if self._inbox is not None else ()
         snapshot = self._mailbox.freeze(wall, received, self._heartbeat_at(), self._journal.writable)
-        self.state, decision = self._engine.step(self.state, snapshot, now)
+        before = self.state
+        self.state, decision = self._engine.step(before, snapshot, now)
         rows = self._recorder.rows_of_cycle(snapshot, decision)
         ids = self._engine.facts.miner_ids
         rows = (*(prior_row(wall, ids[miner], prior) for miner, prior in decision.priors), *rows)
-        if now >= self._checkpoint_due:
+        if now >= self._checkpoint_due or snapshot.operator or _binds_otherwise(before, self.state):
             self._checkpoint_due = now + CHECKPOINT_PERIOD_S
             rows = (*rows, self._checkpoint(now, wall))
         durable = self._journal.append(rows)
@@ -124,3 +125,8 @@ class Cycle:
 
     def _checkpoint(self, now: float, wall: float) -> Row:
         return self._recorder.checkpoint(wall, checkpoint.to_record(self._engine.facts, self.state, now))
+
+
+def _binds_otherwise(before: State, after: State) -> bool:
+    """Whether what the site is held to has changed: a crash must not forget an order whose ACCEPTED has gone out."""
+    return before.orders.active != after.orders.active or before.operator_caps != after.operator_caps

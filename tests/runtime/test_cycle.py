@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -169,3 +170,19 @@ async def test_in_observe_mode_nothing_reaches_the_actuator() -> None:
         running.order()
         await asyncio.sleep(5)
     assert running.hands.commands == []
+
+
+async def test_an_order_is_in_a_checkpoint_by_the_cycle_that_takes_it() -> None:
+    async with Running() as running:
+        await asyncio.sleep(1.5)
+        assert len(running.journal.times_of(RowKind.CHECKPOINT)) == 1
+        running.order()
+        await asyncio.sleep(1)
+        assert len(running.journal.times_of(RowKind.CHECKPOINT)) == 2
+        running.urge()
+        await asyncio.sleep(0.2)
+        assert len(running.journal.times_of(RowKind.CHECKPOINT)) == 3
+        (taken,) = [json.loads(row.body) for _, row in running.journal.rows if row.kind is RowKind.ANSWER][-1:]
+        kept = [row.body for _, row in running.journal.rows if row.kind is RowKind.CHECKPOINT]
+        assert taken["id"] not in kept[0]
+        assert taken["id"] in kept[1]
