@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -38,7 +39,10 @@ def test_a_cap_by_a_person_holds_the_site_down_until_it_is_released(site: SmallS
     capped = site.cli("cap", f"{CAP_KW:g}kW", "--for", "2m")
     assert capped.code == 0, capped.errors
     assert f"cap {CAP_KW:.1f} kW until" in capped.out
-    until(lambda: site.sim.load_kw < CAP_KW + 1, 15, "load down to the cap")
+    until(lambda: site.status()["operator_caps"], 2, "the cap in force")
+    site.daemon.end(signal.SIGKILL)
+    site.daemon.start()
+    until(lambda: site.sim.load_kw < CAP_KW + 1, 20, "load down to the cap that outlived the daemon")
     status = site.status()
     assert status["setpoint"]["bound"] == "operator"
     (cap,) = status["operator_caps"]
