@@ -89,7 +89,7 @@ def _check_replay(site: SmallSite) -> None:
         replayed += 1
         if checkpointed:
             recorder.checkpoint(cycle.snapshot.wall, {})
-    assert replayed > 50
+    assert replayed > 20
 
 
 def _with_checkpoints(rows: list[Row]) -> Iterator[tuple[RecordedCycle, bool]]:
