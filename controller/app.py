@@ -176,8 +176,11 @@ class _Daemon:
                 self._log.info("stopping_above_fallback", waited_s=within_s)
 
     def _stop(self, reason: str) -> None:
-        if not self._stopping.is_set():
-            self._reason = reason
+        """The first signal stops; a second one does not wait for the way down to the fallback."""
+        if self._stopping.is_set():
+            self._drained.set()
+            return
+        self._reason = reason
         self._stopping.set()
 
     def cycle_done(self, state: State, decision: Decision) -> None:

@@ -36,11 +36,12 @@ def run(config_path: Path) -> None:
 
 @main.command()
 @CONFIG_OPTION
-def check(config_path: Path) -> None:
+@click.option("--miners", is_flag=True, help="Also ask every miner for its profiles, and compare. Only reads.")
+def check(config_path: Path, miners: bool) -> None:
     """Validate a site and print its effective configuration."""
     from controller.commands.check import check as check_site
 
-    sys.exit(check_site(config_path))
+    sys.exit(check_site(config_path, miners=miners))
 
 
 def _broker_options(command: Callable[..., None]) -> Callable[..., None]:

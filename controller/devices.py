@@ -27,25 +27,34 @@ class StartRefusedError(Exception):
     """The daemon cannot start; the text says what is wrong and what to do."""
 
 
-def build_loads(config: SiteConfig, mode: Mode) -> list[Load]:
-    """One driver per miner, in the fleet's order; outside control mode none of them sends a command."""
+def build_miners(config: SiteConfig) -> list[catalog.Miner]:
+    """One driver per miner, in the fleet's order; sends nothing."""
     deadline_s = config.document.fleet.call_deadline
-    loads: list[Load] = []
+    miners: list[catalog.Miner] = []
     for index, miner in enumerate(config.miners):
         credential = config.credential_of(miner)
-        load: Load = catalog.build_miner(
-            miner_id=miner.miner_id,
-            index=index,
-            model=miner.model_name,
-            firmware=miner.firmware,
-            host=miner.host,
-            port=miner.port,
-            username=None if credential is None else credential.username,
-            password=None if credential is None else credential.password.get_secret_value(),
-            deadline_s=deadline_s,
+        miners.append(
+            catalog.build_miner(
+                miner_id=miner.miner_id,
+                index=index,
+                model=miner.model_name,
+                firmware=miner.firmware,
+                host=miner.host,
+                port=miner.port,
+                username=None if credential is None else credential.username,
+                password=None if credential is None else credential.password.get_secret_value(),
+                deadline_s=deadline_s,
+            )
         )
-        loads.append(load if mode is Mode.CONTROL else catalog.build_dry_run(load, index=index))
-    return loads
+    return miners
+
+
+def build_loads(config: SiteConfig, mode: Mode) -> list[Load]:
+    """What the actuator drives, in the fleet's order; outside control mode none of it sends a command."""
+    miners = build_miners(config)
+    if mode is Mode.CONTROL:
+        return list(miners)
+    return [catalog.build_dry_run(miner, index=index) for index, miner in enumerate(miners)]
 
 
 def build_pollers(

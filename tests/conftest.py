@@ -8,8 +8,13 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
+
+# How long an example takes says more about the machine than about the code; pytest's own timeout catches a hang.
+hypothesis.settings.register_profile("curtaild", deadline=None)
+hypothesis.settings.load_profile("curtaild")
 
 
 class _VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # DefaultSelector is chosen at run time

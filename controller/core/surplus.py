@@ -27,11 +27,9 @@ class Surplus:
     """One reading of the surplus, watts.
 
     cap_w: highest site load that takes nothing from the grid, margin not yet taken off; may be below zero.
-    deficit_w: by how much the POI exports less than despatched (<= 0: nothing is missing).
     """
 
     cap_w: float
-    deficit_w: float
 
 
 def follow(readings: Mapping[Point, Sample]) -> Surplus | None:
@@ -46,7 +44,7 @@ def follow(readings: Mapping[Point, Sample]) -> Surplus | None:
     headroom = values[Point.AVAILABLE_W] - values[Point.GROSS_W]
     reserve_short = max(0.0, values[Point.RESERVE_UP_W] - headroom)
     over_export = values[Point.POI_EXPORT_W] - values[Point.DESPATCH_EXPORT_W]
-    return Surplus(cap_w=values[Point.SITE_LOAD_W] + over_export - reserve_short, deficit_w=-over_export)
+    return Surplus(cap_w=values[Point.SITE_LOAD_W] + over_export - reserve_short)
 
 
 def household_deficit_w(readings: Mapping[Point, Sample], policy: Policy) -> float:

@@ -182,7 +182,8 @@ def ask(path: Path, op: str, arguments: Mapping[str, object], within_s: float = 
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(within_s)
             client.connect(str(path))
-            client.sendall(canonical({**arguments, "op": op}).encode() + b"\n")
+            with suppress(BrokenPipeError):  # turned away before it could speak: the reason can still be read
+                client.sendall(canonical({**arguments, "op": op}).encode() + b"\n")
             with client.makefile("rb") as stream:
                 line = stream.readline(ANSWER_MAX_BYTES)
     except OSError as error:

@@ -42,12 +42,6 @@ def test_the_follow_cap_is_the_mining_load_plus_over_export_less_missing_reserve
     assert found.cap_w == pytest.approx(cap_mw * MW)
 
 
-def test_the_deficit_is_what_the_export_lacks_of_the_despatch(kit):
-    found = surplus.follow(megawatts(kit, poi_export_w=220))
-    assert found is not None
-    assert found.deficit_w == pytest.approx(10 * MW)
-
-
 @pytest.mark.parametrize("point", surplus.FOLLOW_POINTS)
 @pytest.mark.parametrize("quality", [Quality.BAD, Quality.UNCERTAIN, None])
 def test_one_input_that_is_not_good_means_no_figure_at_all(kit, point, quality):

@@ -114,6 +114,18 @@ def test_with_on_exit_fallback_a_stop_ramps_down_first_and_the_next_start_is_fre
     until(lambda: site.status()["setpoint"]["bound"] == "ramp_up" or site.sim.load_kw > 8, 10, "on the way up again")
 
 
+def test_a_second_signal_does_not_wait_for_the_way_down(make_site: MakeSite) -> None:
+    site = make_site("hurry", surplus_kw=20, models=SMALL, hashing=8)
+    site.configure(site={"on_exit": "fallback"}, ramp={"down": "2 %/min", "down_15s": "1 %"})
+    site.daemon.start()
+    until(lambda: site.sim.load_kw < 20.5, 15, "load down to the surplus")
+    site.daemon.process.send_signal(signal.SIGTERM)
+    until(lambda: "STOPPING=1" in site.daemon.told, 5, "the first signal heard")
+    asked_at = time.monotonic()
+    assert site.daemon.end() == 0
+    assert time.monotonic() - asked_at < 10, "at 2 %/min the way down takes half an hour"
+
+
 def test_a_killed_daemon_is_in_control_again_within_ten_seconds_and_remembers_who_sleeps(make_site: MakeSite) -> None:
     site = make_site("killed", surplus_kw=8, models=SMALL, hashing=8)
     site.configure(fleet={"adopt_sleepers_at_start": False})

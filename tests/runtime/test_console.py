@@ -98,6 +98,7 @@ async def test_more_clients_than_allowed_are_turned_away(path: Path) -> None:
             await asyncio.to_thread(ask, path, "echo", {})
         for _, writer in held:
             writer.close()
+            await writer.wait_closed()
 
 
 @pytest.mark.virtual_time
