@@ -285,7 +285,7 @@ def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
 
 
 def commands_bounded(setup: Setup, record: Record) -> list[Breach]:
-    """No miner is talked to without end: at most one command in four seconds on average, and none in a quiet end."""
+    """No miner is talked to without end: at most one command in eight seconds on average, and none in a quiet end."""
     counts = np.zeros(len(setup.facts), dtype=np.int64)
     quiet = 0
     for row in record.cycles:
@@ -294,7 +294,7 @@ def commands_bounded(setup: Setup, record: Record) -> list[Breach]:
         if row.at_s > setup.duration_s - 60.0:
             quiet += len(row.commands)
     found = []
-    if counts.max(initial=0) > setup.duration_s / 4.0:
+    if counts.max(initial=0) > setup.duration_s / 8.0:
         found.append(Breach("commands_bounded", 0.0, f"miner {int(counts.argmax())} got {counts.max()} commands"))
     allowed = 10 + len(setup.facts)
     if setup.calm_from_s < setup.duration_s - 120.0 and quiet > allowed:
