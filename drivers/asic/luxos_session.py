@@ -7,6 +7,7 @@ It is a lock between well-behaved writers, no credential: anybody may ask for it
 - when somebody else holds it, a command that lowers the load borrows theirs (their browser tab must not hold up a
   shed, and sleeping on top of a half-made change is safe); a command that may raise the load waits;
 - a borrowed session is never logged off;
+- a session found after a log-on of ours went unanswered is taken for ours: the miner heard us, we did not hear it;
 - after an urgent command ours is kept, and the next urgent one uses it without asking.
 """
 
@@ -19,6 +20,7 @@ from typing import Final
 from controller.domain.fleet import Outcome
 from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
 
+_LIFE_S: Final = 60.0  # of a session nobody uses (vendor documentation)
 _REUSE_S: Final = 45.0
 """How old a kept session may be and still be used unasked. LuxOS ends it after 60 s without use (vendor documentation);
 the rest is for the network and the miner's clock."""
@@ -47,6 +49,7 @@ class LuxosSession:
         self._wire = wire
         self._own_token = ""
         self._used_at = 0.0
+        self._unheard_at = -_LIFE_S
 
     async def open(self, *, may_borrow: bool, reuse: bool, give_up_at: float) -> Opened | NotOpened:
         """Get a session by loop second `give_up_at`.
@@ -63,6 +66,8 @@ class LuxosSession:
                 self._used_at = self._now()
                 return Opened(token, ours=True)
             if logon.kind is not ReplyKind.REJECTED:
+                if logon.kind is not ReplyKind.NOT_SENT:
+                    self._unheard_at = self._now()
                 return NotOpened(Outcome.UNREACHABLE, f"logon: {logon.detail or 'no session id in the answer'}")
             holder = await self._call("session", give_up_at)
             if holder.kind is ReplyKind.REJECTED:
@@ -70,7 +75,8 @@ class LuxosSession:
             if not holder.ok:
                 return NotOpened(Outcome.UNREACHABLE, f"session: {holder.detail}")
             token = _token(holder)
-            if token and token == self._own_token:
+            if token and (token == self._own_token or self._now() - self._unheard_at < _LIFE_S):
+                self._own_token = token
                 return Opened(token, ours=True)
             if token:
                 if may_borrow:

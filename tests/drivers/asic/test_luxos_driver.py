@@ -136,6 +136,16 @@ async def test_raising_waits_while_another_writer_holds_the_miner(bench: Any) ->
     assert bench.writes() == ["curtail sleep"]
 
 
+async def test_a_session_whose_answer_we_did_not_hear_is_known_for_ours(bench: Any) -> None:
+    await bench.ours.perform(bench.SLEEP)
+    bench.simulated.faults.on(Fault.DELAY, 5.0)
+    assert (await bench.ours.perform(bench.WAKE)).outcome is Outcome.UNREACHABLE
+    assert bench.simulated.session.active_id != "", "the miner heard us"
+    bench.simulated.faults.off(Fault.DELAY)
+    assert (await bench.ours.perform(bench.WAKE)).outcome is Outcome.APPLIED
+    assert bench.simulated.session.active_id == ""
+
+
 async def test_our_own_kept_session_is_known_again_and_logged_off(bench: Any) -> None:
     await bench.ours.perform(bench.SHED)
     assert bench.simulated.session.active_id != ""
