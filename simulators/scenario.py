@@ -1,4 +1,4 @@
-"""What a run is made of: fleet, plant, instruments, trace, policy, dispatches and faults, all in one frozen value.
+"""What a run is made of: fleet, plant, instruments, trace, policy and dispatches, all in one frozen value.
 
 `DEMO` is the default run. Powers that belong to the fleet are fractions of its rated power and times of dispatches are
 fractions of the run, so that a run of any length and a fleet of any size keep the same shape.
@@ -12,8 +12,7 @@ from simulators.asic.models import MODELS, MinerModel
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec
-from simulators.modbus_meter import DcsSpec, DeviceFault, PanelMeterSpec, Quantity
-from simulators.modbus_server import WireFault
+from simulators.modbus_meter import DcsSpec, PanelMeterSpec, Quantity
 from simulators.plant import PlantSpec, UnitSpec
 from simulators.plant_host import InstrumentSpec
 from simulators.trace import (
@@ -138,16 +137,6 @@ class DispatchScenario:
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentFault:
-    """A fault of one instrument from `at_fraction` for `for_fraction` of the run."""
-
-    at_fraction: float
-    for_fraction: float
-    instrument: Literal["poi", "site", "dcs"]
-    fault: WireFault | DeviceFault
-
-
-@dataclass(frozen=True, slots=True)
 class Scenario:
     """A whole run. `tick_s` is the step of the plant; `signal_fraction` of rated is a change worth a command."""
 
@@ -158,7 +147,6 @@ class Scenario:
     trace: TraceScenario
     policy: PolicyScenario
     dispatches: tuple[DispatchScenario, ...]
-    faults: tuple[InstrumentFault, ...]
     plant_seed: int
     tick_s: float
     signal_fraction: float
@@ -272,7 +260,6 @@ DEMO = Scenario(
         DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.16),
         DispatchScenario(at_fraction=0.72, for_fraction=0.15, kind="target", power_fraction=0.44),
     ),
-    faults=(),
     plant_seed=11,
     tick_s=0.05,
     signal_fraction=0.02,

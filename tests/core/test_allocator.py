@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.core import allocator, estimator
 from controller.core.desk import Goal
+from controller.core.state import VERB_CODES
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.reasons import Unallocated, Why
 
@@ -513,3 +514,11 @@ def test_plan_and_rest_are_the_setpoint_and_no_limit_is_passed(
         here = facts.feeder == feeder
         if np.any(woken & here):
             assert priced_after[here].sum() <= limit + 1e-6
+
+
+def test_a_miner_with_a_command_on_its_way_is_trimmed_last(kit):
+    hall = Hall(kit, ALL_ON)
+    hall.fleet.verb[3] = VERB_CODES[Verb.TRIM]  # the worst J/TH would otherwise be first
+    hall.fleet.sent_at[3] = 0.0
+    hall.allocate(14_000)
+    assert list(hall.plan.level) == [3, 3, 1, 3]

@@ -59,6 +59,17 @@ def test_a_miner_given_back_is_left_alone_whatever_it_does_and_its_draw_counts(k
     assert site.state.fleet.verdict[0] != Verdict.QUARANTINED
 
 
+def test_a_command_that_failed_is_not_repeated_to_a_miner_that_was_given_back(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(5)
+    site.state.fleet.want_hashing[3] = False
+    site.state.fleet.verdict[3] = Verdict.STUCK
+    site.sent.clear()
+    site.cycle(operator=(order(OperatorVerb.RESTORE, 3),))
+    site.cycles(5)
+    assert 3 not in {command.miner for command in site.sent}
+
+
 def test_a_miner_given_back_is_taken_again_when_it_is_adopted(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
     site.cycles(5)
