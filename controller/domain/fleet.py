@@ -18,12 +18,16 @@ RESTORE_COMMAND_ID = 0
 
 
 class Condition(IntEnum):
-    """What a telemetry read proved about one miner. UNREACHABLE never reads as ASLEEP."""
+    """What a telemetry read proved about one miner. UNREACHABLE never reads as ASLEEP.
+
+    CONTRADICTS: what answers there says it is another machine than the inventory has; nothing is asked of it.
+    """
 
     UNKNOWN = 0
     HASHING = 1
     ASLEEP = 2
     UNREACHABLE = 3
+    CONTRADICTS = 4
 
 
 class Verb(StrEnum):
@@ -38,7 +42,8 @@ class Outcome(StrEnum):
     """What a driver learned from one command. Only core/verify judges watts.
 
     WITHHELD: on our side of the wire; nothing was asked of the miner. A newer command took its place, the journal
-    could not be written, the site only observes, or somebody else holds the miner's one session.
+    could not be written, the site only observes, somebody else holds the miner's one session, or the miner's budget
+    of writes and restarts for the day is used up.
     """
 
     ACKNOWLEDGED = "acknowledged"
@@ -70,6 +75,7 @@ class Command:
     level: index into the miner's ladder of levels for TRIM (0 = lowest power); None otherwise.
     raises: True when obeying can only increase the load; such a command waits for the journal.
     urgent: True on a shed; the actuator sends it before anything else and skips the read-back.
+    prior: for a WAKE, what the miner's owner had set, in the firmware's own words; None when never observed.
     """
 
     command_id: int
@@ -79,11 +85,16 @@ class Command:
     raises: bool
     urgent: bool
     reason: str
+    prior: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CommandReport:
-    """What became of one command; `sent_at` and `answered_at` are loop seconds, None when nothing was sent."""
+    """What became of one command; `sent_at` and `answered_at` are loop seconds, None when nothing was sent.
+
+    again_at: with WITHHELD, loop seconds before which asking again is of no use; None when nobody can say.
+    wear: writes to the miner's flash and restarts of its mining process that this command cost, whichever is more.
+    """
 
     command_id: int
     miner: int
@@ -92,13 +103,16 @@ class CommandReport:
     answered_at: float
     detail: str = ""
     rounded_to_level: int | None = None
+    again_at: float | None = None
+    wear: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MinerReading:
     """One telemetry read of one miner.
 
-    power_w: watts the miner reports for itself, None when it reports none.
+    power_w: watts the miner reports for itself, or the driver's estimate; None when there is neither.
+    power_error_w: None when the miner itself reports its watts; for an estimate, how far off it may be.
     level: index of the running profile in the miner's ladder; None when unknown or not in the ladder.
     started_at: loop seconds when the read began; only reads begun after a command can prove it.
     prior: what must be given back one day, in the firmware's own words (a profile name); None when unknown.
@@ -113,6 +127,7 @@ class MinerReading:
     finished_at: float
     prior: str | None = None
     detail: str = ""
+    power_error_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +158,19 @@ class ResponseClass:
 
 @dataclass(frozen=True, slots=True)
 class MinerModel:
-    """The envelope of one model + firmware: its ladder (lowest power first) and its response class."""
+    """The envelope of one model + firmware: its ladder (lowest power first) and its response class.
+
+    nameplate_level: index of the rung the maker advertises, the highest that is no overclock; -1 is the top one.
+    trims: False when changing the level restarts the miner, so that it is only put to sleep and woken.
+    reports_power: False when the miner tells no watts of its own: its draw is estimated, and its feeder is the proof.
+    """
 
     name: str
     levels: tuple[Level, ...]
     response: ResponseClass
+    nameplate_level: int = -1
+    trims: bool = True
+    reports_power: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +191,7 @@ class Fleet:
     level_count: (n,) rungs of each ladder.
     joule_per_th: (n,) at cap level: the merit order, lower is better.
     feeder: (n,) index into feeder_names and feeder_rating_w.
+    trims, reports_power: (n,) see MinerModel.
     """
 
     miner_ids: tuple[str, ...]
@@ -185,6 +209,8 @@ class Fleet:
     wake_90_s: FloatArray
     trim_dead_s: FloatArray
     trim_90_s: FloatArray
+    trims: BoolArray
+    reports_power: BoolArray
     units: tuple[MinerUnit, ...]
 
     def __len__(self) -> int:
@@ -229,5 +255,7 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         wake_90_s=column_of("wake_90_s"),
         trim_dead_s=column_of("trim_dead_s"),
         trim_90_s=column_of("trim_90_s"),
+        trims=np.array([unit.model.trims for unit in units], dtype=np.bool_),
+        reports_power=np.array([unit.model.reports_power for unit in units], dtype=np.bool_),
         units=units,
     )
