@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from controller.domain.fleet import Level, MinerModel
 from controller.domain.metering import Point
 from controller.ports import Load, Meter
 from drivers.asic.dry_run import DryRunLoad
-from drivers.asic.luxos import LadderUnreadableError, LuxosMiner
-from drivers.asic.profiles import all_facts, facts_of, mismatches
-from drivers.asic.pyasic_miner import PyasicMiner
+from drivers.asic.profiles import LadderUnreadableError, all_facts, facts_of, mismatches
 from drivers.modbus.client import Backoff
 from drivers.modbus.codec import DIRECTED_POINTS, Direction
 from drivers.modbus.maps.load import load_map
@@ -32,6 +30,11 @@ __all__ = [
 ]
 
 
+DEFAULT_WEB_PORT: Final = 80
+DEFAULT_WRITES_PER_DAY: Final = 12
+"""Six sleeps and six wakes; flash is good for some thousand writes, and a restart costs minutes of work."""
+
+
 class Miner(Load, Protocol):
     """A Load that is one miner."""
 
@@ -39,7 +42,8 @@ class Miner(Load, Protocol):
     def miner_id(self) -> str: ...
 
     async def read_ladder(self) -> tuple[Level, ...]:
-        """The profiles the miner itself offers, lowest power first. Raises LadderUnreadableError."""
+        """The levels the miner itself offers, lowest power first; for firmware that tells none, those on file once the
+        miner answered and is no other machine. Raises LadderUnreadableError."""
         ...
 
 
@@ -70,22 +74,39 @@ def build_miner(
     password: str | None,
     deadline_s: float,
     ladder: tuple[Level, ...] | None = None,
+    web_port: int = DEFAULT_WEB_PORT,
+    writes_per_day: int = DEFAULT_WRITES_PER_DAY,
+    wear_today: int = 0,
 ) -> Miner:
-    """The driver of one miner; sends nothing. The first call imports pyasic, about 0.7 s.
+    """The driver of one miner, chosen by its firmware and imported with the first of them; sends nothing.
 
     index: the miner's index in the fleet. host: an IP address. deadline_s: bounds one read, and one command up to its
     effect. ladder: levels told by the miner itself, in place of those on file; must be the fleet's own ladder for this
-    miner. Raises ValueError for a host that is no address, a deadline that is not positive and an unknown model.
+    miner. web_port, writes_per_day and wear_today matter to firmware that is driven over its web interface and wears:
+    how many writes and restarts one day may see, and how many it has seen in the last 24 hours. Raises ValueError for a
+    host that is no address, a deadline that is not positive and an unknown model.
     """
     if deadline_s <= 0:
         raise ValueError(f"miner {miner_id!r}: deadline_s must be positive, got {deadline_s}")
     facts = facts_of(model, firmware)
-    wire = PyasicMiner(
-        family=facts.pyasic_family, model=facts.model, host=host, port=port, username=username, password=password
-    )
-    return LuxosMiner(
-        miner_id=miner_id, index=index, wire=wire, levels=ladder or facts.envelope.levels, deadline_s=deadline_s
-    )
+    match facts.firmware:
+        case "LuxOS":
+            from drivers.asic.luxos import LuxosMiner
+            from drivers.asic.pyasic_miner import PyasicMiner
+
+            wire = PyasicMiner(
+                family=facts.pyasic_family,
+                model=facts.model,
+                host=host,
+                port=port,
+                username=username,
+                password=password,
+            )
+            return LuxosMiner(
+                miner_id=miner_id, index=index, wire=wire, levels=ladder or facts.envelope.levels, deadline_s=deadline_s
+            )
+        case _:
+            raise ValueError(f"miner {miner_id!r}: no driver for firmware {facts.firmware!r}")
 
 
 def build_dry_run(load: Load, *, index: int) -> Load:

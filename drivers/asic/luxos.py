@@ -14,6 +14,7 @@ from typing import Final
 from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, Level, MinerReading, Outcome, Verb
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
+from drivers.asic.profiles import LadderUnreadableError
 from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
 
 _CODE_INVALID_COMMAND: Final = 14
@@ -21,10 +22,6 @@ _CODE_INVALID_COMMAND: Final = 14
 
 _ATM_KNOWN_S: Final = 30.0
 """An urgent trim trusts the thermal control's state from a read no older than this, and saves the question."""
-
-
-class LadderUnreadableError(Exception):
-    """The miner did not tell its profiles."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,24 +38,41 @@ class Confidence(StrEnum):
     RECORDED = "recorded"
     """Read from a real miner."""
     NAMEPLATE = "nameplate"
-    """The maker's figures at the default profile; the other rungs follow a recorded ladder's relative watts."""
+    """The maker's figures at the nameplate rung; the watts of the others are derived, the source says how."""
+    ASSUMED = "assumed"
+    """The maker's figures at the nameplate rung; the watts of the others rest on reports and assumptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """One entry: the envelope, which rung is the nameplate, how pyasic calls the hardware, and where it is from."""
+    """One entry: the envelope, how pyasic calls the hardware, and where the numbers are from.
+
+    pyasic_family: name of a pyasic `MinerTypes` member; pyasic_model: key of `MINER_CLASSES[family]`, any case.
+    estimate_error_ratio: for a model that reports no watts, how far an estimate may be off, as a share of it; None
+    for one that does report them.
+    """
 
     model: str
     firmware: str
     pyasic_family: str
+    pyasic_model: str
     envelope: MinerModel
-    nameplate_level: int
     confidence: Confidence
     source: str
+    estimate_error_ratio: float | None = None
+
+    @property
+    def nameplate_level(self) -> int:
+        """Index of the rung the maker advertises, never negative."""
+        return self.envelope.nameplate_level
 
 
 class ModelFileError(ValueError):
     """A model file is wrong; names the file, the key and what is expected."""
+
+
+class LadderUnreadableError(Exception):
+    """The miner did not tell its levels, or is another machine than the inventory has; names the miner and why."""
 
 
 @cache
@@ -93,6 +110,15 @@ def parse(text: str, file_name: str) -> ModelFacts:
     nameplate = _text(table, "nameplate", file_name)
     if nameplate not in names:
         raise ModelFileError(f"{file_name}: nameplate: no level is called {nameplate!r}")
+    reports_power = _flag(table, "reports_power", file_name)
+    envelope = MinerModel(
+        name=f"{model} ({firmware})",
+        levels=levels,
+        response=_response(table, firmware, file_name),
+        nameplate_level=names.index(nameplate),
+        trims=_flag(table, "trims", file_name),
+        reports_power=reports_power,
+    )
     confidence = _text(source, "confidence", file_name)
     if confidence not in set(Confidence):
         raise ModelFileError(f"{file_name}: source.confidence: {confidence!r} is none of {[*Confidence]}")
@@ -100,10 +126,11 @@ def parse(text: str, file_name: str) -> ModelFacts:
         model=model,
         firmware=firmware,
         pyasic_family=_text(table, "pyasic_family", file_name),
-        envelope=MinerModel(f"{model} ({firmware})", levels, _response(table, firmware, file_name)),
-        nameplate_level=names.index(nameplate),
+        pyasic_model=_text({"pyasic_model": model, **table}, "pyasic_model", file_name),
+        envelope=envelope,
         confidence=Confidence(confidence),
         source=_text(source, "text", file_name),
+        estimate_error_ratio=_estimate(table, reports_power, file_name),
     )
 
 
@@ -142,11 +169,32 @@ def _response(table: Mapping[str, Any], firmware: str, file_name: str) -> Respon
     given = _table(table, "response", file_name)
     if set(given) != set(_RESPONSE_KEYS):
         raise ModelFileError(f"{file_name}: response: expected exactly {', '.join(_RESPONSE_KEYS)}")
-    for key, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ModelFileError(f"{file_name}: response.{key}: {value!r} is not a positive number")
-    seconds = {key: float(given[key]) for key in _RESPONSE_KEYS[:-1]}
-    return ResponseClass(name=firmware, sleep_power_w=int(given["sleep_power_w"]), **seconds)
+    numbers = {key: _positive(value, f"response.{key}", file_name) for key, value in given.items()}
+    return ResponseClass(name=firmware, sleep_power_w=int(numbers.pop("sleep_power_w")), **numbers)
+
+
+def _estimate(table: Mapping[str, Any], reports_power: bool, file_name: str) -> float | None:
+    """Required for a model that reports no watts, and senseless for any other."""
+    if reports_power:
+        if "estimate" in table:
+            raise ModelFileError(f"{file_name}: [estimate] is for models with reports_power = false")
+        return None
+    given = _table(table, "estimate", file_name)
+    return _positive(given.get("error_ratio"), "estimate.error_ratio", file_name)
+
+
+def _positive(value: object, key: str, file_name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ModelFileError(f"{file_name}: {key}: {value!r} is not a positive number")
+    return float(value)
+
+
+def _flag(table: Mapping[str, Any], key: str, file_name: str) -> bool:
+    """An optional true or false; true when it is not given."""
+    value = table.get(key, True)
+    if not isinstance(value, bool):
+        raise ModelFileError(f"{file_name}: {key}: expected true or false, got {value!r}")
+    return value
 
 
 def _text(table: Mapping[str, Any], key: str, file_name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.domain.fleet import Condition, Level, Outcome
-from drivers.asic.luxos import LadderUnreadableError
+from drivers.asic.profiles import LadderUnreadableError
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault
 

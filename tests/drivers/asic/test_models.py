@@ -10,7 +10,7 @@ import pytest
 from controller.domain.fleet import Level, Outcome
 from drivers.asic.profiles import Confidence, ModelFileError, all_facts, facts_of, parse
 from drivers.catalog import build_dry_run, build_miner, known_models, mismatches, model_named, nameplate_level
-from simulators.asic.models import MODELS
+from simulators.asic.models import LUXOS_MODELS, MODELS
 
 GOOD = """
 model = "Box"
@@ -32,12 +32,18 @@ sleep_power_w = 25
 """
 
 
-def test_four_models_are_known_by_model_and_firmware() -> None:
+def test_ten_models_are_known_by_model_and_firmware() -> None:
     assert sorted(known_models()) == [
+        "Antminer S19 Pro (Antminer stock)",
+        "Antminer S19 XP (Antminer stock)",
         "Antminer S19 XP (LuxOS)",
         "Antminer S19j Pro (LuxOS)",
         "Antminer S19k Pro (LuxOS)",
+        "Antminer S21 (Antminer stock)",
         "Antminer S21 (LuxOS)",
+        "WhatsMiner M30S++ (WhatsMiner V2)",
+        "WhatsMiner M50S (WhatsMiner V2)",
+        "WhatsMiner M60S (WhatsMiner V2)",
     ]
     assert model_named("antminer s21", "luxos").levels[nameplate_level("Antminer S21", "LuxOS")].power_w == 3_500
 
@@ -66,7 +72,7 @@ def test_the_recorded_ladder_is_the_s19k_pros() -> None:
     assert facts.envelope.levels[facts.nameplate_level] == Level("default", 2_794, 121.8)
 
 
-@pytest.mark.parametrize("key", sorted(MODELS))
+@pytest.mark.parametrize("key", sorted(LUXOS_MODELS))
 def test_the_simulated_firmware_tells_the_ladder_on_file(key: str) -> None:
     told = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in MODELS[key].profiles)
     assert mismatches(model_named(MODELS[key].name, "LuxOS").levels, told) == ()
