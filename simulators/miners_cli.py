@@ -12,6 +12,7 @@ import click
 from simulators.asic.control import ControlError, control_socket, send_fault
 from simulators.asic.farm import MinerFarm, VendorPorts
 from simulators.asic.fleet import ALL_MODELS, behaviour_name, mixed_fleet
+from simulators.asic.models import LUXOS_MODELS
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 from simulators.faults import Fault
@@ -63,7 +64,7 @@ def miners_command(
         spec = mixed_fleet(
             count,
             seed=seed,
-            model_keys=models or ALL_MODELS,
+            model_keys=models or LUXOS_MODELS,
             asleep=asleep,
             liars=liars,
             never_wakers=never_wakers,

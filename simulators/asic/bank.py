@@ -1,127 +1,27 @@
-"""The physics of a whole fleet of miners as arrays: one index per miner, no socket, no clock.
+"""What one can command of a fleet of simulated miners, over the physics of all of them.
 
 A command does not move power at once. It starts a *dead time*; when that has passed the miner leaves its present power
 on a curve towards the new one. What ran before keeps running through the dead time, and a later command replaces one
-whose dead time has not passed. Sleep and profile changes approach exponentially; a boot is S-shaped, with a small
-overshoot at the top. Curves are functions of the time since they began, so the size of `dt_s` does not change them.
-
-`true_power_w` is what the feeder sees. `reported_*` is what the firmware tells: refreshed about once a second, off by a
-bias fixed per miner and by a little noise on every sample.
+whose dead time has not passed.
 """
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simulators.asic.curves import BOOT_ENDS, EXPONENTIAL_ENDS, boot_fraction, exponential_fraction
-from simulators.asic.response import Answer, Behaviour, Mode, Phase, Span
-from simulators.asic.spec import FleetSpec
+from simulators.asic.physics import NONE, PROFILE, SLEEP, WAKE, Bools, Codes, FleetPhysics, Ints
+from simulators.asic.response import Answer, Behaviour, Mode
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Codes: TypeAlias = NDArray[np.int8]
-Bools: TypeAlias = NDArray[np.bool_]
-
-HASHRATE_MEAN_WINDOWS_S: Final = (60.0, 300.0, 900.0, 1800.0)
-"""Windows of `hashrate_mean_th`, in the order of its columns."""
-
-_HASHRATE_LAG_S: Final = 1.5
-_TEMPERATURE_LAG_S: Final = 45.0
-_AMBIENT_C: Final = 25.0
-_RISE_AT_NAMEPLATE_C: Final = 40.0
-_REPORT_EVERY_S: Final = 1.0
-
-# What a pending command, or the curve a miner is on, is about.
-_NONE: Final = 0
-_SLEEP: Final = 1
-_WAKE: Final = 2
-_PROFILE: Final = 3
+_DEAF: Final = int(Behaviour.REFUSES | Behaviour.IGNORES)
+_STOP_90_S: Final = 0.5  # how quickly watts go when the process is cut off
 
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-def _given(values: Sequence[object] | None, otherwise: Sequence[object], dtype: type[_Scalar]) -> NDArray[_Scalar]:
-    return np.array(otherwise if values is None else values, dtype=dtype)
-
-
-class MinerBank:
+class MinerBank(FleetPhysics):
     """Power, hash rate and temperature of every miner, moved on by `step`.
 
     Arrays are indexed by miner. Read them freely; write only through the verbs. Same spec and same sequence of calls
     give the same numbers to the last bit.
     """
-
-    def __init__(self, spec: FleetSpec) -> None:
-        count = len(spec.models)
-        self.count: Final = count
-        self._all: Final[Ints] = np.arange(count)
-        self.spec: Final = spec
-        self.response: Final = spec.response
-        self._verbs: Final = {_SLEEP: spec.response.sleep, _WAKE: spec.response.wake, _PROFILE: spec.response.profile}
-        self.models: Final = tuple(spec.models)
-        # Separate streams: when commands arrive must not change what the firmware's noise looks like.
-        traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
-
-        # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
-        longest = max((len(model.profiles) for model in self.models), default=1)
-        self.ladder_power_w: Final[Floats] = np.zeros((count, longest))
-        self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
-        self.ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
-        for i, model in enumerate(self.models):
-            self.ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
-            self.ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
-        self.sleep_power_w: Final[Floats] = np.array([model.sleep_power_w for model in self.models])
-        self.idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
-        self.nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
-
-        self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
-        self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
-        limit = spec.report_bias_limit
-        self.report_bias: Final[Floats] = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
-        self._overshoot: Final[Floats] = traits.uniform(0.0, spec.boot_overshoot, count)
-        # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
-        self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))
-        self._quickness[:, _WAKE] = traits.beta(2.0, 2.5, count)
-        self._init_state(spec, traits)
-
-    def _init_state(self, spec: FleetSpec, traits: np.random.Generator) -> None:
-        count = self.count
-        defaults = [model.default_profile for model in self.models]
-        self.profile_index: Ints = _given(spec.profile_index, defaults, np.int64)
-        if np.any((self.profile_index < 0) | (self.profile_index >= self.ladder_length)):
-            raise ValueError("profile_index outside the model's ladder")
-        asleep = _given(spec.asleep, [False] * count, np.bool_)
-        self.mode: Codes = np.where(asleep, Mode.SLEEP, Mode.HASH).astype(np.int8)
-        self.boards_on: Bools = ~asleep
-        self.true_power_w: Floats = np.where(asleep, self.sleep_power_w, self._profile_power_w(self._all))
-        self.hashrate_th: Floats = np.where(asleep, 0.0, self._profile_hashrate_th(self._all))
-        self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
-        self.uptime_s: Floats = traits.uniform(3_600.0, 86_400.0, count)
-        self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
-        self._hashrate_goal_th: Floats = self.hashrate_th.copy()
-
-        self._pending: Codes = np.zeros(count, dtype=np.int8)
-        self._next_to_90_s: Floats = np.ones(count)
-        self._dead_left_s: Floats = np.zeros(count)
-        self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
-        self._curve: Codes = np.zeros(count, dtype=np.int8)
-        self._curve_s: Floats = np.zeros(count)
-        self._to_90_s: Floats = np.ones(count)
-        self._from_w: Floats = self.true_power_w.copy()
-        self._to_w: Floats = self.true_power_w.copy()
-        self._from_th: Floats = self.hashrate_th.copy()
-        self._to_th: Floats = self.hashrate_th.copy()
-
-        self.reported_power_w: Floats = np.zeros(count)
-        self.reported_hashrate_th: Floats = np.zeros(count)
-        self._report(self._all)
-        # Miners refresh their reports out of step with one another.
-        self._report_due_s: Floats = traits.uniform(0.0, _REPORT_EVERY_S, count)
-
-    # --- verbs -------------------------------------------------------------------------------------------------
 
     def command_sleep(self, i: int) -> Answer:
         """Tell miner `i` to stop hashing and switch its power supply off. Repeating it changes nothing."""
@@ -135,6 +35,24 @@ class MinerBank:
         """Set the profile of miner `i`; asleep, it applies at the next wake. Raises ValueError outside the ladder."""
         return Answer(int(self.command_profile_many(np.array([i]), np.array([profile_index]))[0]))
 
+    def command_restart(self, i: int, profile_index: int | None = None, *, asleep: bool | None = None) -> Answer:
+        """Restart the mining process of miner `i` with another configuration, None for what stays as it is.
+
+        Unlike a reboot it leaves the network part reachable. Hashing stops at once, and after a dead time the miner
+        boots to its profile; one configured to sleep goes down as by `command_sleep`. Repeating it restarts it again.
+        Raises ValueError for a profile outside the ladder.
+        """
+        if profile_index is not None and not 0 <= profile_index < self.ladder_length[i]:
+            raise ValueError("profile index outside the model's ladder")
+        answers, one = self._answers(np.array([i]))
+        if one.size:
+            if profile_index is not None:
+                self.profile_index[i] = self.configured_profile[i] = profile_index
+            if asleep is not None:
+                self.mode[i] = Mode.SLEEP if asleep else Mode.HASH
+            self._restart(one)
+        return Answer(int(answers[0]))
+
     def command_sleep_many(self, indices: Ints) -> Codes:
         """As `command_sleep` for every index, each at most once; returns one `Answer` code per index."""
         answers, listening = self._answers(indices)
@@ -143,9 +61,13 @@ class MinerBank:
         # A liar that boots is not stopped either: it finishes booting and hashes on.
         honest = fresh[(self.behaviour[fresh] & Behaviour.LIAR_SLEEP) == 0]
         up = honest[self.boards_on[honest]]
-        self._begin_dead_time(up, _SLEEP)
+        self._begin_dead_time(up, SLEEP)
         # Not started yet: there is nothing to stop but the pending start.
-        self._pending[honest[~self.boards_on[honest]]] = _NONE
+        down = honest[~self.boards_on[honest]]
+        self._pending[down] = NONE
+        waiting = down[~self._rebooting[down]]
+        self._begin_dead_time(waiting[self._to_w[waiting] > self.sleep_power_w[waiting]], SLEEP)  # from idle watts
+        self._revive_later(waiting[self._pending[waiting] == NONE])
         return answers
 
     def command_wake_many(self, indices: Ints) -> Codes:
@@ -155,14 +77,14 @@ class MinerBank:
         self.mode[fresh] = Mode.HASH
         up = fresh[self.boards_on[fresh]]
         # Boards still on: the sleep had not begun, or the miner lied about it. A profile set meanwhile is still due.
-        self._pending[up[self._pending[up] == _SLEEP]] = _NONE
-        behind = up[(self._pending[up] == _NONE) & (self._to_w[up] != self._profile_power_w(up))]
-        self._begin_dead_time(behind, _PROFILE)
+        self._pending[up[self._pending[up] == SLEEP]] = NONE
+        behind = up[(self._pending[up] == NONE) & (self._to_w[up] != self._profile_power_w(up))]
+        self._begin_dead_time(behind, PROFILE)
         down = fresh[~self.boards_on[fresh]]
         able = down[(self.behaviour[down] & Behaviour.NEVER_WAKES) == 0]
         rebooting = self._rebooting[able]
-        self._pending[able[rebooting]] = _WAKE  # it starts when the reboot is through
-        self._begin_dead_time(able[~rebooting], _WAKE)
+        self._pending[able[rebooting]] = WAKE  # it starts when the reboot is through
+        self._begin_dead_time(able[~rebooting], WAKE)
         return answers
 
     def command_profile_many(self, indices: Ints, profile_indices: Ints) -> Codes:
@@ -170,25 +92,28 @@ class MinerBank:
         if np.any((profile_indices < 0) | (profile_indices >= self.ladder_length[indices])):
             raise ValueError("profile index outside the model's ladder")
         answers, listening = self._answers(indices)
-        wanted = profile_indices[answers == Answer.ACKNOWLEDGED]
+        wanted = profile_indices[self._listens(indices)]
         changed = self.profile_index[listening] != wanted
         self.profile_index[listening] = wanted
         moving = listening[changed & self.boards_on[listening]]
         # A pending sleep wins over a change of pace.
-        self._begin_dead_time(moving[self._pending[moving] != _SLEEP], _PROFILE)
+        self._begin_dead_time(moving[self._pending[moving] != SLEEP], PROFILE)
         return answers
 
     def reboot(self, i: int) -> Answer:
-        """Restart miner `i`: off and unreachable for a while, then as its mode says. Mode and profile survive."""
-        if self.behaviour[i] & Behaviour.REFUSES:
-            return Answer.REFUSED
-        one = np.array([i])
+        """Restart miner `i`: off and unreachable for a while, then as its mode says.
+
+        The mode survives; so does the profile, unless the model loses it at every restart.
+        """
+        answers, one = self._answers(np.array([i]))
+        if not one.size:
+            return Answer(int(answers[0]))
         starts_again = self.mode[i] == Mode.HASH or bool(self.behaviour[i] & Behaviour.LIAR_SLEEP)
-        ends_as = _WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else _NONE
-        off_s = self._draw(one, _WAKE, self.response.reboot_off)
-        self._next_to_90_s[one] = self._draw(one, _WAKE, self.response.wake.to_90_percent)
+        ends_as = WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else NONE
+        off_s = self._draw(one, WAKE, self._reboot_off)
+        self._next_to_90_s[one] = self._draw(one, WAKE, self._to_90_percent[WAKE])
         power_w = self.idle_power_w if starts_again else self.sleep_power_w
-        self._start_curve(one, _SLEEP, power_w[one], np.zeros(1), np.full(1, 0.5), np.zeros(1))
+        self._start_curve(one, SLEEP, power_w[one], np.zeros(1), np.full(1, _STOP_90_S), np.zeros(1))
         self.boards_on[i] = False
         self._rebooting[i] = True
         self._pending[i] = ends_as
@@ -196,158 +121,33 @@ class MinerBank:
         self.uptime_s[i] = 0.0
         return Answer.ACKNOWLEDGED
 
-    # --- read-outs ---------------------------------------------------------------------------------------------
-
-    @property
-    def is_asleep(self) -> Bools:
-        """Boards off and at least 90 % of the way down to sleep watts - whatever the firmware says."""
-        hashing_w = self._profile_power_w(self._all)
-        near = self.true_power_w <= self.sleep_power_w + 0.1 * (hashing_w - self.sleep_power_w)
-        return ~self.boards_on & ~self._rebooting & near
-
-    @property
-    def is_rebooting(self) -> Bools:
-        """Miners that restart and answer nobody."""
-        return self._rebooting
-
-    @property
-    def phase(self) -> Codes:
-        """One `Phase` code per miner."""
-        phase = np.where(self.boards_on, Phase.STEADY, Phase.ASLEEP)
-        phase = np.where(self._curve != _NONE, Phase.RAMPING, phase)
-        phase = np.where(self._pending != _NONE, Phase.DEAD_TIME, phase)
-        return np.where(self._rebooting, Phase.REBOOTING, phase).astype(np.int8)
-
-    # --- time --------------------------------------------------------------------------------------------------
-
-    def step(self, dt_s: float) -> None:
-        """Move the whole fleet on by `dt_s` seconds. Raises ValueError for a negative step."""
-        if dt_s < 0:
-            raise ValueError(f"time runs forward, got dt_s={dt_s}")
-        moving = np.flatnonzero(self._curve != _NONE)
-        self._curve_s[moving] += dt_s
-        waiting = np.flatnonzero((self._pending != _NONE) | self._rebooting)
-        if waiting.size:
-            self._dead_left_s[waiting] -= dt_s
-            due = waiting[self._dead_left_s[waiting] <= 0.0]
-            if due.size:
-                # Power where the old curve stands at the moment the new one begins, not at the end of this step.
-                self._curve_s[due] += self._dead_left_s[due]
-                self._follow_curves(due[self._curve[due] != _NONE])
-                self._fire(due)
-            moving = np.flatnonzero(self._curve != _NONE)
-        self._follow_curves(moving)
-        self._lag(dt_s)
-        self.uptime_s += dt_s
-        self._report_due_s -= dt_s
-        due_reports = np.flatnonzero(self._report_due_s <= 0.0)
-        if due_reports.size:
-            self._report(due_reports)
-            overdue = self._report_due_s[due_reports]
-            self._report_due_s[due_reports] = overdue + _REPORT_EVERY_S * (1.0 + np.floor(-overdue / _REPORT_EVERY_S))
-
-    def _follow_curves(self, moving: Ints) -> None:
-        if not moving.size:
+    def _restart(self, one: Ints) -> None:
+        """The process of a single miner starts anew, as its mode and behaviour have it."""
+        sleeps = bool(self.mode[one[0]] == Mode.SLEEP)
+        behaviour = int(self.behaviour[one[0]])
+        if sleeps and behaviour & Behaviour.LIAR_SLEEP:
+            return  # it says so and hashes on
+        starts = not sleeps and not behaviour & Behaviour.NEVER_WAKES
+        if self._rebooting[one[0]]:
+            self._pending[one] = WAKE if starts else NONE  # the reboot ends in what is configured now
             return
-        progress = self._curve_s[moving] / self._to_90_s[moving]
-        boots = self._curve[moving] == _WAKE
-        fraction = np.where(boots, boot_fraction(progress, self._overshoot[moving]), exponential_fraction(progress))
-        done = progress >= np.where(boots, BOOT_ENDS, EXPONENTIAL_ENDS)
-        fraction[done] = 1.0
-        start_w, start_th = self._from_w[moving], self._from_th[moving]
-        self.true_power_w[moving] = start_w + (self._to_w[moving] - start_w) * fraction
-        capped = np.minimum(fraction, 1.0)
-        self._hashrate_goal_th[moving] = start_th + (self._to_th[moving] - start_th) * capped
-        self._curve[moving[done]] = _NONE
-
-    def _lag(self, dt_s: float) -> None:
-        """Hash rate trails power, temperature trails both, and the firmware's means trail the hash rate."""
-        self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * -np.expm1(-dt_s / _HASHRATE_LAG_S)
-        settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
-        self.temperature_c += (settled_c - self.temperature_c) * -np.expm1(-dt_s / _TEMPERATURE_LAG_S)
-        weights = -np.expm1(-dt_s / np.array(HASHRATE_MEAN_WINDOWS_S))
-        self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * weights
-
-    def _report(self, indices: Ints) -> None:
-        noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))
-        self.reported_power_w[indices] = (
-            self.true_power_w[indices] * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
-        )
-        # Below a thousandth of the ladder the lag has only rounding left: the firmware shows a plain zero.
-        hashing = self.hashrate_th[indices] > 1e-3 * self._profile_hashrate_th(indices)
-        self.reported_hashrate_th[indices] = np.where(hashing, self.hashrate_th[indices] * (1.0 + noise[1]), 0.0)
-
-    # --- commands becoming curves ------------------------------------------------------------------------------
-
-    def _fire(self, due: Ints) -> None:
-        """The dead time of `due` has passed (`_dead_left_s` is how far, negated): leave for the new power."""
-        late_s = -self._dead_left_s[due]
-        kinds = self._pending[due]
-        self._rebooting[due] = False
-        self._pending[due] = _NONE
-        self._dead_left_s[due] = 0.0
-        # Nothing pending: a reboot that ends in sleep, or in boards that never start again.
-        down = (kinds == _SLEEP) | (kinds == _NONE)
-        if down.any():
-            self._power_down(due[down], late_s[down])
-        up = kinds == _WAKE
-        if up.any():
-            self._boot(due[up], late_s[up])
-        trim = kinds == _PROFILE
-        if trim.any():
-            self._trim(due[trim], late_s[trim])
-
-    def _power_down(self, indices: Ints, late_s: Floats) -> None:
-        self.boards_on[indices] = False
-        to_w, to_th = self.sleep_power_w[indices], np.zeros(indices.size)
-        self._start_curve(indices, _SLEEP, to_w, to_th, self._next_to_90_s[indices], late_s)
-
-    def _boot(self, indices: Ints, late_s: Floats) -> None:
-        self.boards_on[indices] = True
-        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
-        self._start_curve(indices, _WAKE, to_w, to_th, self._next_to_90_s[indices], late_s)
-
-    def _trim(self, indices: Ints, late_s: Floats) -> None:
-        # A trim in the middle of a boot does not make the boot quicker.
-        boot_left_s = np.where(self._curve[indices] == _WAKE, self._to_90_s[indices] - self._curve_s[indices], 0.0)
-        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
-        to_90_s = np.maximum(self._next_to_90_s[indices], boot_left_s)
-        self._start_curve(indices, _PROFILE, to_w, to_th, to_90_s, late_s)
-
-    def _start_curve(
-        self, indices: Ints, kind: int, to_w: Floats, to_th: Floats, to_90_s: Floats, elapsed_s: Floats
-    ) -> None:
-        self._curve[indices] = kind
-        self._curve_s[indices] = elapsed_s
-        self._to_90_s[indices] = to_90_s
-        self._from_w[indices] = self.true_power_w[indices]
-        self._to_w[indices] = to_w
-        self._from_th[indices] = self._hashrate_goal_th[indices]
-        self._to_th[indices] = to_th
-
-    def _begin_dead_time(self, indices: Ints, kind: int) -> None:
-        """Every random number of a command is drawn here, when it arrives: the size of later steps plays no part."""
-        if not indices.size:
+        self.uptime_s[one] = 0.0
+        if sleeps:
+            self._begin_dead_time(one, SLEEP)
             return
-        self._pending[indices] = kind
-        self._dead_left_s[indices] = self._draw(indices, kind, self._verbs[kind].dead_time)
-        self._next_to_90_s[indices] = self._draw(indices, kind, self._verbs[kind].to_90_percent)
+        if self.boards_on[one[0]]:
+            self.boards_on[one] = False
+            self._start_curve(one, SLEEP, self.idle_power_w[one], np.zeros(1), np.full(1, _STOP_90_S), np.zeros(1))
+        self._begin_dead_time(one, WAKE)
+        if not starts:
+            self._pending[one] = SLEEP
 
-    def _draw(self, indices: Ints, kind: int, span: Span) -> Floats:
-        """Seconds within `span` for each miner: its own place, a little different every time, scaled if it is slow."""
-        place = self._quickness[indices, kind] + self._command_rng.normal(0.0, 0.1, indices.size)
-        seconds: Floats = span.low_s + (span.high_s - span.low_s) * np.clip(place, 0.0, 1.0)
-        return seconds * self.response_scale[indices]
+    def _listens(self, indices: Ints) -> Bools:
+        listens: Bools = (self.behaviour[indices] & _DEAF) == 0
+        return listens
 
     def _answers(self, indices: Ints) -> tuple[Codes, Ints]:
         """One answer per index, and the indices that take the command."""
         refused = (self.behaviour[indices] & Behaviour.REFUSES) != 0
         answers = np.where(refused, Answer.REFUSED, Answer.ACKNOWLEDGED).astype(np.int8)
-        return answers, indices[~refused]
-
-    def _profile_power_w(self, indices: Ints) -> Floats:
-        """What each of `indices` draws at the profile it is set to, hashing or not."""
-        return self.ladder_power_w[indices, self.profile_index[indices]]
-
-    def _profile_hashrate_th(self, indices: Ints) -> Floats:
-        return self.ladder_hashrate_th[indices, self.profile_index[indices]]
+        return answers, indices[self._listens(indices)]

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from simulators.asic.models import MODELS, MinerModel
+from simulators.asic.models import LUXOS_MODELS, MODELS, MinerModel
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 
@@ -16,7 +16,7 @@ def mixed_fleet(
     count: int,
     *,
     seed: int,
-    model_keys: Sequence[str] = ALL_MODELS,
+    model_keys: Sequence[str] = LUXOS_MODELS,
     asleep: int = 0,
     liars: int = 0,
     never_wakers: int = 0,

@@ -1,7 +1,9 @@
 """How quickly a simulated miner answers a command: the spans each miner draws its own numbers from.
 
-The spans follow what the firmware's vendor claims (sleep below 5 s, wake within some 10 s) widened by what the field
-reports: wake-ups scatter far more than sleeps, and a frequency change lands within seconds.
+LuxOS: the spans follow what the vendor claims (sleep below 5 s, wake within some 10 s) widened by what the field
+reports: wake-ups scatter far more than sleeps, and a frequency change lands within seconds. WhatsMiner and Antminer
+stock: no vendor publishes figures; the spans are assumptions around the middle of the response classes the drivers
+plan with, and real machines of both may be slower.
 """
 
 from dataclasses import dataclass
@@ -10,7 +12,14 @@ from typing import Final
 
 
 class Behaviour(IntFlag):
-    """How a miner departs from the manual. Flags combine."""
+    """How a miner departs from the manual. Flags combine, and every one can be given to any family.
+
+    Where each is at home: LIAR_SLEEP on every family (a firmware that answers before it acts and then does not);
+    NEVER_WAKES on every family, in the field about one in three of old machines; REFUSES on a WhatsMiner whose API
+    writes are switched off, a LuxOS without licence, an Antminer with another password; IGNORES on an Antminer whose
+    web server says success without having written, and on a WhatsMiner that drops what it acknowledged; REVIVES on any
+    machine with a monitor that starts the miner again.
+    """
 
     OBEYS = 0
     LIAR_SLEEP = 1
@@ -19,6 +28,12 @@ class Behaviour(IntFlag):
     """Acknowledges wake-up, says it is awake, and stays at sleep watts for ever."""
     REFUSES = 4
     """Answers every write with an error and does nothing."""
+    IGNORES = 8
+    """Acknowledges every write and does nothing; unlike a liar it does not claim to have done it: every state it shows
+    is the old one."""
+    REVIVES = 16
+    """Sleeps when told to, is asleep for about five seconds, and hashes again by itself; its state then says that it
+    hashes (a configuration file still says sleep). The next order to sleep goes the same way."""
 
 
 class Answer(IntEnum):
@@ -93,4 +108,19 @@ LUXOS_RESPONSE: Final = ResponseTimes(
     wake=VerbResponse(dead_time=Span(3.0, 6.0), to_90_percent=Span(8.0, 20.0)),
     profile=VerbResponse(dead_time=Span(0.5, 1.5), to_90_percent=Span(2.0, 4.0)),
     reboot_off=Span(25.0, 45.0),
+)
+
+WHATSMINER_RESPONSE: Final = ResponseTimes(
+    sleep=VerbResponse(dead_time=Span(1.0, 3.0), to_90_percent=Span(2.0, 4.0)),
+    wake=VerbResponse(dead_time=Span(6.0, 14.0), to_90_percent=Span(20.0, 40.0)),
+    profile=VerbResponse(dead_time=Span(1.0, 3.0), to_90_percent=Span(4.0, 8.0)),
+    reboot_off=Span(40.0, 80.0),
+)
+
+ANTMINER_RESPONSE: Final = ResponseTimes(
+    sleep=VerbResponse(dead_time=Span(2.0, 6.0), to_90_percent=Span(3.0, 5.0)),
+    wake=VerbResponse(dead_time=Span(15.0, 35.0), to_90_percent=Span(40.0, 80.0)),
+    # A change of work mode restarts the mining process: it is a boot, not a trim.
+    profile=VerbResponse(dead_time=Span(15.0, 35.0), to_90_percent=Span(40.0, 80.0)),
+    reboot_off=Span(40.0, 80.0),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulators.asic.models import MinerModel
-from simulators.asic.response import LUXOS_RESPONSE, Behaviour, ResponseTimes
+from simulators.asic.response import Behaviour, ResponseTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class FleetSpec:
 
     `models` names each miner's model, in index order; every other sequence is as long or None. `profile_index` None
     means every miner at its model's nameplate. `response_scale` multiplies all response times of a miner (2.0 is a
-    miner twice as slow). Biases are fractions; `boot_overshoot` is the largest overshoot drawn, 0 for none.
+    miner twice as slow); `response` takes the place of every model's own. Biases are fractions; `boot_overshoot` is the
+    largest overshoot drawn, 0 for none.
     """
 
     models: Sequence[MinerModel]
@@ -22,7 +23,7 @@ class FleetSpec:
     behaviours: Sequence[Behaviour] | None = None
     profile_index: Sequence[int] | None = None
     response_scale: Sequence[float] | None = None
-    response: ResponseTimes = LUXOS_RESPONSE
+    response: ResponseTimes | None = None
     report_bias_sigma: float = 0.03
     report_bias_limit: float = 0.10
     report_noise_sigma: float = 0.005

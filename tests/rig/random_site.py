@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
 from controller.domain.plan import OperatorOrder, OperatorVerb
-from simulators.asic.models import MODELS
+from simulators.asic.models import LUXOS_MODELS, MODELS
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec
@@ -112,7 +112,7 @@ def random_setup(seed: int, minutes: float) -> Setup:
 def _fleet(rng: np.random.Generator, seed: int) -> FleetSpec:
     """20 to 400 miners of one to four models; now and then everybody behaves."""
     count = int(np.exp(rng.uniform(np.log(20), np.log(400))))
-    keys = [str(key) for key in rng.permutation(list(MODELS))[: int(rng.integers(1, 5))]]
+    keys = [str(key) for key in rng.permutation(list(LUXOS_MODELS))[: int(rng.integers(1, 5))]]
     listed = [MODELS[keys[int(pick)]] for pick in rng.integers(0, len(keys), count)]
     asleep = rng.random(count) < rng.choice([0.0, 0.3, 0.5, 1.0], p=[0.2, 0.3, 0.4, 0.1])
     behaviours = [Behaviour.OBEYS] * count

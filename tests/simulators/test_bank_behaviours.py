@@ -121,7 +121,11 @@ def test_a_mixed_fleet_puts_the_least_efficient_to_sleep_and_deals_each_oddity_o
     sleeping = bank.mode == Mode.SLEEP
     assert efficiency[sleeping].min() >= efficiency[~sleeping].max()
     counts = {flag: int((bank.behaviour == flag).sum()) for flag in Behaviour}
-    assert counts == {Behaviour.LIAR_SLEEP: 2, Behaviour.NEVER_WAKES: 3, Behaviour.REFUSES: 4}
+    assert {flag: count for flag, count in counts.items() if count} == {
+        Behaviour.LIAR_SLEEP: 2,
+        Behaviour.NEVER_WAKES: 3,
+        Behaviour.REFUSES: 4,
+    }
     assert sleeping[bank.behaviour == Behaviour.NEVER_WAKES].all()
     again = mixed_fleet(40, seed=5, asleep=20, liars=2, never_wakers=3, refusers=4)
     assert again.behaviours == spec.behaviours

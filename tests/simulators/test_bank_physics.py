@@ -7,7 +7,7 @@ import pytest
 
 from simulators.asic.bank import MinerBank
 from simulators.asic.curves import boot_fraction, exponential_fraction
-from simulators.asic.models import MODELS
+from simulators.asic.models import MODELS, Family, keys_of
 from simulators.asic.response import LUXOS_RESPONSE, Phase
 from simulators.asic.spec import FleetSpec
 
@@ -34,16 +34,25 @@ def seconds_to_90_percent(bank: MinerBank, start_w: np.ndarray, goal_w: np.ndarr
     return arrived
 
 
-def test_four_models_span_four_efficiency_classes_and_their_ladders_rise() -> None:
-    efficiencies = [model.efficiency_j_per_th for model in MODELS.values()]
+@pytest.mark.parametrize(
+    ("family", "count", "nameplate"),
+    [(Family.LUXOS, 4, "default"), (Family.WHATSMINER, 3, "100"), (Family.ANTMINER, 3, "normal")],
+)
+def test_the_models_of_a_family_span_classes_of_efficiency_and_their_ladders_rise(
+    family: Family, count: int, nameplate: str
+) -> None:
+    models = [MODELS[key] for key in keys_of(family)]
+    efficiencies = [model.efficiency_j_per_th for model in models]
+    assert len(models) == count
     assert efficiencies == sorted(efficiencies)
     assert 17 < efficiencies[0] < 19
-    assert 29 < efficiencies[-1] < 31
-    for model in MODELS.values():
+    assert 29 < efficiencies[-1] <= 31
+    for model in models:
         powers = [rung.power_w for rung in model.profiles]
-        assert powers == sorted(set(powers))
-        assert model.nameplate.name == "default"
-        assert model.profile_index("default") == model.default_profile
+        yields = [rung.hashrate_th for rung in model.profiles]
+        assert (powers, yields) == (sorted(set(powers)), sorted(set(yields)))
+        assert model.nameplate.name == nameplate
+        assert model.profile_index(nameplate) == model.default_profile
         assert model.profile_index("no such rung") is None
 
 

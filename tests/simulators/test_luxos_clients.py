@@ -17,11 +17,11 @@ import pyasic_rs
 import pytest
 
 from simulators.asic.farm import MinerFarm, VendorPorts
-from simulators.asic.models import MODELS
+from simulators.asic.models import LUXOS_MODELS, MODELS
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 
-KEYS = tuple(MODELS)
+KEYS = LUXOS_MODELS
 # Addresses of this process: two runs of the suite on one machine must not meet.
 PROCESS_NET = f"127.{64 + os.getpid() % 128}"
 

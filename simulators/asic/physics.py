@@ -1,0 +1,318 @@
+"""How the power of a whole fleet moves, as arrays: one index per miner, no socket, no clock.
+
+Curves are functions of the time since they began, so the size of `dt_s` does not change them. Sleep and profile changes
+approach exponentially; a boot is S-shaped, with a small overshoot at the top.
+
+`true_power_w` is what the feeder sees. `reported_*` is what the firmware tells: refreshed about once a second, off by a
+bias fixed per miner and by a little noise on every sample.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulators.asic.curves import BOOT_ENDS, EXPONENTIAL_ENDS, boot_fraction, exponential_fraction
+from simulators.asic.response import Behaviour, Mode, Phase, ResponseTimes, Span
+from simulators.asic.spec import FleetSpec
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[np.int8]
+Bools: TypeAlias = NDArray[np.bool_]
+
+HASHRATE_MEAN_WINDOWS_S: Final = (60.0, 300.0, 900.0, 1800.0)
+"""Windows of `hashrate_mean_th`, in the order of its columns."""
+
+_HASHRATE_LAG_S: Final = 1.5
+_TEMPERATURE_LAG_S: Final = 45.0
+_AMBIENT_C: Final = 25.0
+_RISE_AT_NAMEPLATE_C: Final = 40.0
+_REPORT_EVERY_S: Final = 1.0
+_REVIVES_AFTER_S: Final = 5.0
+
+# What a pending command, or the curve a miner is on, is about.
+NONE: Final = 0
+SLEEP: Final = 1
+WAKE: Final = 2
+PROFILE: Final = 3
+
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def _given(values: Sequence[object] | None, otherwise: Sequence[object], dtype: type[_Scalar]) -> NDArray[_Scalar]:
+    return np.array(otherwise if values is None else values, dtype=dtype)
+
+
+_STARTS_BY_ITSELF: Final = int(Behaviour.REVIVES | Behaviour.NEVER_WAKES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """One span of seconds for every miner."""
+
+    low_s: Floats
+    width_s: Floats
+
+    @classmethod
+    def of(cls, times: Sequence[ResponseTimes], pick: Callable[[ResponseTimes], Span]) -> "_Spans":
+        spans = [pick(each) for each in times]
+        low_s = np.array([span.low_s for span in spans], dtype=np.float64)
+        return cls(low_s, np.array([span.high_s for span in spans], dtype=np.float64) - low_s)
+
+    def at(self, indices: Ints, place: Floats) -> Floats:
+        """Seconds at a place within the span of each miner: 0 its low end, 1 its high one."""
+        seconds: Floats = self.low_s[indices] + self.width_s[indices] * place
+        return seconds
+
+
+class FleetPhysics:
+    """Power, hash rate and temperature of every miner, moved on by `step`; `MinerBank` adds what one can command."""
+
+    def __init__(self, spec: FleetSpec) -> None:
+        count = len(spec.models)
+        self.count: Final = count
+        self._all: Final[Ints] = np.arange(count)
+        self.spec: Final = spec
+        self.models: Final = tuple(spec.models)
+        # Separate streams: when commands arrive must not change what the firmware's noise looks like.
+        traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
+
+        # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
+        longest = max((len(model.profiles) for model in self.models), default=1)
+        self.ladder_power_w: Final[Floats] = np.zeros((count, longest))
+        self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
+        self.ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
+        for i, model in enumerate(self.models):
+            self.ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
+            self.ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
+        self.sleep_power_w: Final[Floats] = np.array([model.sleep_power_w for model in self.models])
+        self.idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
+        self.nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
+
+        self.loses_profile: Final[Bools] = np.array(
+            [model.profile_lost_at_restart for model in self.models], dtype=bool
+        )
+        times = [spec.response or model.response for model in self.models]
+        self._dead_time: Final = {
+            SLEEP: _Spans.of(times, lambda t: t.sleep.dead_time),
+            WAKE: _Spans.of(times, lambda t: t.wake.dead_time),
+            PROFILE: _Spans.of(times, lambda t: t.profile.dead_time),
+        }
+        self._to_90_percent: Final = {
+            SLEEP: _Spans.of(times, lambda t: t.sleep.to_90_percent),
+            WAKE: _Spans.of(times, lambda t: t.wake.to_90_percent),
+            PROFILE: _Spans.of(times, lambda t: t.profile.to_90_percent),
+        }
+        self._reboot_off: Final = _Spans.of(times, lambda t: t.reboot_off)
+
+        self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
+        self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
+        limit = spec.report_bias_limit
+        self.report_bias: Final[Floats] = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
+        self._overshoot: Final[Floats] = traits.uniform(0.0, spec.boot_overshoot, count)
+        # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
+        self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))
+        self._quickness[:, WAKE] = traits.beta(2.0, 2.5, count)
+        self._init_state(spec, traits)
+
+    def _init_state(self, spec: FleetSpec, traits: np.random.Generator) -> None:
+        count = self.count
+        defaults = [model.default_profile for model in self.models]
+        self.profile_index: Ints = _given(spec.profile_index, defaults, np.int64)
+        if np.any((self.profile_index < 0) | (self.profile_index >= self.ladder_length)):
+            raise ValueError("profile_index outside the model's ladder")
+        # What a miner that loses its profile at a restart comes back with.
+        self.configured_profile: Ints = np.array(defaults, dtype=np.int64)
+        asleep = _given(spec.asleep, [False] * count, np.bool_)
+        self.mode: Codes = np.where(asleep, Mode.SLEEP, Mode.HASH).astype(np.int8)
+        self.boards_on: Bools = ~asleep
+        self.true_power_w: Floats = np.where(asleep, self.sleep_power_w, self._profile_power_w(self._all))
+        self.hashrate_th: Floats = np.where(asleep, 0.0, self._profile_hashrate_th(self._all))
+        self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
+        self.uptime_s: Floats = traits.uniform(3_600.0, 86_400.0, count)
+        self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
+        self._hashrate_goal_th: Floats = self.hashrate_th.copy()
+
+        self._pending: Codes = np.zeros(count, dtype=np.int8)
+        self._next_to_90_s: Floats = np.ones(count)
+        self._dead_left_s: Floats = np.zeros(count)
+        self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
+        self._curve: Codes = np.zeros(count, dtype=np.int8)
+        self._curve_s: Floats = np.zeros(count)
+        self._to_90_s: Floats = np.ones(count)
+        self._from_w: Floats = self.true_power_w.copy()
+        self._to_w: Floats = self.true_power_w.copy()
+        self._from_th: Floats = self.hashrate_th.copy()
+        self._to_th: Floats = self.hashrate_th.copy()
+
+        self.reported_power_w: Floats = np.zeros(count)
+        self.reported_hashrate_th: Floats = np.zeros(count)
+        self._report(self._all)
+        # Miners refresh their reports out of step with one another.
+        self._report_due_s: Floats = traits.uniform(0.0, _REPORT_EVERY_S, count)
+
+    # --- read-outs ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_asleep(self) -> Bools:
+        """Boards off and at least 90 % of the way down to sleep watts - whatever the firmware says."""
+        hashing_w = self._profile_power_w(self._all)
+        near = self.true_power_w <= self.sleep_power_w + 0.1 * (hashing_w - self.sleep_power_w)
+        return ~self.boards_on & ~self._rebooting & near
+
+    @property
+    def is_rebooting(self) -> Bools:
+        """Miners that restart and answer nobody."""
+        return self._rebooting
+
+    @property
+    def phase(self) -> Codes:
+        """One `Phase` code per miner."""
+        phase = np.where(self.boards_on, Phase.STEADY, Phase.ASLEEP)
+        phase = np.where(self._curve != NONE, Phase.RAMPING, phase)
+        phase = np.where(self._pending != NONE, Phase.DEAD_TIME, phase)
+        return np.where(self._rebooting, Phase.REBOOTING, phase).astype(np.int8)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def step(self, dt_s: float) -> None:
+        """Move the whole fleet on by `dt_s` seconds. Raises ValueError for a negative step."""
+        if dt_s < 0:
+            raise ValueError(f"time runs forward, got dt_s={dt_s}")
+        moving = np.flatnonzero(self._curve != NONE)
+        self._curve_s[moving] += dt_s
+        waiting = np.flatnonzero((self._pending != NONE) | self._rebooting)
+        if waiting.size:
+            self._dead_left_s[waiting] -= dt_s
+            due = waiting[self._dead_left_s[waiting] <= 0.0]
+            if due.size:
+                # Power where the old curve stands at the moment the new one begins, not at the end of this step.
+                self._curve_s[due] += self._dead_left_s[due]
+                self._follow_curves(due[self._curve[due] != NONE])
+                self._fire(due)
+            moving = np.flatnonzero(self._curve != NONE)
+        self._follow_curves(moving)
+        self._lag(dt_s)
+        self.uptime_s += dt_s
+        self._report_due_s -= dt_s
+        due_reports = np.flatnonzero(self._report_due_s <= 0.0)
+        if due_reports.size:
+            self._report(due_reports)
+            overdue = self._report_due_s[due_reports]
+            self._report_due_s[due_reports] = overdue + _REPORT_EVERY_S * (1.0 + np.floor(-overdue / _REPORT_EVERY_S))
+
+    def _follow_curves(self, moving: Ints) -> None:
+        if not moving.size:
+            return
+        progress = self._curve_s[moving] / self._to_90_s[moving]
+        boots = self._curve[moving] == WAKE
+        fraction = np.where(boots, boot_fraction(progress, self._overshoot[moving]), exponential_fraction(progress))
+        done = progress >= np.where(boots, BOOT_ENDS, EXPONENTIAL_ENDS)
+        fraction[done] = 1.0
+        start_w, start_th = self._from_w[moving], self._from_th[moving]
+        self.true_power_w[moving] = start_w + (self._to_w[moving] - start_w) * fraction
+        capped = np.minimum(fraction, 1.0)
+        self._hashrate_goal_th[moving] = start_th + (self._to_th[moving] - start_th) * capped
+        self._curve[moving[done]] = NONE
+
+    def _lag(self, dt_s: float) -> None:
+        """Hash rate trails power, temperature trails both, and the firmware's means trail the hash rate."""
+        self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * -np.expm1(-dt_s / _HASHRATE_LAG_S)
+        settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
+        self.temperature_c += (settled_c - self.temperature_c) * -np.expm1(-dt_s / _TEMPERATURE_LAG_S)
+        weights = -np.expm1(-dt_s / np.array(HASHRATE_MEAN_WINDOWS_S))
+        self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * weights
+
+    def _report(self, indices: Ints) -> None:
+        noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))
+        self.reported_power_w[indices] = (
+            self.true_power_w[indices] * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
+        )
+        # Below a thousandth of the ladder the lag has only rounding left: the firmware shows a plain zero.
+        hashing = self.hashrate_th[indices] > 1e-3 * self._profile_hashrate_th(indices)
+        self.reported_hashrate_th[indices] = np.where(hashing, self.hashrate_th[indices] * (1.0 + noise[1]), 0.0)
+
+    # --- commands becoming curves ------------------------------------------------------------------------------
+
+    def _fire(self, due: Ints) -> None:
+        """The dead time of `due` has passed (`_dead_left_s` is how far, negated): leave for the new power."""
+        late_s = -self._dead_left_s[due]
+        kinds = self._pending[due]
+        self._rebooting[due] = False
+        self._pending[due] = NONE
+        self._dead_left_s[due] = 0.0
+        # Nothing pending: a reboot that ends in sleep, or in boards that never start again.
+        down = (kinds == SLEEP) | (kinds == NONE)
+        if down.any():
+            self._power_down(due[down], late_s[down])
+        up = kinds == WAKE
+        if up.any():
+            self._boot(due[up], late_s[up])
+        trim = kinds == PROFILE
+        if trim.any():
+            self._trim(due[trim], late_s[trim])
+
+    def _power_down(self, indices: Ints, late_s: Floats) -> None:
+        self.boards_on[indices] = False
+        to_w, to_th = self.sleep_power_w[indices], np.zeros(indices.size)
+        self._start_curve(indices, SLEEP, to_w, to_th, self._next_to_90_s[indices], late_s)
+        self._revive_later(indices)
+
+    def _revive_later(self, stopped: Ints) -> None:
+        """Who has a watchdog will be started by it. Nothing is drawn here: this happens in a step, not in a command."""
+        indices = stopped[(self.behaviour[stopped] & _STARTS_BY_ITSELF) == Behaviour.REVIVES]
+        self._pending[indices] = WAKE
+        self._dead_left_s[indices] = _REVIVES_AFTER_S * self.response_scale[indices]
+        place = self._quickness[indices, WAKE]
+        self._next_to_90_s[indices] = self._to_90_percent[WAKE].at(indices, place) * self.response_scale[indices]
+
+    def _boot(self, indices: Ints, late_s: Floats) -> None:
+        self.boards_on[indices] = True
+        self.mode[indices[(self.behaviour[indices] & Behaviour.REVIVES) != 0]] = Mode.HASH
+        forgetful = indices[self.loses_profile[indices]]
+        self.profile_index[forgetful] = self.configured_profile[forgetful]
+        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
+        self._start_curve(indices, WAKE, to_w, to_th, self._next_to_90_s[indices], late_s)
+
+    def _trim(self, indices: Ints, late_s: Floats) -> None:
+        # A trim in the middle of a boot does not make the boot quicker.
+        boot_left_s = np.where(self._curve[indices] == WAKE, self._to_90_s[indices] - self._curve_s[indices], 0.0)
+        to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
+        to_90_s = np.maximum(self._next_to_90_s[indices], boot_left_s)
+        self._start_curve(indices, PROFILE, to_w, to_th, to_90_s, late_s)
+
+    def _start_curve(
+        self, indices: Ints, kind: int, to_w: Floats, to_th: Floats, to_90_s: Floats, elapsed_s: Floats
+    ) -> None:
+        self._curve[indices] = kind
+        self._curve_s[indices] = elapsed_s
+        self._to_90_s[indices] = to_90_s
+        self._from_w[indices] = self.true_power_w[indices]
+        self._to_w[indices] = to_w
+        self._from_th[indices] = self._hashrate_goal_th[indices]
+        self._to_th[indices] = to_th
+
+    def _begin_dead_time(self, indices: Ints, kind: int) -> None:
+        """Every random number of a command is drawn here, when it arrives: the size of later steps plays no part."""
+        if not indices.size:
+            return
+        self._pending[indices] = kind
+        self._dead_left_s[indices] = self._draw(indices, kind, self._dead_time[kind])
+        self._next_to_90_s[indices] = self._draw(indices, kind, self._to_90_percent[kind])
+
+    def _draw(self, indices: Ints, kind: int, spans: "_Spans") -> Floats:
+        """Seconds within the span of each miner: its own place, a little different every time, scaled if it is slow."""
+        place = self._quickness[indices, kind] + self._command_rng.normal(0.0, 0.1, indices.size)
+        seconds: Floats = spans.at(indices, np.clip(place, 0.0, 1.0)) * self.response_scale[indices]
+        return seconds
+
+    def _profile_power_w(self, indices: Ints) -> Floats:
+        """What each of `indices` draws at the profile it is set to, hashing or not."""
+        return self.ladder_power_w[indices, self.profile_index[indices]]
+
+    def _profile_hashrate_th(self, indices: Ints) -> Floats:
+        return self.ladder_hashrate_th[indices, self.profile_index[indices]]
