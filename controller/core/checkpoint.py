@@ -17,7 +17,8 @@ from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Fleet, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # the first knew no wear
 
 
 def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
@@ -40,11 +41,13 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "quarantines": int(fleet.quarantines[row]),
             "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
             "prior": state.priors.get(row),
+            "wear": int(fleet.wear[row]),
         }
     return {
         "version": VERSION,
         "cycle": state.cycle,
         "next_command_id": state.next_command_id,
+        "wear_day": state.wear_day,
         "miners": miners,
         "orders": [
             {"dispatch": asdict(entry.dispatch), "answered_w": entry.answered_w, "reached": entry.reached}
@@ -58,11 +61,12 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
 
 def from_record(facts: Fleet, record: dict[str, Any], now: float) -> State:
     """A state that remembers; verdicts start unseen. Raises ValueError for a record of another version."""
-    if record.get("version") != VERSION:
+    if record.get("version") not in READABLE:
         raise ValueError(f"checkpoint version {record.get('version')!r}; this program writes {VERSION}")
     state = State.fresh(facts, now)
     state.cycle = int(record["cycle"])
     state.next_command_id = int(record["next_command_id"])
+    state.wear_day = record.get("wear_day")
     for row, miner_id in enumerate(facts.miner_ids):
         kept = record["miners"].get(miner_id)
         if kept is not None:
@@ -100,6 +104,7 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.parked[row] = kept["parked"]
     fleet.from_w[row] = fleet.to_w[row] = kept["draw_w"]
     fleet.quarantines[row] = kept["quarantines"]
+    fleet.wear[row] = kept.get("wear", 0)
     if kept["prior"] is not None:
         state.priors[row] = kept["prior"]
     if kept["quarantined_for_s"] is not None:

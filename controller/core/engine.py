@@ -21,6 +21,7 @@ from controller.core import (
     telemetry,
     timeline,
     verify,
+    wear,
 )
 from controller.core.desk import Goal
 from controller.core.failsafe import Trust
@@ -88,6 +89,8 @@ class _Cycle:
         state, now = self.state, self.now
         state.cycle += 1
         findings = verify.Findings()
+        spent = ((report.miner, report.wear) for report in self.snapshot.reports)
+        wear.count(state, spent, self.snapshot.wall)
         findings.events.extend(operator.take_orders(self.facts, state, self.snapshot.operator, self.snapshot.wall, now))
         self._observe(findings)
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)

@@ -106,4 +106,5 @@ def _message(state: State, miner: int, verb: Verb, raises: bool, urgent: bool, r
         raises=raises,
         urgent=urgent,
         reason=reason,
+        prior=state.priors.get(miner) if verb is Verb.WAKE else None,
     )

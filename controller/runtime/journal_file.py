@@ -15,7 +15,7 @@ from pathlib import Path
 
 from controller.domain.journalling import Row, RowKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # rises with what an older reader would not understand, in the table or in a body
 PRUNE_SLICE_ROWS = 500  # some milliseconds of work: an append never waits longer than one slice
 BUSY_TIMEOUT_S = 1.0
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -63,6 +63,8 @@ class JournalFile:
                 COMMIT;
                 """
             )
+        elif version < SCHEMA_VERSION:  # nothing to convert: rows of any age are read, and new ones come behind them
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         # Both ends of the table and of its index: where a torn file shows without reading gigabytes.
         self._db.execute("SELECT max(id), min(id), length(body) FROM rows").fetchone()
         self._db.execute("SELECT id, wall, kind, body FROM rows ORDER BY id DESC LIMIT 100").fetchall()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.core import checkpoint
+from controller.core import checkpoint, wear
 from controller.core.state import State
 from controller.domain.fleet import Fleet, Verb
 from controller.domain.journalling import RowKind
@@ -38,6 +38,8 @@ def resume(path: Path, facts: Fleet, now: float, wall: float) -> Resumed:
         state = State.fresh(facts, now) if row is None else _from(row.wall, row.body, facts, now, wall)
         _enter_priors(path, facts, state)
         checkpoint.replay_commands(facts, state, _commands_behind(path))
+        for at, spent in _wear_behind(path, facts):
+            wear.count(state, spent, at)
     except UNREADABLE as error:
         text = f"the journal holds no state to go on from ({error!r}); miners found asleep count as foreign"
         return Resumed(_salvaged(path, facts, now), Event("resume_failed", EventLevel.ERROR, text))
@@ -88,3 +90,18 @@ def _commands_behind(path: Path) -> list[tuple[int, str, Verb]]:
         else:
             commands.extend((int(entry[0]), ids[int(entry[1])], Verb(entry[2])) for entry in body["commands"])
     return commands
+
+
+def _wear_behind(path: Path, facts: Fleet) -> list[tuple[float, list[tuple[int, int]]]]:
+    """What commands cost after the checkpoint: UTC seconds, and (miner, wear) by the fleet's own indices."""
+    ids: list[str] = []
+    row_of = {miner_id: row for row, miner_id in enumerate(facts.miner_ids)}
+    spent: list[tuple[float, list[tuple[int, int]]]] = []
+    for row in rows_behind_checkpoint(path, (RowKind.START, RowKind.OUTCOME)):
+        body = json.loads(row.body)
+        if row.kind is RowKind.START:
+            ids = body["miner_ids"]
+            continue
+        named = ((ids[int(entry[1])], int(entry[8])) for entry in body["reports"] if len(entry) > 8)
+        spent.append((row.wall, [(row_of[name], wear) for name, wear in named if name in row_of]))
+    return spent

@@ -105,10 +105,11 @@ class CycleRecorder:
         return body
 
     def _telemetry(self, reading: MinerReading) -> list[object]:
+        estimated = reading.power_error_w is not None
         columns: list[object] = [
             reading.miner,
             int(reading.condition),
-            reading.power_w,
+            [reading.power_w, reading.power_error_w] if estimated else reading.power_w,
             reading.hashrate_th,
             reading.level,
             reading.started_at,
@@ -206,6 +207,7 @@ def _hex_of_bytes(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> st
 
 
 def _report(report: CommandReport) -> list[object]:
+    rare = [report.again_at, report.wear] if report.again_at is not None or report.wear else []
     return [
         report.command_id,
         report.miner,
@@ -214,6 +216,7 @@ def _report(report: CommandReport) -> list[object]:
         report.answered_at,
         report.detail,
         report.rounded_to_level,
+        *rare,
     ]
 
 
@@ -226,6 +229,7 @@ def _command(command: Command) -> list[object]:
         command.raises,
         command.urgent,
         command.reason,
+        *([] if command.prior is None else [command.prior]),
     ]
 
 

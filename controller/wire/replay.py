@@ -111,18 +111,31 @@ def _read(inputs: _Inputs, body: dict[str, Any]) -> None:
 
 
 def _reading(inputs: _Inputs, columns: list[Any]) -> MinerReading:
-    miner, condition, power_w, hashrate_th, level, started_at, finished_at, *texts = columns
+    miner, condition, power, hashrate_th, level, started_at, finished_at, *texts = columns
     if texts:
         inputs.texts[miner] = (texts[0], texts[1])
     prior, detail = inputs.texts[miner]
+    power_w, power_error_w = power if isinstance(power, list) else (power, None)
     return MinerReading(
-        miner, Condition(condition), power_w, hashrate_th, level, started_at, finished_at, prior, detail
+        miner,
+        Condition(condition),
+        power_w,
+        hashrate_th,
+        level,
+        started_at,
+        finished_at,
+        prior,
+        detail,
+        power_error_w,
     )
 
 
 def _report(columns: list[Any]) -> CommandReport:
-    command_id, miner, outcome, sent_at, answered_at, detail, rounded_to_level = columns
-    return CommandReport(command_id, miner, Outcome(outcome), sent_at, answered_at, detail, rounded_to_level)
+    command_id, miner, outcome, sent_at, answered_at, detail, rounded_to_level, *rare = columns
+    again_at, wear = rare or (None, 0)
+    return CommandReport(
+        command_id, miner, Outcome(outcome), sent_at, answered_at, detail, rounded_to_level, again_at, wear
+    )
 
 
 def _received(body: dict[str, Any]) -> Received:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,20 @@ async def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: 
     for _ in range(2):  # the lock is given back each time
         with pytest.raises(JournalRefusedError, match=f"schema {SCHEMA_VERSION + 1}"):
             SqliteJournal(path, LIMITS, print)
+
+
+async def test_a_journal_of_an_older_version_is_written_on_and_then_refused_by_its_old_program(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    file = JournalFile(path)
+    file.append([row(1)])
+    file.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION - 1}")
+    async with SqliteJournal(path, LIMITS, print) as journal:
+        await journal.append((row(2),)).wait()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert list(read_rows(path)) == [row(1), row(2)]
 
 
 @pytest.mark.parametrize("damage", [b"not a database at all" * 500, None], ids=["foreign_bytes", "torn_pages"])

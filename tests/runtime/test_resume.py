@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.core import checkpoint
+from controller.core import checkpoint, wear
 from controller.core.state import ActiveOrder, OrderBook, State
-from controller.domain.fleet import Fleet, Verb, Verdict
+from controller.domain.fleet import CommandReport, Fleet, Outcome, Verb, Verdict
 from controller.domain.journalling import Row, RowKind
-from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb
+from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb, Snapshot
 from controller.runtime.journal_file import JournalFile
 from controller.runtime.resume import ON_EXIT, Resumed, resume
 from controller.wire.canonical import canonical
-from controller.wire.journal import prior_row, start_row
+from controller.wire.journal import CycleRecorder, prior_row, start_row
 from tests.core.conftest import WALL, Kit
 from tests.runtime.fakes import command
 
@@ -47,6 +47,9 @@ class Past:
 
     def raw(self, kind: RowKind, body: str) -> None:
         self._file.append([Row(WALL, kind, body)])
+
+    def rows(self, *rows: Row) -> None:
+        self._file.append(rows)
 
     def prune(self) -> None:
         self._file.prune_slice(0.0, 0)
@@ -96,6 +99,21 @@ def test_commands_of_two_runs_behind_one_checkpoint_go_by_the_names_of_their_own
     found = past.resumed(after)
     assert ours(found) == [1]
     assert found.state.next_command_id == 3
+
+
+def test_what_commands_cost_today_is_remembered_and_yesterday_is_over(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    wear.count(state, [(0, 3), (1, 1)], WALL)
+    past.start(facts)
+    past.checkpoint(facts, state)
+    worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=2)
+    free = CommandReport(8, 2, Outcome.ACKNOWLEDGED, 1.0, 2.0)
+    rows = CycleRecorder().rows_of_cycle(Snapshot(WALL, {}, reports=(worn, free)), Kit.site(facts=facts).cycle())
+    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
+    found = past.resumed(facts).state
+    assert wear.spent_today(found, WALL) == (3, 3, 0, 0)
+    assert wear.spent_today(found, WALL + wear.DAY_S) == (0, 0, 0, 0)
 
 
 def test_miners_that_left_the_inventory_are_forgotten_and_the_others_keep_what_is_theirs(past: Past) -> None:

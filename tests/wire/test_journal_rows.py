@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, Malformed, Received
-from controller.domain.fleet import Command, CommandReport, MinerReading, Verb
+from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Decision, OperatorOrder, Snapshot, VerdictReport
@@ -31,12 +31,16 @@ snapshots = st.builds(
     readings=st.dictionaries(st.sampled_from(Point), samples, max_size=4),
     telemetry=st.lists(
         st.from_type(MinerReading).filter(
-            lambda r: all(math.isfinite(v or 0) for v in (r.power_w, r.hashrate_th, r.started_at, r.finished_at))
+            lambda r: all(
+                math.isfinite(v or 0) for v in (r.power_w, r.hashrate_th, r.started_at, r.finished_at, r.power_error_w)
+            )
         ),
         max_size=3,
     ).map(tuple),
     reports=st.lists(
-        st.from_type(CommandReport).filter(lambda r: math.isfinite(r.answered_at) and math.isfinite(r.sent_at or 0)),
+        st.from_type(CommandReport).filter(
+            lambda r: all(math.isfinite(v or 0) for v in (r.answered_at, r.sent_at, r.again_at))
+        ),
         max_size=2,
     ).map(tuple),
     received=st.lists(
@@ -131,6 +135,47 @@ def test_what_was_ordered_answered_and_proved_stands_before_the_decision(decisio
     assert json.loads(rows[1].body) == {"commands": [[5, 2, "trim", 1, False, True, "shed"]]}
     assert json.loads(rows[2].body) == {"verdicts": [[4, 1, "sleep", "settled", 2.5]]}
     assert all(row.wall == 3.0 for row in rows)
+
+
+def test_what_few_commands_carry_is_written_only_for_them(decision: Decision) -> None:
+    woken = Command(6, 1, Verb.WAKE, None, True, False, "surplus", prior="3")
+    held = CommandReport(5, 2, Outcome.WITHHELD, None, 3.0, "budget used", again_at=90.5)
+    worn = CommandReport(4, 0, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=1)
+    plain = CommandReport(3, 0, Outcome.ACKNOWLEDGED, 1.0, 2.0)
+    snapshot = Snapshot(3.0, {}, reports=(held, worn, plain))
+    rows = CycleRecorder().rows_of_cycle(snapshot, replace(decision, commands=(woken,)))
+    bodies = {row.kind: json.loads(row.body) for row in rows}
+    assert bodies[RowKind.COMMAND] == {"commands": [[6, 1, "wake", None, True, False, "surplus", "3"]]}
+    assert bodies[RowKind.OUTCOME]["reports"] == [
+        [5, 2, "withheld", None, 3.0, "budget used", None, 90.5, 0],
+        [4, 0, "acknowledged", 1.0, 2.0, "", None, None, 1],
+        [3, 0, "acknowledged", 1.0, 2.0, "", None],
+    ]
+
+
+def test_an_estimate_is_written_with_its_error_and_a_told_power_alone(decision: Decision) -> None:
+    told = MinerReading(0, Condition.HASHING, 3000.0, 100.0, 1, 1.0, 1.1)
+    estimate = replace(told, miner=1, power_w=3250.0, power_error_w=390.0)
+    nothing = replace(told, miner=2, power_w=None)
+    rows = CycleRecorder().rows_of_cycle(Snapshot(3.0, {}, (told, estimate, nothing)), decision)
+    miners = json.loads(rows[1].body)["miners"]
+    assert [columns[2] for columns in miners] == [3000.0, [3250.0, 390.0], None]
+
+
+def test_rows_of_the_version_before_are_still_read(decision: Decision) -> None:
+    recorder = CycleRecorder()
+    first = recorder.rows_of_cycle(Snapshot(0.0, {}), decision)[0]
+    rows = (
+        first,
+        Row(0.0, RowKind.TELEMETRY, '{"miners":[[1,1,3000.0,100.0,2,5.0,5.1,"default",""]]}'),
+        Row(0.0, RowKind.OUTCOME, '{"reports":[[7,1,"rounded",5.0,5.1,"",2]]}'),
+        Row(0.0, RowKind.DECISION, '{"cycle":17,"now":100.25}'),
+    )
+    (cycle,) = recorded_cycles(rows)
+    assert cycle.snapshot.telemetry == (
+        MinerReading(1, Condition.HASHING, 3000.0, 100.0, 2, 5.0, 5.1, "default", "", None),
+    )
+    assert cycle.snapshot.reports == (CommandReport(7, 1, Outcome.ROUNDED, 5.0, 5.1, "", 2, None, 0),)
 
 
 def test_rows_are_canonical_and_unknown_numbers_are_null(decision: Decision) -> None:
