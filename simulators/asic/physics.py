@@ -229,9 +229,9 @@ class FleetPhysics:
 
     def _report(self, indices: Ints) -> None:
         noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))
-        self.reported_power_w[indices] = (
-            self.true_power_w[indices] * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
-        )
+        silent = (self.behaviour[indices] & Behaviour.SILENT_DRAW) != 0
+        drawn_w = np.where(silent & ~self.boards_on[indices], self.sleep_power_w[indices], self.true_power_w[indices])
+        self.reported_power_w[indices] = drawn_w * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
         # Below a thousandth of the ladder the lag has only rounding left: the firmware shows a plain zero.
         hashing = self.hashrate_th[indices] > 1e-3 * self._profile_hashrate_th(indices)
         self.reported_hashrate_th[indices] = np.where(hashing, self.hashrate_th[indices] * (1.0 + noise[1]), 0.0)
@@ -258,8 +258,9 @@ class FleetPhysics:
 
     def _power_down(self, indices: Ints, late_s: Floats) -> None:
         self.boards_on[indices] = False
-        to_w, to_th = self.sleep_power_w[indices], np.zeros(indices.size)
-        self._start_curve(indices, SLEEP, to_w, to_th, self._next_to_90_s[indices], late_s)
+        silent = (self.behaviour[indices] & Behaviour.SILENT_DRAW) != 0
+        to_w = np.where(silent, self._profile_power_w(indices), self.sleep_power_w[indices])
+        self._start_curve(indices, SLEEP, to_w, np.zeros(indices.size), self._next_to_90_s[indices], late_s)
         self._revive_later(indices)
 
     def _revive_later(self, stopped: Ints) -> None:

@@ -34,6 +34,9 @@ class Behaviour(IntFlag):
     REVIVES = 16
     """Sleeps when told to, is asleep for about five seconds, and hashes again by itself; its state then says that it
     hashes (a configuration file still says sleep). The next order to sleep goes the same way."""
+    SILENT_DRAW = 32
+    """Sleeps as far as anybody can ask it: its state says so, its hash rate is gone, the watts it reports (where its
+    family reports any) are those of sleep. Its boards draw on: a meter upstream shows it, temperatures betray it."""
 
 
 class Answer(IntEnum):
