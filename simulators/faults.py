@@ -30,7 +30,7 @@ class Fault(StrEnum):
     DRIP = "drip"
     """The answer comes one byte at a time, `seconds` apart."""
     SLOW_LORIS = "slow-loris"
-    """The answer begins, comes one byte at a time, and stops for good before its last byte."""
+    """The answer begins, comes one byte at a time, `seconds` apart, and stops for good before its last byte."""
     BLACK_HOLE = "black-hole"
     """Packets to the port vanish: a connection is neither made nor refused."""
     DELAY = "delay"
@@ -63,7 +63,7 @@ class Fault(StrEnum):
     """Another tool holds what a writer needs: the session, the tokens."""
 
 
-DEFAULT_SECONDS: Final = {Fault.DRIP: 0.05, Fault.DELAY: 3.0}
+DEFAULT_SECONDS: Final = {Fault.DRIP: 0.05, Fault.SLOW_LORIS: 0.05, Fault.DELAY: 3.0}
 """`seconds` of the faults that take one, when none is given."""
 
 MOMENTARY: Final = frozenset({Fault.STALE_SESSION})

@@ -3,16 +3,18 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from simulators.asic.bank import MinerBank
-from simulators.asic.luxos import LuxOSMiner
-from simulators.asic.luxos_server import LuxOSServer
+from simulators.asic.luxos import WEB_PAGE, LuxOSMiner
 from simulators.asic.luxos_session import SESSION_TTL_S
+from simulators.asic.models import Family
 from simulators.asic.spec import FleetSpec
+from simulators.asic.static_page import static_page
+from simulators.asic.wire_server import ApiFirmware, FirmwareServer, WebProtocol
 from simulators.asic.wirelog import WireRecord
 from simulators.faults import FaultSchedule
 
@@ -21,11 +23,54 @@ WEB_PORT: Final = 80
 LOOPBACK: Final = "127.0.0.1"
 
 
-class MinerAddress(NamedTuple):
-    """Where one miner listens."""
-
+class _HostAndPort(NamedTuple):
     host: str
     port: int
+
+
+class MinerAddress(_HostAndPort):
+    """Where one miner listens. Unpacks into host and API port; `web_port` is None for a miner that serves no web."""
+
+    web_port: int | None
+
+    def __new__(cls, host: str, port: int, web_port: int | None = None) -> Self:
+        """Host, API port, and the web port beside it."""
+        address = super().__new__(cls, host, port)
+        address.web_port = web_port
+        return address
+
+
+class Built(NamedTuple):
+    """A firmware, and what its web port serves."""
+
+    firmware: ApiFirmware
+    web: WebProtocol | None
+    needs_web: bool
+    """Whether the miner is commanded over its web port, so that the port is always served."""
+
+
+class BuildOrder(NamedTuple):
+    """What a firmware is built from."""
+
+    bank: MinerBank
+    miner: int
+    host: str
+    on_record: Callable[[WireRecord], None] | None
+    session_ttl_s: float
+
+
+Builder: TypeAlias = Callable[[BuildOrder], Built]
+
+
+def _luxos(order: BuildOrder) -> Built:
+    firmware = LuxOSMiner(
+        order.bank, order.miner, host=order.host, session_ttl_s=order.session_ttl_s, on_record=order.on_record
+    )
+    return Built(firmware, static_page(firmware, WEB_PAGE), needs_web=False)
+
+
+FIRMWARES: Final[Mapping[Family, Builder]] = {Family.LUXOS: _luxos}
+"""How the firmware of each family is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +78,8 @@ class VendorPorts:
     """Every miner at an address of its own inside `network`, on the ports its vendor uses.
 
     `network` must lie in 127.0.0.0/8, where Linux answers for every address. `web` None serves the page on port 80 if
-    the system lets us bind it, True insists, False leaves it out.
+    the system lets us bind it, True insists, False leaves it out. A miner that is commanded over its web port always
+    has one.
     """
 
     network: ipaddress.IPv4Network
@@ -90,25 +136,28 @@ class MinerFarm:
         self.serves_web: Final = ports is not None and (
             all(map(may_bind_web_port, hosts)) if ports.web is None else ports.web
         )
-        self.miners: Final = tuple(
-            LuxOSMiner(self.bank, i, host=hosts[i], session_ttl_s=session_ttl_s, on_record=_tagged(i, on_record))
-            for i in range(count)
-        )
+        orders = (BuildOrder(self.bank, i, hosts[i], _tagged(i, on_record), session_ttl_s) for i in range(count))
+        built = [FIRMWARES[self.bank.models[order.miner].family](order) for order in orders]
+        self.miners: Final[tuple[ApiFirmware, ...]] = tuple(each.firmware for each in built)
         self._servers: Final = tuple(
-            LuxOSServer(
-                miner,
-                host=hosts[i],
+            FirmwareServer(
+                each.firmware,
+                host=host,
                 port=0 if ports is None else API_PORT,
-                web_port=WEB_PORT if self.serves_web else None,
+                web=each.web if self.serves_web or each.needs_web else None,
+                web_port=0 if ports is None else WEB_PORT,
             )
-            for i, miner in enumerate(self.miners)
+            for host, each in zip(hosts, built, strict=True)
         )
         self.faults: Final = tuple(miner.faults for miner in self.miners)
 
     @property
     def addresses(self) -> Sequence[MinerAddress]:
-        """Host and port of every miner; ports are known once the farm has been entered."""
-        return [MinerAddress(server.api.host, server.api.port) for server in self._servers]
+        """Host and ports of every miner; ports are known once the farm has been entered."""
+        return [
+            MinerAddress(server.api.host, server.api.port, None if server.web is None else server.web.port)
+            for server in self._servers
+        ]
 
     def first_write_after(self, at_s: float) -> float | None:
         """When any miner got its first write at or after `at_s` (CLOCK_MONOTONIC), None if none did."""

@@ -6,18 +6,19 @@ id as first parameter. Codes and messages are recorded or documented wherever th
 not to be relied on: the numbers of an invalid session (403), an invalid parameter (400) and a device error (500),
 and the replies to `logoff`, `kill` and reboots. Refusals use cgminer's own 45.
 
-This module knows no socket; `luxos_server` puts it on one.
+This module knows no socket; `wire_server` puts it on one.
 """
 
-import json
 import time
 from collections.abc import Callable
 from typing import Final
 
 from simulators.asic.bank import MinerBank
-from simulators.asic.luxos_replies import LuxOSReads, Reply, Settings, payload, status
-from simulators.asic.luxos_session import Session
+from simulators.asic.luxos_replies import LuxOSReads, Settings, payload, status
+from simulators.asic.luxos_session import SESSION_TTL_S, Session
 from simulators.asic.response import Answer, Behaviour
+from simulators.asic.static_page import page
+from simulators.asic.wire_server import Reply, reboots_on_write
 from simulators.asic.wirelog import WireLog, WireRecord
 from simulators.faults import Fault, FaultSet
 
@@ -27,10 +28,8 @@ WRITE_COMMANDS: Final = frozenset({"curtail", "profileset", "atmset", "rebootdev
 _CURTAIL_ACTIONS: Final = {"sleep": "sleep mode", "wakeup": "wake up"}
 _LEGACY_BOARDS: Final = frozenset("0123")
 
-
-def invalid_json() -> Reply:
-    """The reply to bytes that are no request."""
-    return status(23, "Invalid JSON", error=True)
+WEB_PAGE: Final = page("<!doctype html><html><head><title>LuxOS</title></head><body>Luxor Firmware</body></html>\n")
+"""What port 80 answers: enough for identification."""
 
 
 class LuxOSMiner:
@@ -42,7 +41,7 @@ class LuxOSMiner:
         index: int,
         *,
         host: str,
-        session_ttl_s: float,
+        session_ttl_s: float = SESSION_TTL_S,
         on_record: Callable[[WireRecord], None] | None = None,
     ) -> None:
         self.bank: Final = bank
@@ -63,8 +62,10 @@ class LuxOSMiner:
         }
         self.faults.listen(self._on_fault)
 
-    def answer(self, request: object, at_s: float) -> Reply:
-        """The reply to a decoded request whose first byte arrived at `at_s` (CLOCK_MONOTONIC)."""
+    def answer(self, request: object, at_s: float) -> Reply | None:
+        """See `simulators.asic.wire_server.ApiFirmware`."""
+        if request is None:
+            return status(23, "Invalid JSON", error=True)
         if not isinstance(request, dict) or not isinstance(request.get("command"), str):
             return status(24, "Missing JSON 'command'", error=True)
         command: str = request["command"]
@@ -72,7 +73,9 @@ class LuxOSMiner:
         parameter = "" if given is None else str(given)
         names = command.split("+")
         for name in names:
-            self.log.add(WireRecord(at_s, name, parameter, name in WRITE_COMMANDS))
+            self.log.add(WireRecord(at_s, name, parameter, name in WRITE_COMMANDS, self._raises(name, parameter)))
+        if not WRITE_COMMANDS.isdisjoint(names) and reboots_on_write(self):
+            return None
         if Fault.DEVICE_ERROR in self.faults:
             return status(500, "Internal error", error=True)
         if len(names) == 1:
@@ -94,7 +97,8 @@ class LuxOSMiner:
                 return self._invalid_session()
             if self.bank.behaviour[self.index] & Behaviour.REFUSES:
                 return status(45, f"Access denied to '{command}' command", error=True)
-            return write(arguments)
+            reply = write(arguments)
+            return status(500, "Internal error", error=True) if Fault.OBEY_WITH_ERROR in self.faults else reply
         match command:
             case "session":
                 return payload("SESSION", [{"SessionID": self.session.active_id}], 319, "Session information")
@@ -109,6 +113,15 @@ class LuxOSMiner:
                 return self._voltageget(parameter)
             case _:
                 return self._invalid_command(command)
+
+    def _raises(self, command: str, parameter: str) -> bool | None:
+        """Whether a command asks for more power than the miner is set to, or for less; None for neither."""
+        argument = parameter.rpartition(",")[2]
+        if command == "curtail" and argument in _CURTAIL_ACTIONS:
+            return argument == "wakeup"
+        wanted = self.bank.models[self.index].profile_index(argument) if command == "profileset" else None
+        present = int(self.bank.profile_index[self.index])
+        return None if wanted is None or wanted == present else wanted > present
 
     @staticmethod
     def _invalid_command(command: str) -> Reply:
@@ -141,12 +154,20 @@ class LuxOSMiner:
 
     # --- writes, session already checked -----------------------------------------------------------------------
 
+    @property
+    def _keeps_settings(self) -> bool:
+        return Fault.IGNORE in self.faults or bool(self.bank.behaviour[self.index] & Behaviour.IGNORES)
+
+    def _act(self, verb: Callable[[], Answer]) -> Answer:
+        """Do it, or only say so."""
+        return Answer.ACKNOWLEDGED if Fault.IGNORE in self.faults else verb()
+
     def _curtail(self, arguments: list[str]) -> Reply:
         action = arguments[0] if arguments else ""
         if action not in _CURTAIL_ACTIONS:
             return self._invalid_parameter(f"action '{action}'")
         verb = self.bank.command_sleep if action == "sleep" else self.bank.command_wake
-        if verb(self.index) is Answer.REFUSED:
+        if self._act(lambda: verb(self.index)) is Answer.REFUSED:
             return status(45, "Access denied to 'curtail' command", error=True)
         return payload("CURTAIL", [{"Action": _CURTAIL_ACTIONS[action]}], 335, "Curtailment command sent")
 
@@ -158,7 +179,7 @@ class LuxOSMiner:
         profile_index = self.bank.models[self.index].profile_index(name)
         if profile_index is None:
             return self._invalid_parameter(f"profile '{name}'")
-        if self.bank.command_profile(self.index, profile_index) is Answer.REFUSED:
+        if self._act(lambda: self.bank.command_profile(self.index, profile_index)) is Answer.REFUSED:
             return status(45, "Access denied to 'profileset' command", error=True)
         row = {"Board": 0, "FrequencyStep": 5, "Profile": name, "VoltageStep": 0.05}
         return payload("PROFILE", [row], 321, "Profile Set")
@@ -171,20 +192,19 @@ class LuxOSMiner:
                 if value not in ("true", "false"):
                     return self._invalid_parameter(argument)
                 enabled = value == "true"
-        self.settings.atm_enabled = enabled
+        if not self._keeps_settings:
+            self.settings.atm_enabled = enabled
         return status(340, "Advanced Thermal Management configuration updated")
 
     def _reboot(self, _arguments: list[str]) -> Reply:
-        if self.bank.reboot(self.index) is Answer.REFUSED:
+        if self._act(lambda: self.bank.reboot(self.index)) is Answer.REFUSED:
             return status(45, "Access denied to 'rebootdevice' command", error=True)
-        self.session.drop()
+        if not self._keeps_settings:
+            self.session.drop()
         return status(328, "Rebooting device")
 
     def _on_fault(self, fault: Fault, is_on: bool) -> None:
         if fault is Fault.STALE_SESSION and is_on:
             self.session.drop()
-
-
-def encode(reply: Reply) -> bytes:
-    """A reply as it goes on the wire: compact JSON, no terminator."""
-    return json.dumps(reply, separators=(",", ":")).encode()
+        elif fault is Fault.FOREIGN_SESSION:
+            self.session.hold(foreign=is_on)

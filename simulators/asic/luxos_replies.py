@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from simulators.asic.bank import MinerBank
 from simulators.asic.models import MinerModel
 from simulators.asic.response import Mode, Phase
-
-Reply: TypeAlias = dict[str, Any]
-"""A JSON object on its way out."""
+from simulators.asic.wire_server import Reply
 
 FIRMWARE: Final = "LUXminer 2025.4.8.220305-57b389c7"
 

@@ -22,19 +22,23 @@ class Session:
         self._now_s = now_s
         self._id = ""
         self._expires_at_s = 0.0
+        self._held = False
 
     @property
     def active_id(self) -> str:
         """The id of the live session, "" when there is none."""
-        return self._id if self._id and self._now_s() < self._expires_at_s else ""
+        return self._id if self._id and (self._held or self._now_s() < self._expires_at_s) else ""
 
     def open(self) -> str:
         """A new session's id, "" when another is active."""
         if self.active_id:
             return ""
+        self._begin()
+        return self._id
+
+    def _begin(self) -> None:
         self._id = "".join(self._ids.choices(_ALPHABET, k=8))
         self._expires_at_s = self._now_s() + self._ttl_s
-        return self._id
 
     def use(self, session_id: str) -> bool:
         """Whether `session_id` is the live session; if so its minute starts again."""
@@ -44,5 +48,12 @@ class Session:
         return True
 
     def drop(self) -> None:
-        """End the session, whosever it is."""
+        """End the session, whosever it is. A tool that holds on to its own logs on again at once."""
         self._id = ""
+        if self._held:
+            self._begin()
+
+    def hold(self, *, foreign: bool) -> None:
+        """Another tool takes the session and keeps it alive, or lets go of it."""
+        self._held = foreign
+        self.drop()

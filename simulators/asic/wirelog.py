@@ -18,6 +18,8 @@ class WireRecord(NamedTuple):
     command: str
     parameter: str
     is_write: bool
+    raises: bool | None = None
+    """Whether it asks for more power (True) or for less; None for a read and for a write that does neither."""
 
 
 class WireLog:

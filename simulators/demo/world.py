@@ -71,9 +71,8 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
     feeder_of_miner = np.array([feeder_of(i, scenario) for i in range(scenario.fleet.size)], dtype=np.int64)
 
     def note(miner: int, record: WireRecord) -> None:
-        raises = _direction(farm, miner, record)
-        if raises is not None:
-            commands.append(CommandSeen(record.at_s, miner, raises))
+        if record.raises is not None:
+            commands.append(CommandSeen(record.at_s, miner, record.raises))
 
     def load() -> Sequence[float]:
         return feeder_sums_w(farm.bank.true_power_w, feeder_of_miner, feeders)
@@ -102,18 +101,3 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
 def without_orders(scenario: Scenario) -> Scenario:
     """The scenario with its planned dispatches taken out, for sums that know the real ones."""
     return replace(scenario, dispatches=())
-
-
-def _direction(farm: MinerFarm, miner: int, record: WireRecord) -> bool | None:
-    """Whether a command asks for more power (True) or less; None for reads, sessions and what changes nothing."""
-    if not record.is_write:
-        return None
-    argument = record.parameter.rpartition(",")[2]
-    bank = farm.bank
-    if record.command == "curtail" and argument in ("wakeup", "sleep"):
-        return argument == "wakeup"
-    if record.command != "profileset":
-        return None
-    wanted = bank.models[miner].profile_index(argument)
-    present = int(bank.profile_index[miner])
-    return None if wanted is None or wanted == present else wanted > present

@@ -1,0 +1,274 @@
+"""Simulated miners on TCP: a listening port each, faults applied to accepting, answering and closing.
+
+What is said stays with the firmware (`ApiFirmware`); this module knows JSON, sockets and the faults that need no
+firmware. A web port beside it may speak anything: see `WebProtocol`, and `StaticPage` for the smallest.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+from simulators.asic.bank import MinerBank
+from simulators.asic.port import Port
+from simulators.asic.wirelog import WireLog
+from simulators.faults import Fault, FaultSet
+
+MAX_REQUEST_BYTES: Final = 8_192
+IDLE_S: Final = 10.0
+"""A client that has not finished its request by then is dropped."""
+LINGER_S: Final = 1.0
+"""How long a client may take to close after our end of the reply; closing at once could reset what it still sends."""
+GARBAGE: Final = b"\x16\x03\x01\x00\xfe\xc3\x28{]\x00,garbage\xff\xfe"
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+Reply: TypeAlias = dict[str, Any]
+"""A JSON object on its way out."""
+
+WebProtocol: TypeAlias = Callable[[set[asyncio.Transport]], asyncio.BaseProtocol]
+"""Makes the protocol of one connection to a web port. It keeps its transport in the given set while it is open."""
+
+
+class ApiFirmware(Protocol):
+    """The firmware of miner `index` of `bank`, as the wire sees it."""
+
+    @property
+    def bank(self) -> MinerBank:
+        """The physics it sits on."""
+
+    @property
+    def index(self) -> int:
+        """Its miner's place in the bank."""
+
+    @property
+    def faults(self) -> FaultSet:
+        """What is wrong with it."""
+
+    @property
+    def log(self) -> WireLog:
+        """What it was told."""
+
+    def answer(self, request: object, at_s: float) -> Reply | None:
+        """The reply to a decoded request whose first byte arrived at `at_s` (CLOCK_MONOTONIC).
+
+        `request` None stands for bytes that are no JSON. The answer None says nothing and resets the connection, as a
+        device does that goes down under its client (`reboots_on_write`).
+        """
+
+
+def encode(reply: Reply) -> bytes:
+    """A reply as it goes on the wire: compact JSON, no terminator."""
+    return json.dumps(reply, separators=(",", ":")).encode()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with RST instead of FIN."""
+    sock: socket.socket = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def reboots_on_write(firmware: ApiFirmware) -> bool:
+    """Whether the write that has just arrived makes the device reboot; if so it reboots now and the write is lost."""
+    if Fault.REBOOT_ON_WRITE not in firmware.faults:
+        return False
+    firmware.bank.reboot(firmware.index)
+    return True
+
+
+def is_silent(faults: FaultSet) -> bool:
+    """Whether nothing is answered on a connection that is open already."""
+    return Fault.HANG in faults or Fault.BLACK_HOLE in faults
+
+
+def is_unreachable(firmware: ApiFirmware) -> bool:
+    """Whether a connection is reset as soon as it is made, or with the next bytes on one that is kept."""
+    return Fault.RESET in firmware.faults or bool(firmware.bank.is_rebooting[firmware.index])
+
+
+class Delivery:
+    """Hands bytes to a transport as late, as slowly and as completely as the faults have it."""
+
+    def __init__(self, faults: FaultSet, transport: asyncio.Transport) -> None:
+        self._faults = faults
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
+
+    def send(self, data: bytes, sent: Callable[[], None]) -> None:
+        """Send `data`, then call `sent`; that may be within this call, or never when the data never ends."""
+        if Fault.GARBAGE in self._faults:
+            data = GARBAGE
+        if Fault.TRUNCATE in self._faults:
+            data = data[: len(data) // 2]
+        delay_s = self._faults.seconds(Fault.DELAY) if Fault.DELAY in self._faults else 0.0
+        if delay_s > 0:
+            self.later(delay_s, lambda: self._pour(data, sent))
+        else:
+            self._pour(data, sent)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Call `act` after so long; whatever was to come before is forgotten."""
+        self.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, act)
+
+    def cancel(self) -> None:
+        """Forget whatever was to come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _pour(self, data: bytes, sent: Callable[[], None]) -> None:
+        slow = next((fault for fault in (Fault.SLOW_LORIS, Fault.DRIP) if fault in self._faults), None)
+        if slow is None or not data:
+            self._transport.write(data)
+            sent()
+            return
+        if slow is Fault.SLOW_LORIS and len(data) == 1:
+            return  # the last byte never comes
+        self._transport.write(data[:1])
+        self.later(self._faults.seconds(slow), lambda: self._pour(data[1:], sent))
+
+
+class _Connection(asyncio.Protocol):
+    """One request, one reply, closed by us."""
+
+    def __init__(self, firmware: ApiFirmware, open_transports: set[asyncio.Transport]) -> None:
+        self._firmware = firmware
+        self._faults = firmware.faults
+        self._open = open_transports
+        self._received = bytearray()
+        self._first_byte_at_s = 0.0
+        self._answered = False
+        self._client_done = False
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server always passes
+        self._transport = transport
+        self._delivery = Delivery(self._faults, transport)
+        self._open.add(transport)
+        self._firmware.log.connections += 1
+        if is_unreachable(self._firmware):
+            reset(transport)
+        elif not is_silent(self._faults):
+            self._delivery.later(IDLE_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._delivery.cancel()
+        self._open.discard(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._received:
+            self._first_byte_at_s = WireLog.now_s()
+        if self._answered or is_silent(self._faults):
+            return
+        self._received += data
+        if len(self._received) > MAX_REQUEST_BYTES:
+            self._answer(None)
+            return
+        self._try_answer(at_end=False)
+
+    def eof_received(self) -> bool:
+        self._client_done = True
+        if self._ended:
+            return False
+        endless = Fault.KEEP_OPEN in self._faults or Fault.SLOW_LORIS in self._faults
+        if is_silent(self._faults) or (self._answered and endless):
+            return False  # nothing will come: a client that leaves must not cost a socket for ever
+        if not self._answered:
+            self._try_answer(at_end=True)
+        return True  # a half-closed client still gets its answer; we close
+
+    def _try_answer(self, *, at_end: bool) -> None:
+        text = self._received.decode("utf-8", errors="replace").strip(" \t\r\n\0")
+        try:
+            request, _ = json.JSONDecoder().raw_decode(text)
+        except (json.JSONDecodeError, RecursionError):
+            # Anything that can still become a request gets the time to.
+            hopeless = bool(text) and (not text.startswith("{") or _looks_complete(text))
+            if at_end or hopeless:
+                self._answer(None)
+            return
+        self._answer(request)
+
+    def _answer(self, request: object) -> None:
+        self._answered = True
+        reply = self._firmware.answer(request, self._first_byte_at_s)
+        if reply is None:
+            reset(self._transport)
+            return
+        self._delivery.cancel()
+        self._delivery.send(b"{}" if Fault.EMPTY_BODY in self._faults else encode(reply), self._end)
+
+    def _end(self) -> None:
+        if Fault.KEEP_OPEN in self._faults:
+            return
+        if self._client_done:
+            self._transport.close()
+            return
+        self._ended = True
+        self._transport.write_eof()
+        self._delivery.later(LINGER_S, self._transport.close)
+
+
+def _looks_complete(text: str) -> bool:
+    return text.endswith("}") and text.count("{") <= text.count("}")
+
+
+class FirmwareServer:
+    """One miner on its ports: its API, and a web port where it has one. Port 0 takes a free one."""
+
+    def __init__(
+        self,
+        firmware: ApiFirmware,
+        *,
+        host: str,
+        port: int,
+        web: WebProtocol | None = None,
+        web_port: int = 0,
+    ) -> None:
+        self.firmware: Final = firmware
+        self._transports: set[asyncio.Transport] = set()
+        self.api: Final = Port(host, port, lambda: _Connection(firmware, self._transports))
+        self.web: Final = None if web is None else Port(host, web_port, lambda: web(self._transports))
+        self._ports: Final = tuple(each for each in (self.api, self.web) if each is not None)
+        self._running = False
+        firmware.faults.listen(self._on_fault)
+
+    async def start(self) -> None:
+        """Listen on every port. Raises OSError when one cannot be had."""
+        try:
+            for each in self._ports:
+                await each.open()
+        except OSError:
+            self._close()
+            raise
+        self._running = True
+        self._follow_faults()
+
+    def stop(self) -> None:
+        """Close the ports and drop every client."""
+        self._running = False
+        self._close()
+        for transport in tuple(self._transports):
+            transport.abort()
+
+    def _close(self) -> None:
+        for each in self._ports:
+            each.close()
+
+    def _on_fault(self, fault: Fault, _is_on: bool) -> None:
+        if self._running and fault in (Fault.REFUSE, Fault.BLACK_HOLE):
+            self._follow_faults()
+
+    def _follow_faults(self) -> None:
+        for each in self._ports:
+            if Fault.REFUSE in self.firmware.faults:
+                each.close()
+            elif Fault.BLACK_HOLE in self.firmware.faults:
+                each.vanish()
+            else:
+                each.reopen()
