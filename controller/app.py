@@ -12,6 +12,7 @@ import signal
 import time
 
 from controller.config import SiteConfig
+from controller.core import wear
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.devices import (
@@ -108,7 +109,7 @@ class _Daemon:
     async def _serve(self, journal: SqliteJournal, state: State) -> None:
         """From the first reading to the last command."""
         actuator = Actuator(
-            build_loads(self._config, self._policy.mode),
+            build_loads(self._config, self._policy.mode, lambda miner: wear.spent(state, miner, time.time())),
             settle_s=settle_time(self._facts),
             sweep_period_s=self._config.document.fleet.sweep_period,
             concurrency=self._config.document.fleet.concurrency,
@@ -126,7 +127,8 @@ class _Daemon:
             watcher=self,
             heartbeat_at=lambda: None if inbox is None else inbox.heartbeat_at,
         )
-        pollers = build_pollers(self._config, self._mailbox.put_readings, self._meter_failed)
+        mailbox = self._mailbox
+        pollers = build_pollers(self._config, mailbox.put_readings, mailbox.put_feeder, self._meter_failed)
         operations = Operations(
             self._facts,
             self._policy,

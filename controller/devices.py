@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from controller.config import SiteConfig
 from controller.config.resolve import POINTS_OF_FEED, direction_sign
+from controller.config.sections import MeterSettings
 from controller.config.site import Broker
 from controller.core import estimator
 from controller.domain.dispatch import Received
 from controller.domain.fleet import Command, Fleet
-from controller.domain.metering import MeterError, Readings
+from controller.domain.metering import MeterError, Point, Readings, Sample
 from controller.domain.policy import Mode
 from controller.ports import Load, Meter
 from controller.runtime.inbox import InboxLimits, MqttInbox
@@ -27,9 +28,12 @@ class StartRefusedError(Exception):
     """The daemon cannot start; the text says what is wrong and what to do."""
 
 
-def build_miners(config: SiteConfig) -> list[catalog.Miner]:
-    """One driver per miner, in the fleet's order; sends nothing."""
-    deadline_s = config.document.fleet.call_deadline
+def build_miners(config: SiteConfig, spent: Callable[[int], int] = lambda index: 0) -> list[catalog.Miner]:
+    """One driver per miner, in the fleet's order; sends nothing.
+
+    spent: by the miner's index, what commands of the last 24 h have already cost of `fleet.restarts_per_day`.
+    """
+    rules = config.document.fleet
     miners: list[catalog.Miner] = []
     for index, miner in enumerate(config.miners):
         credential = config.credential_of(miner)
@@ -43,28 +47,47 @@ def build_miners(config: SiteConfig) -> list[catalog.Miner]:
                 port=miner.port,
                 username=None if credential is None else credential.username,
                 password=None if credential is None else credential.password.get_secret_value(),
-                deadline_s=deadline_s,
+                deadline_s=rules.call_deadline,
+                web_port=miner.web_port,
+                writes_per_day=rules.restarts_per_day,
+                wear_today=spent(index),
             )
         )
     return miners
 
 
-def build_loads(config: SiteConfig, mode: Mode) -> list[Load]:
+def build_loads(config: SiteConfig, mode: Mode, spent: Callable[[int], int]) -> list[Load]:
     """What the actuator drives, in the fleet's order; outside control mode none of it sends a command."""
-    miners = build_miners(config)
+    miners = build_miners(config, spent)
     if mode is Mode.CONTROL:
         return list(miners)
     return [catalog.build_dry_run(miner, index=index) for index, miner in enumerate(miners)]
 
 
 def build_pollers(
-    config: SiteConfig, put: Callable[[Readings], None], failed: Callable[[str, MeterError], None]
+    config: SiteConfig,
+    put: Callable[[Readings], None],
+    put_feeder: Callable[[int, Sample], None],
+    failed: Callable[[str, MeterError], None],
 ) -> list[Poller]:
-    """One per meter, staggered over the shortest beat. Raises StartRefusedError."""
+    """One per meter, staggered over the shortest beat; a feeder's load goes to `put_feeder` with the feeder's index.
+
+    Raises StartRefusedError.
+    """
     settings = config.meters
     shortest = min((entry.poll for entry in settings), default=1.0)
+    feeders = [feeder.name for feeder in config.document.feeder]
+
+    def destination(entry: MeterSettings) -> Callable[[Readings], None]:
+        if entry.feeder is None:
+            return put
+        index = feeders.index(entry.feeder)
+        return lambda readings: put_feeder(index, readings[Point.FEEDER_LOAD_W])
+
     return [
-        Poller(meter, period_s=entry.poll, phase_s=number * shortest / len(settings), put=put, failed=failed)
+        Poller(
+            meter, period_s=entry.poll, phase_s=number * shortest / len(settings), put=destination(entry), failed=failed
+        )
         for number, (entry, meter) in enumerate(zip(settings, _build_meters(config), strict=True))
     ]
 

@@ -22,13 +22,17 @@ COLUMNS: Final[Mapping[str, tuple[bool, str]]] = {
     "firmware": (True, "firmware on it, one of those the drivers know"),
     "host": (True, "IP address; names are refused, because a name server is one more thing that can fail"),
     "port": (True, "port of the firmware's interface, 1-65535"),
+    "web_port": (False, "port of its web interface; empty: 80. Only firmware that is driven over the web uses it"),
     "feeder": (True, "name of a [[feeder]] of the site file"),
     "credential": (False, "name of the secret that opens it; empty: the firmware asks for none"),
-    "cap_profile": (False, "highest profile it may run; empty: `default`, the profile on the nameplate"),
+    "cap_profile": (
+        False,
+        "highest profile it may run; empty: the nameplate's. A miner that is only slept and woken is not held to it",
+    ),
     "enabled": (False, "`yes` or `no`; empty: yes. A disabled miner is never spoken to, though its draw still counts"),
 }
 _YES_NO: Final = {"": True, "yes": True, "true": True, "no": False, "false": False}
-NAMEPLATE_PROFILE: Final = "default"
+DEFAULT_WEB_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Miner:
     model: MinerModel
     host: str
     port: int
+    web_port: int
     feeder: str
     credential: str | None
     cap_level: int
@@ -137,6 +142,8 @@ class _Rows:
         cells = {name: cell.strip() for name, cell in zip(self._header, row, strict=True)}
         miner_id = self._id(line, cells["id"])
         host, port = self._address(line, cells["host"], cells["port"])
+        web_text = cells.get("web_port", "")
+        web_port = self._port(line, "web_port", web_text) if web_text else DEFAULT_WEB_PORT
         found = self._model(line, cells["model"], cells["firmware"])
         feeder = cells["feeder"]
         if feeder not in self._feeders:
@@ -160,6 +167,7 @@ class _Rows:
             found,
             host,
             port,
+            web_port,
             feeder,
             credential or None,
             cap_level,
@@ -183,9 +191,7 @@ class _Rows:
             address = ipaddress.ip_address(host)
         except ValueError:
             self._refuse(line, "host", host, "this is no IP address", 'write for example "10.0.3.17"')
-        port = int(port_text) if re.fullmatch(r"[0-9]{1,6}", port_text) else 0
-        if not 1 <= port <= 65535:
-            self._refuse(line, "port", port_text, "this is no TCP port", "write a number from 1 to 65535")
+        port = self._port(line, "port", port_text)
         if address is not None and (address.is_unspecified or address.is_multicast):
             self._refuse(line, "host", host, "no miner can have this address", "write the miner's own address")
         elif address is not None and port:
@@ -195,6 +201,14 @@ class _Rows:
                 self._refuse(line, "host", f"{host}:{port}", reason, "give every miner an address of its own")
             self._line_of_address.setdefault(key, line)
         return (str(address) if address is not None else host), port
+
+    def _port(self, line: int, column: str, text: str) -> int:
+        """0 for what is none, which has been said then."""
+        port = int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
+        if 1 <= port <= 65535:
+            return port
+        self._refuse(line, column, text, "this is no TCP port", "write a number from 1 to 65535")
+        return 0
 
     def _model(self, line: int, model: str, firmware: str) -> MinerModel | None:
         found = self._models.get(model_key(model, firmware))
@@ -212,9 +226,10 @@ class _Rows:
 
     def _cap_level(self, line: int, profile: str, model: MinerModel) -> int | None:
         names = [level.name for level in model.levels]
-        wanted = profile or NAMEPLATE_PROFILE
-        if wanted in names:
-            return names.index(wanted)
-        reason = f"{model.name} has no profile of this name" if profile else f"{model.name} has no profile `default`"
+        if not profile:
+            return model.nameplate_level % len(names)
+        if profile in names:
+            return names.index(profile)
+        reason = f"{model.name} has no profile of this name"
         self._refuse(line, "cap_profile", profile, reason, f"write one of: {', '.join(names)}")
         return None

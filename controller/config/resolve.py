@@ -27,6 +27,7 @@ MEGAWATT: Final = 1_000_000
 POINTS_OF_FEED: Final[Mapping[str, tuple[Point, ...]]] = {
     "poi_export": (Point.POI_EXPORT_W, Point.FREQUENCY_HZ, Point.VOLTAGE_V, Point.POI_EXPORT_ENERGY_WH),
     "site_load": (Point.SITE_LOAD_W, Point.SITE_ENERGY_WH),
+    "feeder": (Point.FEEDER_LOAD_W,),
     "plant": (
         Point.DESPATCH_EXPORT_W,
         Point.RESERVE_UP_W,
@@ -41,6 +42,7 @@ POINTS_OF_FEED: Final[Mapping[str, tuple[Point, ...]]] = {
         Point.PERMIT,
     ),
 }
+REQUIRED_FEEDS: Final = ("poi_export", "site_load", "plant")
 # Without one of these the surplus cannot be computed.
 REQUIRED_POINTS: Final = frozenset(
     {
@@ -75,10 +77,11 @@ _DERIVED: Final[Mapping[str, Callable[[Numbers], float]]] = {
 def resolve(document: Document, fleet_size: int) -> Numbers:
     """Every numeric key of the single sections in the house's units (`section.key`), derived defaults included.
 
-    Beside the keys: `meter.step` (coarsest step of any meter, W), `fleet.size` and `failsafe.fallback_offset` (s).
+    Beside the keys: `meter.step` (coarsest of the required meters, W), `fleet.size` and `failsafe.fallback_offset` (s).
     """
     numbers: Numbers = {"fleet.size": fleet_size, "site.rated": document.site.rated}
-    numbers["meter.step"] = max((meter.resolution for meter in document.meter), default=0)
+    required = (meter for meter in document.meter if meter.feeds in REQUIRED_FEEDS)
+    numbers["meter.step"] = max((meter.resolution for meter in required), default=0)
     for section, model in document:
         for name, value in model if not isinstance(model, tuple) else ():
             if isinstance(value, Amount):
@@ -99,8 +102,8 @@ def fallback_offset_s(site_id: str, largest_s: float) -> float:
 
 
 def direction_sign(meter: MeterSettings) -> int:
-    """+1 when a positive reading is what the point's name says (export at the poi, load at the site), else -1."""
-    natural = {"poi_export": "export", "site_load": "import"}.get(meter.feeds)
+    """+1 when a positive reading is what the point's name says (export at the poi, load elsewhere), else -1."""
+    natural = {"poi_export": "export", "site_load": "import", "feeder": "import"}.get(meter.feeds)
     return 1 if natural is None or meter.direction == natural else -1
 
 
@@ -120,7 +123,12 @@ def build_policy(document: Document, numbers: Numbers) -> Policy:
         frequency_max_hz=n["failsafe.frequency_max"],
         power_span_w=document.site.power_span,
         required_points=REQUIRED_POINTS,
-        meter_of_point={point: meter.id for meter in document.meter for point in POINTS_OF_FEED[meter.feeds]},
+        meter_of_point={
+            point: meter.id
+            for meter in document.meter
+            if meter.feeds in REQUIRED_FEEDS
+            for point in POINTS_OF_FEED[meter.feeds]
+        },
         cycle_s=document.control.cycle,
         mode=Mode(document.control.mode),
         ramp=RampPolicy(

@@ -242,6 +242,14 @@ class FleetRules(Section):
     concurrency: int = key(
         "calls in flight at once", 64, why="beyond it one process starves its own deadlines", ge=1, le=1024
     )
+    restarts_per_day: int = key(
+        "writes to a miner's flash and restarts of its mining that normal moves may cost it in 24 h. A wake keeps room "
+        "for the sleep that follows; what the grid needs at once is never withheld. Only firmware that wears counts",
+        24,
+        why="a sleep and a wake every two hours; a site that moves more does it with other miners",
+        ge=2,
+        le=1000,
+    )
     adopt_sleepers_at_start: bool = key(
         "treat miners found asleep as ours to wake", False, why="somebody may have put them to sleep for a reason"
     )
@@ -276,11 +284,19 @@ class Feeder(Section):
 
 
 class MeterSettings(Section):
-    """One Modbus TCP device; repeat [[meter]] for each. Following the surplus needs all three feeds."""
+    """One Modbus TCP device; repeat [[meter]] for each. Following the surplus needs poi_export, site_load and plant."""
 
     id: str = key("name used in messages, metrics and the journal", why="names the meter", pattern=NAME_PATTERN)
-    feeds: Literal["poi_export", "site_load", "plant"] = key(
-        "what it measures: the point of interconnection, the site's own load, or the plant's DCS block", why="wiring"
+    feeds: Literal["poi_export", "site_load", "plant", "feeder"] = key(
+        "what it measures: the point of interconnection, the site's own load, the plant's DCS block, or one feeder",
+        why="wiring",
+    )
+    feeder: str | None = key(
+        "the [[feeder]] it measures; not needed to follow the surplus, it proves together the miners that tell no watts",
+        None,
+        derived="none: only a meter that feeds `feeder` has one",
+        why="wiring",
+        pattern=NAME_PATTERN,
     )
     map: str = key("register map, one of `drivers/modbus/maps`", why="model and variant of the meter", min_length=1)
     host: str = key("address or host name", why="wiring", pattern=HOST_PATTERN)
@@ -288,7 +304,7 @@ class MeterSettings(Section):
     unit_id: int = key("Modbus unit identifier", 1, why="what most devices ship with", ge=0, le=255)
     direction: Literal["import", "export"] | None = key(
         "which way power flows when this meter reads positive: export = towards the grid, import = into the load. "
-        "Required for poi_export and site_load, not allowed for plant",
+        "Required for all but plant, where it is not allowed",
         None,
         derived="none: the map of a plant block says it",
         why="depends on how the CTs were mounted; never guessed",

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Final
 
 from controller.config.checks import LIMITS, Facts, Finding, Rule, Severity, per_meter, when
-from controller.config.resolve import POINTS_OF_FEED
+from controller.config.resolve import REQUIRED_FEEDS
 from controller.config.sections import MeterSettings
 
 UNIX_PATH_MAX: Final = 107  # bytes of a socket path Linux takes, without the closing zero
@@ -27,9 +27,17 @@ def _same(key: str, value: Callable[[MeterSettings], object]) -> Callable[[Facts
 
 def _missing_feeds(facts: Facts) -> Iterator[Finding]:
     present = {meter.feeds for meter in facts.document.meter}
-    for feed in POINTS_OF_FEED:
+    for feed in REQUIRED_FEEDS:
         if feed not in present:
             yield Finding("meter", f"no meter feeds {feed}")
+
+
+def _lost_feeder(facts: Facts) -> Iterator[Finding]:
+    names = {feeder.name for feeder in facts.document.feeder}
+    for meter in facts.document.meter:
+        if (meter.feeder in names) if meter.feeds == "feeder" else meter.feeder is None:
+            continue
+        yield Finding(f"meter.{meter.id}.feeder")
 
 
 def _same_feeder(facts: Facts) -> Iterator[Finding]:
@@ -79,7 +87,7 @@ WIRING: Final[tuple[Rule, ...]] = (
         "no two meters feed the same",
         "two meters feed the same",
         "remove one, or correct feeds",
-        _same("feeds", lambda m: m.feeds),
+        _same("feeds", lambda m: (m.feeds, m.feeder)),
     ),
     Rule(
         "no two meters have the same id",
@@ -94,7 +102,7 @@ WIRING: Final[tuple[Rule, ...]] = (
         _same("host", lambda m: (m.host, m.port, m.unit_id)),
     ),
     Rule(
-        "a poi_export or site_load meter states its direction",
+        "a poi_export, site_load or feeder meter states its direction",
         "the sign depends on how the CTs were mounted, and a guess would turn the surplus round",
         "read the meter in a known state and write import or export",
         per_meter(lambda m, _: m.feeds != "plant" and m.direction is None, "direction"),
@@ -104,6 +112,12 @@ WIRING: Final[tuple[Rule, ...]] = (
         "the map of a plant block already says it",
         "remove direction",
         per_meter(lambda m, _: m.feeds == "plant" and m.direction is not None, "direction"),
+    ),
+    Rule(
+        "a meter that feeds feeder names a feeder of the site, and no other meter does",
+        "a load nobody can place proves nothing",
+        "write the name of a [[feeder]] under feeder, or correct feeds",
+        _lost_feeder,
     ),
     Rule("there is a feeder", "miners need one", "add a [[feeder]]", when("feeder", lambda f: not f.document.feeder)),
     Rule("no two feeders have the same name", "two feeders share a name", "give each a name of its own", _same_feeder),

@@ -41,13 +41,12 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "quarantines": int(fleet.quarantines[row]),
             "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
             "prior": state.priors.get(row),
-            "wear": int(fleet.wear[row]),
+            "wear": list(state.wear.get(row, ())),
         }
     return {
         "version": VERSION,
         "cycle": state.cycle,
         "next_command_id": state.next_command_id,
-        "wear_day": state.wear_day,
         "miners": miners,
         "orders": [
             {"dispatch": asdict(entry.dispatch), "answered_w": entry.answered_w, "reached": entry.reached}
@@ -66,7 +65,6 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float) -> State:
     state = State.fresh(facts, now)
     state.cycle = int(record["cycle"])
     state.next_command_id = int(record["next_command_id"])
-    state.wear_day = record.get("wear_day")
     for row, miner_id in enumerate(facts.miner_ids):
         kept = record["miners"].get(miner_id)
         if kept is not None:
@@ -104,9 +102,10 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.parked[row] = kept["parked"]
     fleet.from_w[row] = fleet.to_w[row] = kept["draw_w"]
     fleet.quarantines[row] = kept["quarantines"]
-    fleet.wear[row] = kept.get("wear", 0)
     if kept["prior"] is not None:
         state.priors[row] = kept["prior"]
+    if kept.get("wear"):
+        state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:
         fleet.verdict[row] = np.int8(Verdict.QUARANTINED)
         fleet.quarantined_until[row] = now + kept["quarantined_for_s"]

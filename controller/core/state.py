@@ -37,7 +37,6 @@ class FleetState:
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
-    wear: writes to its flash and restarts that commands cost it since midnight UTC.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -72,7 +71,6 @@ class FleetState:
     disagreed: IntArray
     quarantined_until: FloatArray
     quarantines: IntArray
-    wear: IntArray
 
     def wants(self) -> Wants:
         """What is wanted now, as a copy to compare with later."""
@@ -117,7 +115,6 @@ class FleetState:
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),
             quarantines=np.zeros(n, dtype=np.int64),
-            wear=np.zeros(n, dtype=np.int64),
         )
 
 
@@ -163,7 +160,7 @@ class StillMemory:
 class State:
     """The whole of the core's memory. Loop seconds throughout; core/checkpoint turns them into ages.
 
-    wear_day: the UTC day `fleet.wear` counts; None before the first cycle.
+    wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     """
 
     fleet: FleetState
@@ -190,7 +187,7 @@ class State:
     progress_to_w: float = 0.0
     progress_since: float = 0.0
     priors: dict[int, str] = field(default_factory=dict)
-    wear_day: int | None = None
+    wear: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
@@ -204,4 +201,5 @@ class State:
             inputs=dict(self.inputs),
             still=dict(self.still),
             priors=dict(self.priors),
+            wear=dict(self.wear),
         )

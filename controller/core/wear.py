@@ -1,4 +1,4 @@
-"""What commands cost the miners: writes to flash and restarts, counted per miner and UTC day.
+"""What commands cost the miners: writes to flash and restarts, each by its time, for one day.
 
 The drivers keep the budget; the core remembers what was spent, so that a restart of the daemon is no fresh budget.
 """
@@ -12,22 +12,17 @@ from controller.core.state import State
 DAY_S = 86_400.0
 
 
-def day_of(wall: float) -> int:
-    """Number of the UTC day of `wall` (UTC seconds)."""
-    return int(wall // DAY_S)
-
-
 def count(state: State, spent: Iterable[tuple[int, int]], wall: float) -> None:
-    """Enter (miner, wear) of commands reported at `wall`, UTC seconds; a new day begins with nothing spent."""
-    if state.wear_day != day_of(wall):
-        state.wear_day = day_of(wall)
-        state.fleet.wear[:] = 0
-    for miner, wear in spent:
-        state.fleet.wear[miner] += wear
+    """Enter (miner, writes and restarts) of commands reported at `wall`, UTC seconds; what is a day old is dropped."""
+    for miner, times in spent:
+        if times:
+            state.wear[miner] = (*_lately(state, miner, wall), *[int(wall)] * times)
 
 
-def spent_today(state: State, wall: float) -> tuple[int, ...]:
-    """What each miner's commands have cost since midnight UTC, (n,)."""
-    if state.wear_day != day_of(wall):
-        return (0,) * len(state.fleet.wear)
-    return tuple(state.fleet.wear.tolist())
+def spent(state: State, miner: int, wall: float) -> int:
+    """Writes and restarts of one miner in the 24 hours before `wall`, UTC seconds."""
+    return len(_lately(state, miner, wall))
+
+
+def _lately(state: State, miner: int, wall: float) -> tuple[int, ...]:
+    return tuple(at for at in state.wear.get(miner, ()) if wall - at < DAY_S)

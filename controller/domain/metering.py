@@ -18,11 +18,13 @@ class Quality(StrEnum):
 class Point(StrEnum):
     """Every measured quantity the core reads. The unit and the direction stand in the name.
 
-    Despatch, reserve and the units come from the plant's DCS; the rest from meters.
+    Despatch, reserve and the units come from the plant's DCS; the rest from meters. There may be many feeders, so a
+    FEEDER_LOAD_W only means something together with its feeder: see Snapshot.feeders.
     """
 
     POI_EXPORT_W = "poi_export_w"
     SITE_LOAD_W = "site_load_w"
+    FEEDER_LOAD_W = "feeder_load_w"
     FREQUENCY_HZ = "frequency_hz"
     VOLTAGE_V = "voltage_v"
     SITE_ENERGY_WH = "site_energy_wh"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.domain.dispatch import Answer, Received
 from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, IntArray, MinerReading
-from controller.domain.metering import Readings
+from controller.domain.metering import Readings, Sample
 from controller.domain.reasons import Bound, Unallocated, Why
 
 
@@ -38,7 +39,10 @@ class OperatorOrder:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that came in since the last cycle, frozen. `wall` is UTC seconds, for windows and the journal."""
+    """Everything that came in since the last cycle, frozen. `wall` is UTC seconds, for windows and the journal.
+
+    feeders: newest load of each feeder that has a meter, by the feeder's index.
+    """
 
     wall: float
     readings: Readings
@@ -48,6 +52,7 @@ class Snapshot:
     operator: tuple[OperatorOrder, ...] = ()
     dispatcher_heartbeat_at: float | None = None
     journal_writable: bool = True
+    feeders: Mapping[int, Sample] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

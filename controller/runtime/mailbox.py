@@ -23,6 +23,7 @@ class Mailbox:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._readings: dict[Point, Sample] = {}
+        self._feeders: dict[int, Sample] = {}
         self._telemetry: dict[int, MinerReading] = {}
         self._reports: list[CommandReport] = []
         self._operator: list[OperatorOrder] = []
@@ -34,6 +35,10 @@ class Mailbox:
         self._readings.update(readings)
         if self._watch.notices(self._policy, self._readings):
             self.urgent.set()
+
+    def put_feeder(self, feeder: int, sample: Sample) -> None:
+        """The newest load of one feeder, by its index; never urgent, for no limit hangs on it."""
+        self._feeders[feeder] = sample
 
     def put_telemetry(self, reading: MinerReading) -> None:
         """The newest reading of one miner; an unread older one is of no more use."""
@@ -62,6 +67,7 @@ class Mailbox:
         snapshot = Snapshot(
             wall=wall,
             readings=dict(self._readings),
+            feeders=dict(self._feeders),
             telemetry=tuple(self._telemetry.values()),
             reports=tuple(self._reports),
             received=received,

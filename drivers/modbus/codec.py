@@ -17,7 +17,7 @@ from drivers.modbus.maps.model import Block, GeneratingUnit, Number, RegisterMap
 
 Direction = Literal[1, -1]
 
-DIRECTED_POINTS = frozenset({Point.POI_EXPORT_W, Point.SITE_LOAD_W})
+DIRECTED_POINTS = frozenset({Point.POI_EXPORT_W, Point.SITE_LOAD_W, Point.FEEDER_LOAD_W})
 UNIT_POINTS = frozenset({Point.GROSS_W, Point.AVAILABLE_W, Point.SYNCHRONISED_UNITS})
 USABLE_SHARE_OF_RANGE = 0.8  # a rating above it leaves no room to tell overload from saturation
 

@@ -65,17 +65,17 @@ m-3,Small,LuxOS,10.0.1.3,4028,a,,,no
 """
 
 
-def _model(name: str, levels: tuple[Level, ...]) -> MinerModel:
+def _model(name: str, levels: tuple[Level, ...], nameplate: int = -1) -> MinerModel:
     response = ResponseClass(
         name, sleep_dead_s=1, sleep_90_s=2, wake_dead_s=5, wake_90_s=40, trim_dead_s=1, trim_90_s=4, sleep_power_w=25
     )
-    return MinerModel(name, levels, response)
+    return MinerModel(name, levels, response, nameplate_level=nameplate)
 
 
 MODELS: Mapping[str, MinerModel] = {
     model.name: model
     for model in (
-        _model("Big (LuxOS)", (Level("low", 2000, 120.0), Level("default", 3500, 200.0), Level("hot", 4000, 215.0))),
+        _model("Big (LuxOS)", (Level("low", 2000, 120.0), Level("default", 3500, 200.0), Level("hot", 4000, 215.0)), 1),
         _model("Small (LuxOS)", (Level("only", 1000, 50.0), Level("default", 1200, 55.0))),
         _model("Odd (Other)", (Level("eco", 900, 40.0), Level("full", 1800, 70.0))),
     )

@@ -18,6 +18,13 @@ SITE, FLEET = "site.toml", "fleet.csv"
 WATCHDOG = {"WATCHDOG_USEC": "1000000"}
 
 
+FEEDER_METERS = "".join(
+    f'[[meter]]\nid = "fa{n}"\nfeeds = "feeder"\nfeeder = "a"\nmap = "siemens_pac2200"\nhost = "10.0.0.{8 + n}"\n'
+    'direction = "import"\n'
+    for n in (1, 2)
+)
+
+
 @dataclass(frozen=True)
 class Spoiled:
     """One edit of a good file and what the refusal must say, in this order."""
@@ -79,6 +86,7 @@ FORM = {
     "a switch in quotes": add("control", 'trim = "yes"', 'trim = "yes": true or false is expected', "without quotes"),
     "a number in quotes": add("dispatch", 'port = "1883"', 'dispatch.port = "1883": a whole number is expected'),
     "a port out of range": add("dispatch", "port = 99999", "dispatch.port = 99999: this is too large", "at most 65535"),
+    "a miner that may not restart": add("fleet", "restarts_per_day = 1", "restarts_per_day = 1", "at least 2"),
     "no attempts at all": add("verify", "attempts = 0", "verify.attempts = 0: this is too small", "at least 1"),
     "a site id with a space": site(
         '"hill"', '"Hill 1"', 'site.toml:2: site.id = "Hill 1"', "characters are not allowed"
@@ -178,6 +186,19 @@ CONTRADICTIONS = {
     "a plant block with direction": site(
         '"10.0.0.3"', '"10.0.0.3"\ndirection = "export"', "meter.dcs.direction", "already says it", "Remove direction"
     ),
+    "a feeder meter of no feeder": site(
+        'feeds = "site_load"', 'feeds = "feeder"', "meter.load.feeder", "nobody can place", "[[feeder]]"
+    ),
+    "a feeder meter of another site's feeder": site(
+        'feeds = "site_load"', 'feeds = "feeder"\nfeeder = "b"', 'meter.load.feeder = "b"', "correct feeds"
+    ),
+    "a plant block on a feeder": site('feeds = "plant"', 'feeds = "plant"\nfeeder = "a"', "meter.dcs.feeder"),
+    "two meters of one feeder": site(
+        "[dispatch]", FEEDER_METERS + "[dispatch]", "meter.fa2.feeds", "meter 'fa1' already has it"
+    ),
+    "a feeder meter without direction": site(
+        "[dispatch]", FEEDER_METERS.replace('direction = "import"', "") + "[dispatch]", "meter.fa1.direction"
+    ),
     "no feeder": site('[[feeder]]\nname = "a"\nrating = "20 kW"\n', "", "feeder: miners need one", "Add a [[feeder]]"),
     "two feeders of one name": site(
         "[dispatch]", '[[feeder]]\nname = "a"\nrating = "1 kW"\n[dispatch]', "feeder.a.name", "share a name"
@@ -233,6 +254,11 @@ INVENTORY = {
     "a host name": fleet("10.0.1.2", "miner-2", 'host = "miner-2": this is no IP address'),
     "every address": fleet("10.0.1.2", "0.0.0.0", "no miner can have this address"),
     "port zero": fleet("1.2,4028", "1.2,0", 'fleet.csv:3: port = "0": this is no TCP port'),
+    "a web port beyond the last": fleet(
+        "credential,cap_profile,enabled\nm-1,Big,LuxOS,10.0.1.1,4028,a,,,",
+        "credential,cap_profile,web_port\nm-1,Big,LuxOS,10.0.1.1,4028,a,,,65536",
+        'fleet.csv:2: web_port = "65536": this is no TCP port',
+    ),
     "a port in words": fleet("1.2,4028", "1.2,api", 'fleet.csv:3: port = "api"'),
     "an unknown feeder": fleet(
         ",a,,low", ",b,,low", 'fleet.csv:3: feeder = "b": the site file defines no such', "are: a."
@@ -240,7 +266,6 @@ INVENTORY = {
     "an unknown model": fleet("m-2,Big", "m-2,Bog", 'fleet.csv:3: model = "Bog": no driver', "Known are: Big, Small"),
     "an unknown firmware": fleet("m-2,Big,LuxOS", "m-2,Big,lux", 'firmware = "lux"', "Known are: LuxOS, Other"),
     "an unknown profile": fleet(",a,,low", ",a,,lo", 'cap_profile = "lo"', "Write one of: low, default, hot"),
-    "no nameplate profile": fleet("m-1,Big,LuxOS", "m-1,Odd,Other", "no profile `default`", "Write one of: eco, full"),
     "a secret in the inventory": fleet(
         ",a,,low", ",a,s3cret!,low", 'credential = "***": this is no name', "never the secret"
     ),

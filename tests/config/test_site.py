@@ -154,8 +154,29 @@ def test_points_come_from_the_meter_that_feeds_them(disk: Disk) -> None:
     assert policy.meter_of_point[Point.FREQUENCY_HZ] == "poi"
     assert policy.meter_of_point[Point.SITE_LOAD_W] == "load"
     assert policy.meter_of_point[Point.DESPATCH_EXPORT_W] == "dcs"
-    assert set(policy.meter_of_point) == set(Point)
+    assert set(policy.meter_of_point) == set(Point) - {Point.FEEDER_LOAD_W}
     assert policy.required_points <= set(policy.meter_of_point)
+
+
+FEEDER_METER = """[[meter]]
+id = "fa"
+feeds = "feeder"
+feeder = "a"
+map = "siemens_pac2200"
+host = "10.0.0.9"
+direction = "export"
+resolution = "5 kW"
+[dispatch]
+"""
+
+
+def test_a_feeders_meter_changes_nothing_of_what_the_surplus_is_followed_by(disk: Disk) -> None:
+    without = disk.load()
+    disk.edit(disk.site, "[dispatch]\n", FEEDER_METER)
+    config = disk.load()
+    assert config.policy() == without.policy()
+    assert [(meter.feeds, meter.feeder) for meter in config.meters][-1] == ("feeder", "a")
+    assert direction_sign(config.meters[-1]) == -1
 
 
 @pytest.mark.parametrize(("meter", "direction", "sign"), [("export", "import", -1), ("import", "export", -1)])
@@ -170,9 +191,20 @@ def test_the_fleet_holds_the_enabled_miners_in_the_inventorys_order(disk: Disk) 
     fleet = config.fleet()
     assert fleet.miner_ids == tuple(miner.miner_id for miner in config.miners) == ("m-1", "m-2")
     assert config.disabled == ("m-3",)
-    assert fleet.cap_level.tolist() == [1, 0]
+    assert fleet.cap_level.tolist() == [1, 0], "the nameplate, which is not the top; and what the inventory says"
     assert fleet.feeder_names == ("a",)
     assert config.floor_w == 1_000 + 2 * 25
+
+
+def test_a_ladder_without_a_default_has_its_nameplate_too_and_a_web_port_of_its_own(disk: Disk) -> None:
+    disk.edit(disk.fleet, "m-1,Big,LuxOS", "m-1,Odd,Other")
+    disk.edit(disk.fleet, "host,port", "host,web_port,port")
+    disk.edit(disk.fleet, "10.0.1.1,4028", "10.0.1.1,,4028")
+    disk.edit(disk.fleet, "10.0.1.2,4028", "10.0.1.2,8080,4028")
+    disk.edit(disk.fleet, "10.0.1.3,4028", "10.0.1.3,,4028")
+    first, second = disk.load().miners
+    assert (first.cap_level, first.port, first.web_port) == (1, 4028, 80)
+    assert (second.port, second.web_port) == (4028, 8080)
 
 
 def test_a_byte_order_mark_comments_and_empty_lines_do_no_harm(disk: Disk) -> None:

@@ -23,7 +23,7 @@ def lived(kit, facts, now=1_000.0):
     fleet.changed_at[1] = 400.0
     fleet.verdict[3], fleet.quarantined_until[3], fleet.quarantines[3] = Verdict.QUARANTINED, 1_500.0, 2
     state.priors[0] = "3000W"
-    state.wear_day, fleet.wear[2] = 20_833, 5
+    state.wear[2] = (1_799_999_000, 1_799_999_500)
     state.cycle, state.next_command_id = 77, 42
     order = kit.order(DispatchKind.TARGET, 9_000, priority=3, dispatch_class=DispatchClass.ECONOMIC)
     state.orders = OrderBook((ActiveOrder(order, 9_000, True),), {"desk": 1}, ("old", "desk-1"), lease_held=True)
@@ -47,18 +47,17 @@ def test_what_telemetry_cannot_tell_survives(kit):
     assert back.orders.active == state.orders.active
     assert (back.orders.last_seq, back.orders.seen_ids) == ({"desk": 1}, ("old", "desk-1"))
     assert back.operator_caps == state.operator_caps
-    assert (back.wear_day, list(back.fleet.wear)) == (20_833, [0, 0, 5, 0])
+    assert back.wear == {2: (1_799_999_000, 1_799_999_500)}
 
 
 def test_a_record_of_the_version_before_is_read_and_knows_no_wear(kit):
     facts = kit.fleet(4)
     record = checkpoint.to_record(facts, lived(kit, facts), 1_000.0)
-    del record["wear_day"]
     for miner in record["miners"].values():
         del miner["wear"]
     back = checkpoint.from_record(facts, {**record, "version": 1}, 5.0)
     assert back.priors == {0: "3000W"}
-    assert (back.wear_day, list(back.fleet.wear)) == (None, [0, 0, 0, 0])
+    assert back.wear == {}
 
 
 def test_times_come_back_as_ages_on_the_new_clock(kit):

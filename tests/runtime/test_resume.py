@@ -101,10 +101,10 @@ def test_commands_of_two_runs_behind_one_checkpoint_go_by_the_names_of_their_own
     assert found.state.next_command_id == 3
 
 
-def test_what_commands_cost_today_is_remembered_and_yesterday_is_over(past: Past) -> None:
+def test_what_commands_cost_is_remembered_for_a_day(past: Past) -> None:
     facts = Kit.fleet()
     state = Kit.seen_state(facts, [True] * 4)
-    wear.count(state, [(0, 3), (1, 1)], WALL)
+    wear.count(state, [(0, 3), (1, 1)], WALL - 30)
     past.start(facts)
     past.checkpoint(facts, state)
     worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=2)
@@ -112,8 +112,8 @@ def test_what_commands_cost_today_is_remembered_and_yesterday_is_over(past: Past
     rows = CycleRecorder().rows_of_cycle(Snapshot(WALL, {}, reports=(worn, free)), Kit.site(facts=facts).cycle())
     past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
     found = past.resumed(facts).state
-    assert wear.spent_today(found, WALL) == (3, 3, 0, 0)
-    assert wear.spent_today(found, WALL + wear.DAY_S) == (0, 0, 0, 0)
+    assert [wear.spent(found, miner, WALL + 60) for miner in range(4)] == [3, 3, 0, 0]
+    assert [wear.spent(found, miner, WALL + wear.DAY_S - 10) for miner in range(4)] == [0, 2, 0, 0]
 
 
 def test_miners_that_left_the_inventory_are_forgotten_and_the_others_keep_what_is_theirs(past: Past) -> None:
