@@ -14,6 +14,7 @@ from simulators.asic.luxos_session import SESSION_TTL_S
 from simulators.asic.models import Family
 from simulators.asic.spec import FleetSpec
 from simulators.asic.static_page import static_page
+from simulators.asic.whatsminer import WhatsMiner
 from simulators.asic.wire_server import ApiFirmware, FirmwareServer, WebProtocol
 from simulators.asic.wirelog import WireRecord
 from simulators.faults import FaultSchedule
@@ -69,7 +70,12 @@ def _luxos(order: BuildOrder) -> Built:
     return Built(firmware, static_page(firmware, WEB_PAGE), needs_web=False)
 
 
-FIRMWARES: Final[Mapping[Family, Builder]] = {Family.LUXOS: _luxos}
+def _whatsminer(order: BuildOrder) -> Built:
+    firmware = WhatsMiner(order.bank, order.index, host=order.host, on_record=order.on_record)
+    return Built(firmware, static_page(firmware, firmware.web_page), needs_web=False)
+
+
+FIRMWARES: Final[Mapping[Family, Builder]] = {Family.LUXOS: _luxos, Family.WHATSMINER: _whatsminer}
 """How the firmware of each family is built."""
 
 
