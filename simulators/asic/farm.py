@@ -71,7 +71,7 @@ def _luxos(order: BuildOrder) -> Built:
 
 
 def _whatsminer(order: BuildOrder) -> Built:
-    firmware = WhatsMiner(order.bank, order.index, host=order.host, on_record=order.on_record)
+    firmware = WhatsMiner(order.bank, order.miner, host=order.host, on_record=order.on_record)
     return Built(firmware, static_page(firmware, firmware.web_page), needs_web=False)
 
 
