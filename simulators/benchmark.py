@@ -6,7 +6,7 @@ import numpy.typing as npt
 from simulators.accounting import violation_horizon_s
 from simulators.asic.curves import boot_fraction, exponential_fraction
 from simulators.asic.models import MinerModel
-from simulators.asic.response import LUXOS_RESPONSE, Behaviour, VerbResponse
+from simulators.asic.response import Behaviour, VerbResponse
 from simulators.oracle import OracleClass, OracleSite, RampWindow
 from simulators.scenario import Scenario
 
@@ -69,7 +69,8 @@ def cap_steps(scenario: Scenario, t_s: FloatArray, cap_w: FloatArray, duration_s
 
 def demo_horizon_s(scenario: Scenario) -> float:
     """Return H of the violation rule: slowest miner of normal speed, sleep or trim, whichever takes longer."""
-    verbs = (LUXOS_RESPONSE.sleep, LUXOS_RESPONSE.profile)
+    models = scenario.fleet.miners()
+    verbs = [model.response.sleep for model in models] + [model.response.profile for model in models if model.trims]
     slowest = max(verbs, key=lambda verb: verb.slowest_total_s)
     return violation_horizon_s(
         meter_period_s=scenario.policy.meter_period_s,
@@ -80,17 +81,17 @@ def demo_horizon_s(scenario: Scenario) -> float:
 
 
 def _oracle_class(model: MinerModel, count: int, hashing: int, min_asleep_s: float) -> OracleClass:
-    trim = LUXOS_RESPONSE.profile
+    response = model.response
     return OracleClass(
         name=model.key,
         count=count,
         hashing_at_start=hashing,
         full_w=float(model.nameplate.power_w),
-        floor_w=float(model.profiles[0].power_w),
+        floor_w=float((model.profiles[0] if model.trims else model.nameplate).power_w),
         sleep_w=model.sleep_power_w,
-        trim_s=trim.nominal_total_s,
-        wake_curve=_curve(LUXOS_RESPONSE.wake, boot=True),
-        sleep_curve=_curve(LUXOS_RESPONSE.sleep, boot=False),
+        trim_s=response.profile.nominal_total_s if model.trims else 0.0,
+        wake_curve=_curve(response.wake, boot=True),
+        sleep_curve=_curve(response.sleep, boot=False),
         min_hashing_s=0.0,
         min_asleep_s=min_asleep_s,
     )

@@ -11,8 +11,8 @@ import click
 
 from simulators.asic.control import ControlError, control_socket, send_fault
 from simulators.asic.farm import MinerFarm, VendorPorts
-from simulators.asic.fleet import ALL_MODELS, behaviour_name, mixed_fleet
-from simulators.asic.models import LUXOS_MODELS
+from simulators.asic.fleet import ALL_MODELS, behaviour_name, keys_by_share, mixed_fleet
+from simulators.asic.models import LUXOS_MODELS, Family
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 from simulators.faults import Fault
@@ -34,12 +34,21 @@ _FILES_BESIDES = 64
     "models",
     type=click.Choice(ALL_MODELS),
     multiple=True,
-    help="Models, dealt in turn; repeatable. Default: all of them.",
+    help="Models, dealt in turn; repeatable. Default: those of LuxOS.",
+)
+@click.option(
+    "--family",
+    "families",
+    metavar="NAME[=SHARE]",
+    multiple=True,
+    help="Families of firmware by share instead, all models of each: luxos, whatsminer, antminer; repeatable.",
 )
 @click.option("--asleep", type=click.IntRange(min=0), default=0, help="How many start asleep, least efficient first.")
 @click.option("--liars", type=click.IntRange(min=0), default=0, help="Acknowledge sleep and hash on.")
 @click.option("--never-wakers", type=click.IntRange(min=0), default=0, help="Acknowledge wake-up and stay asleep.")
 @click.option("--refusers", type=click.IntRange(min=0), default=0, help="Answer every write with an error.")
+@click.option("--ignorers", type=click.IntRange(min=0), default=0, help="Acknowledge every write and do nothing.")
+@click.option("--revivers", type=click.IntRange(min=0), default=0, help="Sleep, and hash again 5 s later.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same fleet.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
 @click.option(
@@ -51,24 +60,31 @@ def miners_command(
     count: int,
     vendor_ports: str | None,
     models: tuple[str, ...],
+    families: tuple[str, ...],
     asleep: int,
     liars: int,
     never_wakers: int,
     refusers: int,
+    ignorers: int,
+    revivers: int,
     seed: int,
     seconds: float | None,
     control_socket: Path | None,
 ) -> None:
-    """Run simulated LuxOS miners until interrupted; print one line for each."""
+    """Run simulated miners until interrupted; print one line for each."""
+    if models and families:
+        raise click.UsageError("give models or families, not both")
     try:
         spec = mixed_fleet(
             count,
             seed=seed,
-            model_keys=models or LUXOS_MODELS,
+            model_keys=keys_by_share(count, _shares(families)) if families else models or LUXOS_MODELS,
             asleep=asleep,
             liars=liars,
             never_wakers=never_wakers,
             refusers=refusers,
+            ignorers=ignorers,
+            revivers=revivers,
         )
         ports = None if vendor_ports is None else VendorPorts(ipaddress.IPv4Network(vendor_ports))
         if ports is not None:
@@ -80,6 +96,18 @@ def miners_command(
         asyncio.run(_serve(spec, ports, seconds, control_socket))
     except (OSError, ControlError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _shares(families: tuple[str, ...]) -> dict[Family, float]:
+    """From `whatsminer=40` and the like; no share is a share of 1. Raises ValueError with what is wrong."""
+    names = {family.name.lower(): family for family in Family}
+    shares: dict[Family, float] = {}
+    for text in families:
+        name, _, share = text.partition("=")
+        if name not in names:
+            raise ValueError(f"there is no family '{name}'; there are {', '.join(names)}")
+        shares[names[name]] = float(share or 1)
+    return shares
 
 
 def raise_file_limit(needed: int) -> None:
@@ -108,10 +136,15 @@ async def _serve(spec: FleetSpec, ports: VendorPorts | None, seconds: float | No
 
 
 def _describe(farm: MinerFarm) -> None:
-    for i, (host, port) in enumerate(farm.addresses):
+    for i, address in enumerate(farm.addresses):
         mode = "asleep" if farm.bank.mode[i] == Mode.SLEEP else "hashing"
         behaviour = behaviour_name(int(farm.bank.behaviour[i]))
-        click.echo(f"{i:5d}  {host}:{port:<5d}  {farm.bank.models[i].name:<18s}  {mode:<7s}  {behaviour}")
+        web = "" if address.web_port is None else f"web {address.web_port}"
+        model = farm.bank.models[i]
+        click.echo(
+            f"{i:5d}  {address.host}:{address.port:<5d}  {web:<9s}  {model.name:<17s}  {model.family:<14s}  "
+            f"{mode:<7s}  {behaviour}"
+        )
 
 
 @click.command("fault")

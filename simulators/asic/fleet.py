@@ -1,15 +1,36 @@
 """Ready-made fleets: a mix of models, some asleep, some that do not behave."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
-from simulators.asic.models import LUXOS_MODELS, MODELS, MinerModel
+from simulators.asic.models import LUXOS_MODELS, MODELS, Family, MinerModel, keys_of
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 
 ALL_MODELS: Final = tuple(MODELS)
+"""Every model of every family."""
+
+
+def keys_by_share(count: int, shares: Mapping[Family, float]) -> tuple[str, ...]:
+    """Model keys for `count` miners, families mixed evenly by their shares, the models of a family dealt in turn.
+
+    Shares are relative: 40, 35 and 25 are the same as 0.40, 0.35 and 0.25. Raises ValueError for a negative share and
+    when there is none above zero.
+    """
+    total = sum(shares.values())
+    if total <= 0 or min(shares.values()) < 0:
+        raise ValueError("shares of families must not be negative, and one must be above zero")
+    dealt = dict.fromkeys(shares, 0)
+    keys: list[str] = []
+    for place in range(1, count + 1):
+        family = max(shares, key=lambda each: place * shares[each] / total - dealt[each])
+        models = keys_of(family)
+        keys.append(models[dealt[family] % len(models)])
+        dealt[family] += 1
+    return tuple(keys)
 
 
 def mixed_fleet(
@@ -21,19 +42,27 @@ def mixed_fleet(
     liars: int = 0,
     never_wakers: int = 0,
     refusers: int = 0,
+    ignorers: int = 0,
+    revivers: int = 0,
 ) -> FleetSpec:
-    """A fleet of `count` miners, models dealt in turn from `model_keys`.
+    """A fleet of `count` miners, models dealt in turn from `model_keys`; see `keys_by_share` for a mix of families.
 
     The `asleep` least efficient ones start asleep, as a site that curtails in merit order would leave them.
-    Never-wakers are drawn from the sleepers as far as there are some: elsewhere they would not show. Liars and refusers
-    are drawn from the rest, all by `seed`, nobody twice. Raises ValueError for an unknown model or more odd ones than
+    Never-wakers are drawn from the sleepers as far as there are some: elsewhere they would not show. The others are
+    drawn from the rest, all by `seed`, nobody twice. Raises ValueError for an unknown model or more odd ones than
     miners.
     """
     unknown = set(model_keys) - set(MODELS)
     if unknown or not model_keys:
         raise ValueError(f"unknown models {sorted(unknown)}; there are {', '.join(MODELS)}")
-    odd = liars + never_wakers + refusers
-    if min(count, asleep, liars, never_wakers, refusers) < 0 or max(odd, asleep) > count:
+    others = {
+        Behaviour.LIAR_SLEEP: liars,
+        Behaviour.REFUSES: refusers,
+        Behaviour.IGNORES: ignorers,
+        Behaviour.REVIVES: revivers,
+    }
+    odd = never_wakers + sum(others.values())
+    if min(count, asleep, never_wakers, *others.values()) < 0 or max(odd, asleep) > count:
         raise ValueError(f"{asleep} asleep and {odd} misbehaving do not fit into {count} miners")
     models: list[MinerModel] = [MODELS[model_keys[i % len(model_keys)]] for i in range(count)]
     worst_first = sorted(range(count), key=lambda i: (-models[i].efficiency_j_per_th, i))
@@ -45,11 +74,10 @@ def mixed_fleet(
     behaviours = [Behaviour.OBEYS] * count
     for i in order[:never_wakers]:
         behaviours[i] = Behaviour.NEVER_WAKES
-    rest = [int(i) for i in rng.permutation(order[never_wakers:])]
-    for i in rest[:liars]:
-        behaviours[i] = Behaviour.LIAR_SLEEP
-    for i in rest[liars : liars + refusers]:
-        behaviours[i] = Behaviour.REFUSES
+    rest = iter(int(i) for i in rng.permutation(order[never_wakers:]))
+    for behaviour, wanted in others.items():
+        for i in itertools.islice(rest, wanted):
+            behaviours[i] = behaviour
     return FleetSpec(models=models, seed=seed, asleep=[i in sleepers for i in range(count)], behaviours=behaviours)
 
 

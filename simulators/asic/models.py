@@ -70,6 +70,8 @@ class MinerModel:
     """Power supply off, control board alive."""
     idle_power_w: float
     """Control board and fans, boards not hashing: the draw of a miner that is rebooting."""
+    trims: bool
+    """Whether the machine hashes on through a change of profile; else the change restarts the mining process."""
     profile_lost_at_restart: bool
     """Whether the profile is forgotten when the mining process starts anew, be it after a sleep, a restart or a reboot:
     the miner then comes back at what its configuration says."""
@@ -181,6 +183,7 @@ def _luxos(key: str, name: str, ladder: tuple[Profile, ...], chips_per_board: in
         fans=4,
         sleep_power_w=25.0,
         idle_power_w=60.0,
+        trims=True,
         profile_lost_at_restart=False,
     )
 
@@ -199,6 +202,7 @@ def _whatsminer(key: str, name: str, wire_name: str, ladder: tuple[Profile, ...]
         fans=2,
         sleep_power_w=25.0,
         idle_power_w=60.0,
+        trims=True,
         profile_lost_at_restart=True,
     )
 
@@ -217,6 +221,7 @@ def _antminer(key: str, name: str, ladder: tuple[Profile, ...], chips_per_board:
         fans=4,
         sleep_power_w=30.0,
         idle_power_w=60.0,
+        trims=False,
         profile_lost_at_restart=False,
     )
 
