@@ -92,18 +92,11 @@ def build_miner(
     match facts.firmware:
         case "LuxOS":
             from drivers.asic.luxos import LuxosMiner
-            from drivers.asic.pyasic_miner import PyasicMiner
+            from drivers.asic.rpc import RpcWire
 
-            wire = PyasicMiner(
-                family=facts.pyasic_family,
-                model=facts.model,
-                host=host,
-                port=port,
-                username=username,
-                password=password,
-            )
+            wire = RpcWire(host=host, port=port)
             return LuxosMiner(
-                miner_id=miner_id, index=index, wire=wire, levels=ladder or facts.envelope.levels, deadline_s=deadline_s
+                miner_id=miner_id, index=index, wire=wire, facts=facts, deadline_s=deadline_s, ladder=ladder
             )
         case _:
             raise ValueError(f"miner {miner_id!r}: no driver for firmware {facts.firmware!r}")

@@ -11,27 +11,25 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, Level, MinerReading, Outcome, Verb
+from controller.domain.fleet import (
+    RESTORE_COMMAND_ID,
+    Command,
+    CommandReport,
+    Condition,
+    Level,
+    MinerReading,
+    Outcome,
+    Verb,
+)
+from drivers.asic.identity import IdentityCheck, told_by_version
+from drivers.asic.luxos_outcome import CODE_INVALID_COMMAND, Done, after, compare, session_unknown
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
-from drivers.asic.profiles import LadderUnreadableError
-from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
-
-_CODE_INVALID_COMMAND: Final = 14
-"""The cgminer protocol's answer to a command the firmware does not have."""
+from drivers.asic.profiles import LadderUnreadableError, ModelFacts
+from drivers.asic.rpc import Reply, ReplyKind, RpcWire
 
 _ATM_KNOWN_S: Final = 30.0
 """An urgent trim trusts the thermal control's state from a read no older than this, and saves the question."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What came of a write: the outcome so far, and what the miner claims to have set."""
-
-    outcome: Outcome
-    detail: str
-    sent_at: float | None = None
-    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,17 @@ class LuxosMiner:
     """
 
     def __init__(
-        self, *, miner_id: str, index: int, wire: PyasicMiner, levels: tuple[Level, ...], deadline_s: float
+        self,
+        *,
+        miner_id: str,
+        index: int,
+        wire: RpcWire,
+        facts: ModelFacts,
+        deadline_s: float,
+        ladder: tuple[Level, ...] | None = None,
     ) -> None:
+        """`ladder` takes the place of the levels on file, lowest power first."""
+        levels = ladder or facts.envelope.levels
         self.miner_id = miner_id
         self._index = index
         self._wire = wire
@@ -62,17 +69,23 @@ class LuxosMiner:
         self._level_of = {level.name: rung for rung, level in enumerate(levels)}
         self._deadline_s = deadline_s
         self._session = LuxosSession(wire)
+        self._identity = IdentityCheck(facts)
         self._atm_seen: tuple[bool, float] | None = None
         self._atm_owed = False
 
     async def read(self) -> MinerReading:
-        """Telemetry in one round trip; never raises except on cancellation."""
+        """Telemetry in one round trip, and one more when the miner is to be asked who it is; never raises except on
+        cancellation."""
         started_at = self._now()
-        reply = await self._wire.send(READ_COMMAND, session=None, deadline_s=self._deadline_s)
+        reply = await self._wire.send(READ_COMMAND, deadline_s=self._deadline_s)
         seen = observe(reply, self._levels)
+        if seen.condition is Condition.UNREACHABLE:
+            self._identity.lost()
+        else:
+            await self._identify(started_at + self._deadline_s)
         if seen.atm_on is not None:
             self._atm_seen = (seen.atm_on, started_at)
-        return MinerReading(
+        reading = MinerReading(
             miner=self._index,
             condition=seen.condition,
             power_w=seen.power_w,
@@ -83,13 +96,18 @@ class LuxosMiner:
             prior=seen.profile,
             detail=seen.detail,
         )
+        if self._identity.sentence and seen.condition is not Condition.UNREACHABLE:
+            # Its watts are somebody's all the same; its profile is nothing to steer by or to give back.
+            other = self._identity.sentence
+            return replace(reading, condition=Condition.CONTRADICTS, level=None, prior=None, detail=other)
+        return reading
 
     async def perform(self, command: Command) -> CommandReport:
         """Send one command and report what was learned; never raises except on cancellation."""
         profile = None
         if command.verb is Verb.TRIM:
             if command.level is None or not 0 <= command.level < len(self._levels):
-                done = _Done(Outcome.UNSUPPORTED, f"no level {command.level} on a ladder of {len(self._levels)}")
+                done = Done(Outcome.UNSUPPORTED, f"no level {command.level} on a ladder of {len(self._levels)}")
                 return self._report(command.command_id, done)
             profile = self._levels[command.level].name
         order = _Order(
@@ -99,20 +117,30 @@ class LuxosMiner:
             urgent=command.urgent,
             give_up_at=self._now() + self._deadline_s,
         )
+        if command.raises:
+            await self._identify(order.give_up_at)
+        if self._identity.sentence:
+            return self._report(command.command_id, Done(Outcome.WITHHELD, self._identity.sentence))
         return self._report(command.command_id, await self._carry_out(order))
 
     async def restore(self, prior: str) -> CommandReport:
         """Set exactly the profile called `prior`, on our ladder or not; sends nothing when it is running already."""
-        reply = await self._wire.send("config", session=None, deadline_s=self._deadline_s)
+        await self._identify(self._now() + self._deadline_s)
+        if self._identity.sentence:
+            return self._report(RESTORE_COMMAND_ID, Done(Outcome.WITHHELD, self._identity.sentence))
+        reply = await self._wire.send("config", deadline_s=self._deadline_s)
         if reply.ok and profile_of(reply.first("CONFIG")) == prior and not self._atm_owed:
-            return self._report(RESTORE_COMMAND_ID, _Done(Outcome.APPLIED, "already running"))
+            return self._report(RESTORE_COMMAND_ID, Done(Outcome.APPLIED, "already running"))
         give_up_at = self._now() + self._deadline_s
         order = _Order(profile=prior, sleep=False, may_borrow=False, urgent=False, give_up_at=give_up_at)
         return self._report(RESTORE_COMMAND_ID, await self._carry_out(order))
 
     async def read_ladder(self) -> tuple[Level, ...]:
         """The profiles the miner itself offers, lowest power first. Raises LadderUnreadableError."""
-        reply = await self._wire.send("profiles", session=None, deadline_s=self._deadline_s)
+        await self._identify(self._now() + self._deadline_s)
+        if self._identity.sentence:
+            raise LadderUnreadableError(f"{self.miner_id}: {self._identity.sentence}")
+        reply = await self._wire.send("profiles", deadline_s=self._deadline_s)
         if not reply.ok:
             raise LadderUnreadableError(f"{self.miner_id}: profiles: {said(reply)}")
         try:
@@ -128,17 +156,23 @@ class LuxosMiner:
 
     async def close(self) -> None:
         """Give the thermal control back if we still owe it; a session we kept ends by itself."""
-        if self._atm_owed:
+        if self._atm_owed and not self._identity.sentence:
             opened = await self._session.open(may_borrow=True, reuse=True, give_up_at=self._now() + self._deadline_s)
             if isinstance(opened, Opened):
                 await self._settle_atm(opened)
                 await self._session.drop(opened, self._now() + self._deadline_s)
 
-    async def _carry_out(self, order: _Order) -> _Done:
+    async def _identify(self, give_up_at: float) -> None:
+        """Ask the miner who it is, when that is due; never before a command that lowers the load."""
+        if self._identity.due(self._now()):
+            reply = await self._wire.send("version", deadline_s=give_up_at - self._now())
+            self._identity.heard(told_by_version(reply.body), self._now())
+
+    async def _carry_out(self, order: _Order) -> Done:
         """Open a session, write, tidy up; read back and log off unless urgent."""
         opened = await self._session.open(may_borrow=order.may_borrow, reuse=order.urgent, give_up_at=order.give_up_at)
         if isinstance(opened, NotOpened):
-            return _Done(opened.outcome, opened.detail)
+            return Done(opened.outcome, opened.detail)
         done, opened = await self._write(opened, order)
         owed = await self._settle_atm(opened)
         if not order.urgent and done.outcome not in (Outcome.UNKNOWN, Outcome.UNREACHABLE):
@@ -147,38 +181,38 @@ class LuxosMiner:
             await self._session.drop(opened, self._now() + self._deadline_s)
         return replace(done, detail=f"{done.detail}; {owed}") if owed else done
 
-    async def _write(self, opened: Opened, order: _Order) -> tuple[_Done, Opened]:
+    async def _write(self, opened: Opened, order: _Order) -> tuple[Done, Opened]:
         """The write itself, once more with a new session when the miner no longer knows this one."""
         done, reply = await self._write_once(opened, order)
-        if _session_unknown(reply):
+        if session_unknown(reply):
             self._session.forget()
             renewed = await self._session.open(may_borrow=order.may_borrow, reuse=False, give_up_at=order.give_up_at)
             if isinstance(renewed, NotOpened):
-                return _Done(renewed.outcome, renewed.detail), opened
+                return Done(renewed.outcome, renewed.detail), opened
             opened = renewed
             done, _ = await self._write_once(opened, order)
         self._session.used(opened)
         return done, opened
 
-    async def _write_once(self, opened: Opened, order: _Order) -> tuple[_Done, Reply]:
+    async def _write_once(self, opened: Opened, order: _Order) -> tuple[Done, Reply]:
         """`curtail`, or the profile with the thermal control out of the way; `_settle_atm` puts that back."""
         if order.profile is None:
             reply, sent_at = await self._call("curtail", "sleep" if order.sleep else "wakeup", opened, order.give_up_at)
-            return _after(reply, sent_at), reply
+            return after(reply, sent_at), reply
         atm_on, reply = await self._ask_atm(order)
         if atm_on is None:
-            return _Done(Outcome.UNREACHABLE, f"atm: {said(reply) or 'state not told'}"), reply
+            return Done(Outcome.UNREACHABLE, f"atm: {said(reply) or 'state not told'}"), reply
         if atm_on:
             self._atm_owed = True  # before the request leaves: a lost answer leaves it off as well
             reply = await self._set_atm(opened, on=False, give_up_at=order.give_up_at)
             if not reply.ok:
                 self._atm_owed = reply.may_have_acted
                 refused = reply.kind is ReplyKind.REJECTED
-                return _Done(Outcome.REFUSED if refused else Outcome.UNREACHABLE, f"atmset: {said(reply)}"), reply
+                return Done(Outcome.REFUSED if refused else Outcome.UNREACHABLE, f"atmset: {said(reply)}"), reply
         reply, sent_at = await self._call("profileset", order.profile, opened, order.give_up_at)
-        done = _after(reply, sent_at)
+        done = after(reply, sent_at)
         if done.outcome is Outcome.ACKNOWLEDGED:
-            done = _compare(done, order.profile, reply.first("PROFILE").get("Profile"))
+            done = compare(done, order.profile, reply.first("PROFILE").get("Profile"))
         return done, reply
 
     async def _call(self, command: str, argument: str, opened: Opened, give_up_at: float) -> tuple[Reply, float]:
@@ -193,8 +227,8 @@ class LuxosMiner:
             return False, Reply(ReplyKind.ACCEPTED)
         if order.urgent and self._atm_seen is not None and self._now() - self._atm_seen[1] <= _ATM_KNOWN_S:
             return self._atm_seen[0], Reply(ReplyKind.ACCEPTED)
-        reply = await self._wire.send("atm", session=None, deadline_s=order.give_up_at - self._now())
-        if reply.code == _CODE_INVALID_COMMAND:
+        reply = await self._wire.send("atm", deadline_s=order.give_up_at - self._now())
+        if reply.code == CODE_INVALID_COMMAND:
             return False, reply
         enabled = reply.first("ATM").get("Enabled") if reply.ok else None
         return (enabled if isinstance(enabled, bool) else None), reply
@@ -211,9 +245,9 @@ class LuxosMiner:
         self._atm_owed = not reply.ok
         return f"thermal control still off: {said(reply)}" if self._atm_owed else ""
 
-    async def _read_back(self, done: _Done, order: _Order) -> _Done:
+    async def _read_back(self, done: Done, order: _Order) -> Done:
         """One look at the configuration: agrees -> APPLIED; anything else leaves what the miner itself said."""
-        reply = await self._wire.send("config", session=None, deadline_s=order.give_up_at - self._now())
+        reply = await self._wire.send("config", deadline_s=order.give_up_at - self._now())
         config = reply.first("CONFIG") if reply.ok else {}
         if not config:
             return replace(done, detail=f"{done.detail}; not read back: {said(reply)}")
@@ -222,13 +256,13 @@ class LuxosMiner:
             return (
                 replace(done, outcome=Outcome.APPLIED)
                 if running == order.profile
-                else _compare(done, order.profile, running)
+                else compare(done, order.profile, running)
             )
         if claims_sleep(config) is order.sleep:
             return replace(done, outcome=Outcome.APPLIED)
         return replace(done, detail=f"{done.detail}; read back as {config.get('CurtailMode')!r}")
 
-    def _report(self, command_id: int, done: _Done) -> CommandReport:
+    def _report(self, command_id: int, done: Done) -> CommandReport:
         return CommandReport(
             command_id=command_id,
             miner=self._index,
@@ -242,29 +276,3 @@ class LuxosMiner:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _compare(done: _Done, asked: str, got: object) -> _Done:
-    """The profile that came back against the one asked for; silence about it is no contradiction."""
-    if not isinstance(got, str) or got == asked:
-        return done
-    return replace(done, outcome=Outcome.ROUNDED, detail=f"asked for {asked!r}, got {got!r}", profile=got)
-
-
-def _after(reply: Reply, sent_at: float) -> _Done:
-    """What the answer to the deciding command means."""
-    match reply.kind:
-        case ReplyKind.ACCEPTED:
-            return _Done(Outcome.ACKNOWLEDGED, said(reply), sent_at)
-        case ReplyKind.REJECTED:
-            missing = reply.code == _CODE_INVALID_COMMAND
-            return _Done(Outcome.UNSUPPORTED if missing else Outcome.REFUSED, said(reply), sent_at)
-        case ReplyKind.NOT_SENT:
-            return _Done(Outcome.UNREACHABLE, reply.detail)
-        case ReplyKind.NO_ANSWER | ReplyKind.MALFORMED:
-            return _Done(Outcome.UNKNOWN, reply.detail, sent_at)
-
-
-def _session_unknown(reply: Reply) -> bool:
-    """Whether a write was turned away because its session ended; the firmware says so in words, not by one code."""
-    return reply.kind is ReplyKind.REJECTED and "session" in reply.detail.casefold()

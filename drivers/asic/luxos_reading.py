@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.fleet import Condition, Level
-from drivers.asic.pyasic_miner import Reply, ReplyKind
+from drivers.asic.rpc import Reply, ReplyKind
 
 READ_COMMAND = "power+summary+config"
 """Everything a read needs, in one round trip."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.domain.fleet import Outcome
-from drivers.asic.pyasic_miner import PyasicMiner, Reply, ReplyKind
+from drivers.asic.rpc import Reply, ReplyKind, RpcWire
 
 _LIFE_S: Final = 60.0  # of a session nobody uses (vendor documentation)
 _REUSE_S: Final = 45.0
@@ -45,7 +45,7 @@ class NotOpened:
 class LuxosSession:
     """Opens, remembers and drops the session of one miner."""
 
-    def __init__(self, wire: PyasicMiner) -> None:
+    def __init__(self, wire: RpcWire) -> None:
         self._wire = wire
         self._own_token = ""
         self._used_at = 0.0
@@ -102,7 +102,7 @@ class LuxosSession:
             self.forget()  # otherwise it may still be there, and we want to know it for ours
 
     async def _call(self, command: str, give_up_at: float) -> Reply:
-        return await self._wire.send(command, session=None, deadline_s=give_up_at - self._now())
+        return await self._wire.send(command, deadline_s=give_up_at - self._now())
 
     @staticmethod
     def _now() -> float:

@@ -4,16 +4,23 @@ The miner is expected to close the connection after its answer, and many do not.
 the stream, a zero byte (LuxOS sends one), or a JSON document that is complete. Whatever happens - answer, fault,
 deadline, cancellation - the socket is closed before the call returns, and a fault is raised by name, never turned into
 an empty answer.
+
+A shed sends a thousand of these at once, so the loop's own socket events are used, without a transport or a task, and
+one timer per call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Final
+import os
+import socket
+from typing import Any, Final
 
 MAX_REPLY_BYTES: Final = 262_144
 """The longest reply seen (25 profiles) has 6 kB; what is longer than this is no miner's answer."""
+
+_CHUNK_BYTES: Final = 16_384
 
 
 class TransportError(Exception):
@@ -36,100 +43,153 @@ class BadAnswerError(TransportError):
     """Something came back that is not one whole JSON document, or is longer than `MAX_REPLY_BYTES`."""
 
 
-class _Exchange(asyncio.Protocol):
-    """Writes the request once connected and resolves `answer` as soon as the reply is known to be whole."""
-
-    def __init__(self, request: bytes, answer: asyncio.Future[bytes]) -> None:
-        self._request = request
-        self._answer = answer
-        self._received = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self.sent = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a TCP connection's transport is one
-        self._transport = transport
-        if self._answer.done():  # given up in the very moment the connection came about
-            transport.abort()
-            return
-        transport.write(self._request)
-        self.sent = True
-
-    def data_received(self, data: bytes) -> None:
-        if self._answer.done():
-            return
-        self._received += data
-        end = self._received.find(0, max(0, len(self._received) - len(data)))
-        if end >= 0:
-            self._finish(bytes(self._received[:end]))
-        elif len(self._received) > MAX_REPLY_BYTES:
-            self._answer.set_exception(BadAnswerError(f"reply longer than {MAX_REPLY_BYTES} bytes"))
-        elif data.rstrip().endswith(b"}") and _is_json(self._received):
-            self._answer.set_result(bytes(self._received))
-
-    def eof_received(self) -> bool:
-        if not self._answer.done():
-            if self._received:
-                self._finish(bytes(self._received))
-            else:
-                self._answer.set_exception(NoAnswerError("connection closed without an answer"))
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._answer.done():
-            reason = "connection reset" if exc else "connection closed"
-            self._answer.set_exception(NoAnswerError(f"{reason} before the answer was whole"))
-
-    def abort(self) -> None:
-        """Close the socket now; nothing is flushed or awaited."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _finish(self, reply: bytes) -> None:
-        if _is_json(reply):
-            self._answer.set_result(reply)
-        else:
-            self._answer.set_exception(BadAnswerError(f"reply of {len(reply)} bytes is not a whole JSON document"))
-
-
-def _is_json(reply: bytes | bytearray) -> bool:
-    try:
-        # Miners put raw line breaks into their messages; that alone does not make a reply untrustworthy.
-        json.loads(reply, strict=False)
-    except (ValueError, RecursionError):  # brackets without end are no document either
-        return False
-    return True
-
-
-async def exchange(host: str, port: int, request: bytes, *, deadline_s: float) -> bytes:
-    """Send `request` to an address and return the miner's reply, one whole JSON document without its zero byte.
+async def exchange(host: str, port: int, request: bytes, *, deadline_s: float) -> Any:  # a JSON document of any shape
+    """Send `request` to an IP address and return the miner's reply, decoded.
 
     `deadline_s` covers connect, write and answer together. Raises NotConnectedError, NoAnswerError or BadAnswerError.
     """
     loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + deadline_s
-    answer: asyncio.Future[bytes] = loop.create_future()
-    protocol = _Exchange(request, answer)
     try:
-        await _connect(protocol, host, port, deadline_s)
-        await asyncio.wait({answer}, timeout=max(0.0, give_up_at - loop.time()))
-        if not answer.done():
-            raise NoAnswerError(f"no answer within {deadline_s:g} s")
-        return answer.result()
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:  # no descriptor left
+        raise _not_connected(error) from error
+    call = _Exchange(loop, sock, request, deadline_s)
+    timer = loop.call_at(loop.time() + deadline_s, call.out_of_time)
+    try:
+        call.connect(host, port)
+        outcome = await call.outcome
     finally:
-        answer.cancel()
-        if answer.done() and not answer.cancelled():
-            answer.exception()  # retrieved here, so that an abandoned exchange leaves no complaint behind
-        protocol.abort()
+        timer.cancel()
+        loop.remove_writer(sock)
+        loop.remove_reader(sock)
+        sock.close()
+    if isinstance(outcome, TransportError):
+        raise outcome
+    return outcome
 
 
-async def _connect(protocol: _Exchange, host: str, port: int, deadline_s: float) -> None:
-    try:
-        async with asyncio.timeout(deadline_s):
-            await asyncio.get_running_loop().create_connection(lambda: protocol, host, port)
-    except TimeoutError as error:
-        if not protocol.sent:
-            raise NotConnectedError(f"no connection within {deadline_s:g} s") from error
-        raise NoAnswerError(f"no answer within {deadline_s:g} s") from error
-    except OSError as error:
-        raise NotConnectedError(f"connect failed: {error.strerror or error}") from error
+class _Exchange:
+    """What happens on one socket, from connecting to the moment in which `outcome` is known.
+
+    A fault is a result of `outcome` like any other: an exception in a future that nobody awaits any more, because its
+    caller was cancelled, would be reported as an error of ours.
+    """
+
+    __slots__ = ("_deadline_s", "_depth", "_loop", "_received", "_request", "_sent", "_sock", "outcome")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, request: bytes, deadline_s: float) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._request = request  # what is left of it to be written
+        self._deadline_s = deadline_s
+        self._sent = False
+        self._received = bytearray()
+        self._depth = 0
+        self.outcome: asyncio.Future[Any] = loop.create_future()
+
+    def connect(self, host: str, port: int) -> None:
+        self._sock.setblocking(False)
+        try:
+            self._sock.connect((host, port))
+        except BlockingIOError:
+            self._loop.add_writer(self._sock, self._connected)
+        except OSError as error:
+            self._end(_not_connected(error))
+        else:
+            self._loop.add_writer(self._sock, self._write)
+
+    def out_of_time(self) -> None:
+        """The deadline has passed. What came until now may still be a whole answer whose end was not recognized."""
+        document = _document(self._received)
+        if document is not None:
+            self._end(document)
+        elif self._sent:
+            self._end(NoAnswerError(f"no answer within {self._deadline_s:g} s"))
+        else:
+            self._end(NotConnectedError(f"no connection within {self._deadline_s:g} s"))
+
+    def _connected(self) -> None:
+        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._end(_not_connected(OSError(error, os.strerror(error))))
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            written = self._sock.send(self._request)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(NoAnswerError(_reset(error)) if self._sent else _not_connected(error))
+            return
+        self._sent = True
+        self._request = self._request[written:]
+        if not self._request:
+            self._loop.remove_writer(self._sock)
+            self._loop.add_reader(self._sock, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(NoAnswerError(_reset(error)))
+            return
+        if not data:
+            if self._received:
+                self._finish()
+            else:
+                self._end(NoAnswerError("connection closed without an answer"))
+            return
+        end = data.find(0)
+        self._received += data if end < 0 else data[:end]
+        if len(self._received) > MAX_REPLY_BYTES:
+            self._end(BadAnswerError(f"reply longer than {MAX_REPLY_BYTES} bytes"))
+        elif end >= 0:
+            self._finish()
+        else:
+            self._look_for_the_end(data)
+
+    def _look_for_the_end(self, data: bytes) -> None:
+        """Whether the reply is whole with its latest piece, on a connection that stays open."""
+        # Decoding after every piece of a reply that drips in would cost the loop dear: brackets are counted first.
+        # Brackets inside texts may spoil the count; then the end of the stream, or the deadline, decides.
+        self._depth += data.count(b"{") - data.count(b"}")
+        if self._depth == 0 and data.rstrip().endswith(b"}"):
+            document = _document(self._received)
+            if document is not None:
+                self._end(document)
+
+    def _finish(self) -> None:
+        """Nothing more will come."""
+        document = _document(self._received)
+        if document is None:
+            document = BadAnswerError(f"reply of {len(self._received)} bytes is not a whole JSON document")
+        self._end(document)
+
+    def _end(self, outcome: Any) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+def _document(reply: bytearray) -> Any:
+    """The reply decoded; None for what is not one whole document, and for `null`, which says as little."""
+    text = reply.decode("utf-8", "replace")  # a pool's user name may be in any encoding
+    # btminer leaves a comma too many behind, bmminer one out between records. No cut-off reply gets whole by this.
+    for tried in (text, text.replace(",}", "}").replace("}{", "},{")):
+        try:
+            # Miners put raw line breaks into their messages; that alone does not make a reply untrustworthy.
+            return json.loads(tried, strict=False)
+        except (ValueError, RecursionError):  # brackets without end are no document either
+            continue
+    return None
+
+
+def _not_connected(error: OSError) -> NotConnectedError:
+    return NotConnectedError(f"connect failed: {error.strerror or error}")
+
+
+def _reset(error: OSError) -> str:
+    return f"connection lost before the answer was whole: {error.strerror or error}"

@@ -193,6 +193,8 @@ class Script(Orders):
         self.connections += 1
         try:
             request = await reader.read(65_536)
+            if not request:
+                return  # the client gave up
             self.requests.append(request)
             name = _name_of(request)
             answer = self.answers.get(name, self.answers.get(name.split()[0] if name else "", self.ok()))

@@ -1,4 +1,4 @@
-"""The pyasic door and its transport: nothing left behind, nothing let through."""
+"""The wire under every miner: nothing left behind, nothing let through."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ import random
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.domain.fleet import CommandReport, Condition, MinerReading, Outcome
-from drivers.asic.pyasic_miner import PyasicMiner, ReplyKind
+from drivers.asic.profiles import ModelFacts, all_facts
+from drivers.asic.pyasic_miner import import_factory
+from drivers.asic.rpc import ReplyKind, RpcWire
+from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError, exchange
 from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS
 from simulators.asic.spec import FleetSpec
@@ -23,6 +29,7 @@ from simulators.faults import Fault
 
 MINERS = 10
 CALLS_EACH = 50
+REQUEST = b'{"command": "config"}'
 
 
 def open_files() -> int:
@@ -66,87 +73,198 @@ async def test_an_abandoned_read_closes_its_socket_at_once(script: Any) -> None:
     await script.until(lambda: script.connections == 0)  # the miner saw it go, long before any deadline
 
 
-def door(port: int, host: str = "127.0.0.1", family: str = "LUX_OS", model: str = "Antminer S19k Pro") -> PyasicMiner:
-    """A door without a driver behind it."""
-    return PyasicMiner(family=family, model=model, host=host, port=port, username="admin", password="secret")
-
-
-async def test_a_call_cancelled_in_the_moment_it_fails_leaves_no_complaint_behind() -> None:
+async def test_a_call_cancelled_in_the_moment_it_ends_leaves_no_complaint_and_no_socket_behind(script: Any) -> None:
     complaints: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+    files = open_files()
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
-        wire = door(nobody_listens.getsockname()[1])
-        for turns in range(12):  # one of them is the very turn in which the refusal arrives
-            call = asyncio.create_task(wire.send("config", session=None, deadline_s=1.0))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            call.cancel()
-            await asyncio.wait({call})
-            del call
-            gc.collect()
+        for port in (nobody_listens.getsockname()[1], script.port):
+            for turns in range(12):  # one of them is the very turn in which the refusal, or the answer, arrives
+                call = asyncio.create_task(RpcWire(host="127.0.0.1", port=port).send("config", deadline_s=1.0))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.wait({call})
+                del call
+                gc.collect()
+    await script.until(lambda: script.connections == 0 and open_files() <= files)
     assert complaints == []
 
 
 async def test_no_time_left_sends_nothing(script: Any) -> None:
-    reply = await door(script.port).send("config", session=None, deadline_s=0.0)
+    reply = await RpcWire(host="127.0.0.1", port=script.port).send("config", deadline_s=0.0)
     assert (reply.kind, script.requests) == (ReplyKind.NOT_SENT, [])
-
-
-async def test_whatever_the_library_raises_comes_back_as_a_malformed_reply(script: Any) -> None:
-    reply = await door(script.port).send("curtail", 7, session="mine", deadline_s=1.0)  # type: ignore[arg-type]  # on purpose
-    assert reply.kind is ReplyKind.MALFORMED
-    assert reply.detail.startswith("TypeError: ")
 
 
 async def test_two_calls_at_once_keep_their_own_deadlines(script: Any) -> None:
     script.answers["power"] = None
-    wire = door(script.port)
+    wire = RpcWire(host="127.0.0.1", port=script.port)
     loop = asyncio.get_running_loop()
     started_at = loop.time()
-    short, long = await asyncio.gather(
-        wire.send("power", session=None, deadline_s=0.2), wire.send("config", session=None, deadline_s=60.0)
-    )
+    short, long = await asyncio.gather(wire.send("power", deadline_s=0.2), wire.send("config", deadline_s=60.0))
     assert (short.kind, long.kind) == (ReplyKind.NO_ANSWER, ReplyKind.ACCEPTED)
     assert loop.time() - started_at < 30.0
 
 
 async def test_a_host_that_swallows_the_connection_attempt_is_not_sent_within_the_deadline() -> None:
-    # A listener whose queue is full answers no connection attempt, as a miner behind a dead switch port.
-    with _full_listener() as port:
-        reply = await door(port).send("config", session=None, deadline_s=0.25)
+    with full_listener() as port:
+        reply = await RpcWire(host="127.0.0.1", port=port).send("config", deadline_s=0.25)
     assert (reply.kind, reply.detail) == (ReplyKind.NOT_SENT, "no connection within 0.25 s")
 
 
-class _full_listener:  # noqa: N801  # a context manager, used like a function
-    def __enter__(self) -> int:
-        import socket
-
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-        port = int(self._listener.getsockname()[1])
-        self._waiting = []
-        for _ in range(4):
-            client = socket.socket()
-            client.setblocking(False)
-            client.connect_ex(("127.0.0.1", port))
-            self._waiting.append(client)
-        return port
-
-    def __exit__(self, *_: object) -> None:
-        for sock in (*self._waiting, self._listener):
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A listener whose queue is full answers no connection attempt, as a miner behind a dead switch port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = int(listener.getsockname()[1])
+    waiting = [socket.socket() for _ in range(4)]
+    for client in waiting:
+        client.setblocking(False)
+        client.connect_ex(("127.0.0.1", port))
+    try:
+        yield port
+    finally:
+        for sock in (*waiting, listener):
             sock.close()
 
 
-def test_a_host_name_and_an_unknown_family_are_refused_when_the_miner_is_built() -> None:
+def test_a_host_name_is_refused_when_the_miner_is_built() -> None:
     with pytest.raises(ValueError, match="miner-7"):
-        door(1, host="miner-7.example")
-    with pytest.raises(ValueError, match="NO_SUCH"):
-        door(1, family="NO_SUCH")
+        RpcWire(host="miner-7.example", port=4028)
 
 
-async def test_a_model_pyasic_does_not_list_speaks_its_familys_wire(script: Any) -> None:
-    reply = await door(script.port, model="Antminer S99").send("config", session=None, deadline_s=60.0)
-    assert reply.kind is ReplyKind.ACCEPTED
+async def test_a_miner_may_have_an_ipv6_address() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b'{"id":1}')
+        writer.close()
+
+    server = await asyncio.start_server(answer, "::1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await exchange("::1", port, REQUEST, deadline_s=5.0) == {"id": 1}
+
+
+# --- the end of an answer ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "document"),
+    [
+        ([b'{"a":', b'{"b":1}', b"}"], {"a": {"b": 1}}),
+        ([b'{"a":1}\r\n'], {"a": 1}),
+        ([b'{"a":1}', b"\n"], {"a": 1}),
+        ([b'{"a":1}\0 and more that is no answer'], {"a": 1}),
+        ([b"[1]\0"], [1]),
+        ([b'{"a":"}', b'{"}'], {"a": "}{"}),
+        ([b'{"Msg":"line\nbreak"}'], {"Msg": "line\nbreak"}),
+        ([b'{"user":"caf\xe9"}'], {"user": "caf\ufffd"}),
+        ([b'{"a":[{"b":1,},{"c":2}{"d":3}]}'], {"a": [{"b": 1}, {"c": 2}, {"d": 3}]}),
+    ],
+    ids=[
+        "pieces",
+        "line-end",
+        "late-line-end",
+        "zero",
+        "zero-list",
+        "brackets-in-text",
+        "raw-break",
+        "latin",
+        "commas",
+    ],
+)
+async def test_a_whole_answer_counts_on_a_connection_that_stays_open(pieces: list[bytes], document: object) -> None:
+    async with piecewise(pieces) as port:
+        assert await exchange("127.0.0.1", port, REQUEST, deadline_s=30.0) == document
+
+
+async def test_an_answer_whose_end_is_hidden_by_a_lone_bracket_counts_at_the_deadline() -> None:
+    async with piecewise([b'{"Msg":"use { to begin"}']) as port:
+        assert await exchange("127.0.0.1", port, REQUEST, deadline_s=0.3) == {"Msg": "use { to begin"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "closes", "error", "words"),
+    [
+        ([b'{"a":1'], False, NoAnswerError, "no answer within 0.3 s"),
+        ([b'{"a":1'], True, BadAnswerError, "reply of 6 bytes is not a whole JSON document"),
+        ([b'{"a":1}{"b":2}'], True, BadAnswerError, "reply of 14 bytes is not"),
+        ([b"null\0"], False, BadAnswerError, "reply of 4 bytes is not"),
+        ([b"\0"], False, BadAnswerError, "reply of 0 bytes is not"),
+        ([], True, NoAnswerError, "connection closed without an answer"),
+    ],
+)
+async def test_half_an_answer_is_an_error_by_name(
+    pieces: list[bytes], closes: bool, error: type[Exception], words: str
+) -> None:
+    async with piecewise(pieces, closes=closes) as port:
+        with pytest.raises(error, match=words):
+            await exchange("127.0.0.1", port, REQUEST, deadline_s=0.3)
+
+
+async def test_an_answer_that_looks_complete_after_every_piece_does_not_hold_the_loop_up() -> None:
+    pieces = [b'{"a":[', *[b'{"b":[[],[],[]]},' * 119 + b'{"b":[[],[],[]]}'] * 120]
+    started_at = time.process_time()
+    async with piecewise(pieces, closes=True) as port:
+        with pytest.raises(BadAnswerError, match="not a whole"):
+            await exchange("127.0.0.1", port, REQUEST, deadline_s=30.0)
+    assert time.process_time() - started_at < 0.5, "decoding anew after every piece takes 1.5 s of CPU"
+
+
+async def test_out_of_descriptors_is_not_connected(script: Any) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.open("/dev/null", os.O_RDONLY)  # the lowest free number: the limit goes right there
+    os.close(taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken, hard))
+    try:
+        with pytest.raises(NotConnectedError, match="Too many open files"):
+            await exchange("127.0.0.1", script.port, REQUEST, deadline_s=1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class piecewise:  # noqa: N801  # a context manager, used like a function
+    """A miner that answers in these pieces, each a packet of its own, and closes only when told to."""
+
+    def __init__(self, pieces: list[bytes], *, closes: bool = False) -> None:
+        self._pieces = pieces
+        self._closes = closes
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        serving = {task for task in asyncio.all_tasks() if "piecewise._serve" in repr(task.get_coro())}
+        if serving:
+            await asyncio.wait(serving, timeout=5.0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read(1_000)
+            for piece in self._pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.005)  # so that it is read as a piece
+            if not self._closes:
+                await reader.read()
+        except ConnectionError:
+            pass  # the client gave up
+        finally:
+            writer.close()
+
+
+# --- the library ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("facts", all_facts().values(), ids=all_facts())
+def test_pyasic_knows_every_model_on_file_by_the_name_we_have_for_it(facts: ModelFacts) -> None:
+    factory = import_factory()
+    assert facts.pyasic_model.upper() in factory.MINER_CLASSES[factory.MinerTypes[facts.pyasic_family]]
 
 
 def test_importing_pyasic_leaves_the_applications_logging_alone() -> None:
@@ -156,7 +274,7 @@ root = logging.getLogger()
 root.setLevel(logging.INFO)
 from drivers.asic import luxos, pyasic_miner
 import sys
-assert "pyasic" not in sys.modules, "imported before a miner was built"
+assert "pyasic" not in sys.modules, "imported before it was needed"
 pyasic_miner.import_factory()
 assert "pyasic" in sys.modules
 print(root.level, root.handlers, logging.getLogger("asyncssh").level)

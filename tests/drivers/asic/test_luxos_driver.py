@@ -91,6 +91,8 @@ async def test_a_report_tells_when_the_deciding_command_left(bench: Any) -> None
 
 
 async def test_a_read_takes_one_round_trip(bench: Any) -> None:
+    await bench.ours.read()  # the first one also asks the miner who it is
+    bench.forget()
     await bench.ours.read()
     assert bench.simulated.log.connections == 1
     assert bench.commands() == ["power", "summary", "config"]
@@ -137,6 +139,7 @@ async def test_raising_waits_while_another_writer_holds_the_miner(bench: Any) ->
 
 
 async def test_a_session_whose_answer_we_did_not_hear_is_known_for_ours(bench: Any) -> None:
+    await bench.ours.read()
     await bench.ours.perform(bench.SLEEP)
     bench.simulated.faults.on(Fault.DELAY, 5.0)
     assert (await bench.ours.perform(bench.WAKE)).outcome is Outcome.UNREACHABLE
@@ -158,7 +161,7 @@ async def test_a_session_that_ends_while_we_ask_for_it_is_no_obstacle(script: An
     script.answers["logon"] = deque([in_the_way, script.ok(SESSION=[{"SessionID": "mine"}])])
     script.answers["session"] = script.ok(SESSION=[{"SessionID": ""}])
     assert (await script.ours().perform(script.WAKE)).outcome is Outcome.APPLIED
-    assert script.commands()[:4] == ["logon", "session", "logon", "curtail wakeup"]
+    assert script.commands()[:5] == ["version", "logon", "session", "logon", "curtail wakeup"]
 
 
 async def test_a_miner_that_never_opens_a_session_refuses(script: Any) -> None:
@@ -246,7 +249,7 @@ async def test_the_prior_profile_comes_back_exactly_even_from_outside_the_ladder
 
 async def test_restoring_a_profile_that_runs_already_writes_nothing(bench: Any) -> None:
     report = await bench.ours.restore("default")
-    assert (report.outcome, report.sent_at, bench.commands()) == (Outcome.APPLIED, None, ["config"])
+    assert (report.outcome, report.sent_at, bench.commands()) == (Outcome.APPLIED, None, ["version", "config"])
 
 
 async def test_restoring_a_profile_the_miner_no_longer_has_is_refused(bench: Any) -> None:

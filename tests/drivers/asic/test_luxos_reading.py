@@ -9,7 +9,7 @@ import pytest
 
 from controller.domain.fleet import Condition, Level
 from drivers.asic.luxos_reading import observe
-from drivers.asic.pyasic_miner import Reply, ReplyKind
+from drivers.asic.rpc import Reply, ReplyKind
 
 LEVELS = (Level("low", 1_000, 40.0), Level("high", 3_000, 120.0))
 ABSENT = "absent"

@@ -129,4 +129,4 @@ async def test_observe_mode_reads_and_withholds_every_command(bench: Any) -> Non
         assert (report.outcome, report.sent_at, report.command_id) == (Outcome.WITHHELD, None, command.command_id)
     assert (await load.restore("190MHz")).outcome is Outcome.WITHHELD
     await load.close()
-    assert bench.commands() == ["power", "summary", "config"]
+    assert bench.commands() == ["power", "summary", "config", "version"]
