@@ -36,13 +36,12 @@ from simulators.asic.static_page import page
 from simulators.asic.whatsminer_crypto import NotBase64Error, NotJSONError
 from simulators.asic.whatsminer_replies import OK, WhatsMinerReads, answer
 from simulators.asic.whatsminer_state import FIRMWARE_OF, Firmware, Settings
-from simulators.asic.whatsminer_tokens import TOKEN_LIFE_S, TokenTable
+from simulators.asic.whatsminer_tokens import FACTORY_PASSWORD, TOKEN_LIFE_S, TokenTable
 from simulators.asic.whatsminer_writes import WhatsMinerWrites
 from simulators.asic.wire_server import Reply, reboots_on_write
 from simulators.asic.wirelog import WireLog, WireRecord
 from simulators.faults import Fault, FaultSet
 
-DEFAULT_PASSWORD: Final = "admin"  # noqa: S105 - the vendor's
 SEALED: Final = "enc"
 """How a request is logged that could not be decrypted."""
 
@@ -59,7 +58,7 @@ class WhatsMiner:
         *,
         host: str,
         on_record: Callable[[WireRecord], None] | None = None,
-        password: str = DEFAULT_PASSWORD,
+        password: str = FACTORY_PASSWORD,
         firmware: Firmware | None = None,
         token_life_s: float = TOKEN_LIFE_S,
         now_s: Callable[[], float] = time.monotonic,

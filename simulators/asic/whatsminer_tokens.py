@@ -15,6 +15,9 @@ from typing import Final
 
 from simulators.asic.whatsminer_crypto import SALT_ALPHABET, Envelope, md5_crypt
 
+FACTORY_PASSWORD: Final = "admin"  # noqa: S105 - the vendor's
+FACTORY_SALT: Final = "BQ5hoXV9"
+"""What every miner salts its password with until somebody changes it: it comes with the firmware."""
 TOKEN_LIFE_S: Final = 1_800.0
 TOKENS_PER_CLIENT: Final = 32
 CLIENTS: Final = 16
@@ -42,12 +45,15 @@ class TokenTable:
         self._salt = ""
         self._key = ""
         self.envelope = Envelope("")
-        self.set_password(password)
+        self._store(password, FACTORY_SALT if password == FACTORY_PASSWORD else self._draw_salt())
 
     def set_password(self, password: str) -> None:
         """Store another password: a new salt, a new AES key, and every token is void."""
-        self._salt = self._draw_salt()
-        self._key = md5_crypt(password, self._salt)
+        self._store(password, self._draw_salt())
+
+    def _store(self, password: str, salt: str) -> None:
+        self._salt = salt
+        self._key = md5_crypt(password, salt)
         self.envelope = Envelope(self._key)
         self.clear()
 
@@ -65,7 +71,7 @@ class TokenTable:
     def holds(self, token: object) -> bool:
         """Whether `token` was granted to anybody and has not expired."""
         self._expire()
-        return any(token in held for held in self._expiries_s.values())
+        return isinstance(token, str) and any(token in held for held in self._expiries_s.values())
 
     def clear(self) -> None:
         """Forget every token."""
