@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeAlias
 
+from simulators.asic.antminer import AntminerStock
+from simulators.asic.antminer_web import antminer_site
 from simulators.asic.bank import MinerBank
 from simulators.asic.luxos import WEB_PAGE, LuxOSMiner
 from simulators.asic.luxos_session import SESSION_TTL_S
@@ -75,7 +77,16 @@ def _whatsminer(order: BuildOrder) -> Built:
     return Built(firmware, static_page(firmware, firmware.web_page), needs_web=False)
 
 
-FIRMWARES: Final[Mapping[Family, Builder]] = {Family.LUXOS: _luxos, Family.WHATSMINER: _whatsminer}
+def _antminer(order: BuildOrder) -> Built:
+    firmware = AntminerStock(order.bank, order.miner, host=order.host, on_record=order.on_record)
+    return Built(firmware, antminer_site(firmware), needs_web=True)
+
+
+FIRMWARES: Final[Mapping[Family, Builder]] = {
+    Family.LUXOS: _luxos,
+    Family.WHATSMINER: _whatsminer,
+    Family.ANTMINER: _antminer,
+}
 """How the firmware of each family is built."""
 
 
