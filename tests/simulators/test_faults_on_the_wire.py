@@ -127,6 +127,84 @@ async def test_drip_sends_the_whole_answer_byte_by_byte(farm: MinerFarm) -> None
     assert json.loads(b"".join(pieces))["VERSION"]
 
 
+async def test_slow_loris_begins_and_never_ends_until_the_client_leaves(farm: MinerFarm) -> None:
+    whole = await exchange(farm)
+    farm.faults[0].on(Fault.SLOW_LORIS, 0.0005)
+    reader, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    begun = await asyncio.wait_for(reader.readexactly(len(whole) - 1), 10)
+    assert begun.startswith(b'{"VERSION"')
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.15)
+    writer.write_eof()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def is_swallowed(host: str, port: int) -> bool:
+    """Whether a connection is neither made nor refused; the kernel repeats a lost SYN after a second."""
+    try:
+        async with asyncio.timeout(0.3):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return True
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return False
+
+
+async def test_black_hole_neither_takes_nor_refuses_a_connection_and_heals_at_the_same_port(farm: MinerFarm) -> None:
+    before, faults = farm.addresses[0], farm.faults[0]
+    reader, writer = await asyncio.open_connection(*before)
+    faults.on(Fault.BLACK_HOLE)
+    assert [await is_swallowed(*before) for _ in range(3)] == [True] * 3
+    writer.write(VERSION)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.1)
+    writer.close()
+    faults.off(Fault.BLACK_HOLE)
+    assert await answers(farm)
+    assert farm.addresses[0] == before
+
+
+async def test_a_refused_port_is_refused_whatever_else_is_wrong_with_it(farm: MinerFarm) -> None:
+    faults = farm.faults[0]
+    faults.on(Fault.BLACK_HOLE)
+    faults.on(Fault.REFUSE)
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(farm)
+    faults.off(Fault.REFUSE)
+    assert await is_swallowed(*farm.addresses[0])
+    faults.on(Fault.BLACK_HOLE)
+    faults.clear()
+    assert await answers(farm)
+
+
+async def test_a_farm_that_ends_in_a_black_hole_leaves_its_port_closed() -> None:
+    async with MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2)) as farm:
+        farm.faults[0].on(Fault.BLACK_HOLE)
+    farm.faults[0].off(Fault.BLACK_HOLE)  # too late to open anything
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(farm)
+
+
+async def test_a_fault_from_before_the_start_holds_from_the_start() -> None:
+    farm = MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2))
+    farm.faults[0].on(Fault.REFUSE)
+    async with farm:
+        with pytest.raises(ConnectionRefusedError):
+            await exchange(farm)
+        farm.faults[0].off(Fault.REFUSE)
+        assert await answers(farm)
+
+
+async def test_an_empty_answer_is_json_without_content(farm: MinerFarm) -> None:
+    farm.faults[0].on(Fault.EMPTY_BODY)
+    assert await exchange(farm) == b"{}"
+
+
 async def test_delay_answers_late_and_does_not_hold_up_others(farm: MinerFarm) -> None:
     farm.faults[0].on(Fault.DELAY, 0.2)
     late = asyncio.create_task(exchange(farm))
@@ -160,6 +238,56 @@ async def test_a_stale_session_is_gone_and_a_new_logon_works(farm: MinerFarm) ->
     assert is_error(await ask(farm, "curtail", f"{session_id},sleep"))
     fresh_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
     assert not is_error(await ask(farm, "curtail", f"{fresh_id},sleep"))
+
+
+async def test_an_ignored_write_is_acknowledged_and_changes_nothing(farm: MinerFarm) -> None:
+    session_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.IGNORE)
+    for command, argument in (
+        ("curtail", "sleep"),
+        ("profileset", "190MHz"),
+        ("atmset", "enabled=false"),
+        ("rebootdevice", ""),
+    ):
+        assert not is_error(await ask(farm, command, f"{session_id},{argument}"))
+    config = (await ask(farm, "config"))["CONFIG"][0]
+    assert (config["CurtailMode"], config["Profile"], config["IsAtmEnabled"]) == ("None", "default", True)
+    assert not farm.bank.is_rebooting[0]
+
+
+async def test_a_write_can_be_carried_out_and_answered_with_an_error(farm: MinerFarm) -> None:
+    session_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.OBEY_WITH_ERROR)
+    assert is_error(await ask(farm, "curtail", f"{session_id},sleep"))
+    assert farm.bank.mode[0] == Mode.SLEEP
+    assert await answers(farm)
+
+
+async def test_a_device_that_reboots_as_a_write_arrives_resets_and_loses_it(farm: MinerFarm) -> None:
+    session_id = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.REBOOT_ON_WRITE)
+    assert await answers(farm)  # a read does not do it
+    with pytest.raises(ConnectionResetError):
+        await ask(farm, "curtail", f"{session_id},sleep")
+    assert farm.bank.is_rebooting[0]
+    assert farm.bank.mode[0] == Mode.HASH
+    with pytest.raises(ConnectionResetError):
+        await exchange(farm)
+
+
+async def test_another_tool_holds_the_session_takes_it_back_and_lets_go_of_it(farm: MinerFarm) -> None:
+    ours = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    farm.faults[0].on(Fault.FOREIGN_SESSION)
+    theirs = (await ask(farm, "session"))["SESSION"][0]["SessionID"]
+    assert theirs not in ("", ours)
+    assert is_error(await ask(farm, "logon"))
+    assert is_error(await ask(farm, "curtail", f"{ours},sleep"))
+    assert not is_error(await ask(farm, "kill"))
+    assert (await ask(farm, "session"))["SESSION"][0]["SessionID"] not in ("", ours, theirs)
+    assert farm.bank.mode[0] == Mode.HASH
+    farm.faults[0].off(Fault.FOREIGN_SESSION)
+    fresh = (await ask(farm, "logon"))["SESSION"][0]["SessionID"]
+    assert not is_error(await ask(farm, "curtail", f"{fresh},sleep"))
 
 
 async def test_device_error_answers_everything_with_an_error(farm: MinerFarm) -> None:

@@ -282,6 +282,17 @@ async def test_the_wire_log_knows_every_command_and_when_the_first_write_came(fa
     assert before_s <= first.at_s <= seen_s
 
 
+async def test_the_wire_log_knows_which_writes_ask_for_more_and_which_for_less(farm: MinerFarm) -> None:
+    session_id = await logon(farm)
+    arguments = ["default", "190MHz", "190MHz", "default", "nonsense", "sleep", "wakeup", "nap"]
+    for argument in arguments:
+        command = "curtail" if argument in ("sleep", "wakeup", "nap") else "profileset"
+        await ask(farm, command, f"{session_id},{argument}")
+    await ask(farm, "atmset", f"{session_id},enabled=true")
+    found = [record.raises for record in farm.miners[0].log.writes]
+    assert found == [None, False, None, True, None, False, True, None, None]
+
+
 async def test_a_hook_hears_every_command_with_its_miner() -> None:
     heard: list[tuple[int, str]] = []
     spec = FleetSpec(models=[MODEL] * 2, seed=1)

@@ -159,6 +159,21 @@ def test_the_demo_has_a_best_run_found_in_seconds() -> None:
     assert 0.97 * steps_w.sum() / 3.6e6 < best.absorbed_kwh <= steps_w.sum() / 3.6e6
 
 
+def test_every_family_stands_in_the_best_run_with_its_own_times_and_range() -> None:
+    fleet = replace(
+        DEMO.fleet, models=(("s21", 2), ("m60s", 2), ("s19pro", 2)), hashing=3, liars=(), refusers=(), never_wakers=()
+    )
+    mixed = replace(DEMO, fleet=fleet)
+    classes = {each.name: each for each in oracle_fleet(mixed)[0]}
+    assert {name: each.wake_curve[0][0] for name, each in classes.items()} == {"s21": 4.5, "m60s": 10.0, "s19pro": 25.0}
+    assert {name: each.sleep_curve[0][0] for name, each in classes.items()} == {"s21": 1.0, "m60s": 2.0, "s19pro": 4.0}
+    assert classes["m60s"].floor_w == pytest.approx(0.4 * classes["m60s"].full_w, rel=1e-3)
+    assert classes["s19pro"].floor_w == classes["s19pro"].full_w, "a change of its mode is a restart, not a trim"
+    assert demo_horizon_s(mixed) == pytest.approx(0.5 + 1.0 + 3.0 + 8.0)
+    slow = replace(mixed, fleet=replace(fleet, models=(("s19pro", 6),)))
+    assert demo_horizon_s(slow) == pytest.approx(0.5 + 1.0 + 6.0 + 5.0)
+
+
 def test_dispatches_lower_the_cap_while_they_hold() -> None:
     order = DispatchScenario(at_fraction=0.35, for_fraction=0.13, kind="cap", power_fraction=0.45)
     ordered = replace(DEMO, dispatches=(order,))
