@@ -106,6 +106,8 @@ def _shares(families: tuple[str, ...]) -> dict[Family, float]:
         name, _, share = text.partition("=")
         if name not in names:
             raise ValueError(f"there is no family '{name}'; there are {', '.join(names)}")
+        if names[name] in shares:
+            raise ValueError(f"family '{name}' is given twice")
         shares[names[name]] = float(share or 1)
     return shares
 
@@ -156,7 +158,7 @@ def _describe(farm: MinerFarm) -> None:
     help="The --control-socket of the running farm.",
 )
 @click.option("--miner", "miners", type=int, multiple=True, required=True, help="Which miner; repeatable.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="The time that goes with `delay` and `drip`.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="The time of `delay`, `drip` and `slow-loris`.")
 @click.argument("fault", type=click.Choice([fault.value for fault in Fault]))
 @click.argument("state", type=click.Choice(["on", "off"]))
 def fault_command(control: Path, miners: tuple[int, ...], seconds: float | None, fault: str, state: str) -> None:

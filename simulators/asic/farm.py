@@ -129,7 +129,8 @@ class MinerFarm:
     """`async with MinerFarm(spec) as farm:` - miners that answer on their sockets until the block ends.
 
     `ports` None puts each miner on an ephemeral port of 127.0.0.1. Index `i` is the same miner in `addresses`,
-    `miners`, `bank` and the fleet spec. `on_record(index, record)` hears every command as it arrives.
+    `miners`, `bank` and the fleet spec. `on_record(index, record)` hears every command as it arrives. A LuxOS
+    session lives for `session_ttl_s` without use.
     """
 
     def __init__(
