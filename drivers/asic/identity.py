@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ _STOCK: Final = "Antminer stock"
 _STOCK_PROGRAMS: Final = frozenset(("bmminer", "cgminer"))
 
 _ANTMINER_NAME: Final = re.compile(r"(?:bitmain )?antminer ([a-z]\d{1,2}(?!\d).*)", re.IGNORECASE)
+_ASIDE: Final = re.compile(r"\(.*?\)|\bhiveon\b", re.IGNORECASE)
 _WHATSMINER_NAME: Final = re.compile(r"(?:whatsminer )?(M\d{2}[A-Z]{0,2}\+{0,2})(?:_?V[A-Z0-9]+)?", re.IGNORECASE)
 _SAME_MODEL: Final = re.compile(r" (?:a|aml|bb|nopic)\b|\s", re.IGNORECASE)
 """What firmware adds to a model's name and is no other model: control and hash boards, spaces."""
@@ -76,14 +77,13 @@ def told_by_version(document: object) -> Told:
     if isinstance(message, Mapping):
         return _told_by_whatsminer(message)
     version, status = _record(document, "VERSION"), _record(document, "STATUS")
-    firmware = _firmware(" ".join(_texts(version, status, document)))
+    firmware, said = _firmware(_texts(version, status, document))
     model = _antminer(version.get("Type"))
-    if model and not firmware and not _STOCK_PROGRAMS.isdisjoint(map(str.casefold, version)):
-        firmware = _STOCK
-    if not firmware and not model:
-        return Told()
-    quoted = (version.get("Type"), status.get("Description"), document.get("Description"), document.get("Msg"))
-    return Told(firmware, model, ", ".join(text for text in quoted if isinstance(text, str) and text))
+    if model and not firmware:
+        said = next((key for key in version if key.casefold() in _STOCK_PROGRAMS), "")
+        firmware = _STOCK if said else ""
+    words = (version["Type"] if model else "", said)
+    return Told(firmware, model, ", ".join(dict.fromkeys(filter(None, words))))
 
 
 def told_by_devdetails(document: object) -> Told:
@@ -102,7 +102,7 @@ def told_by_system_info(document: object) -> Told:
     model is evidence."""
     name = document.get("minertype") if isinstance(document, Mapping) else None
     model = _antminer(name)
-    return Told(_firmware(str(name)), model, str(name)) if model else Told()
+    return Told(_firmware([str(name)])[0], model, str(name)) if model else Told()
 
 
 def _told_by_whatsminer(message: Mapping[str, Any]) -> Told:
@@ -150,16 +150,18 @@ class IdentityCheck:
         return self.sentence
 
 
-def _firmware(words: str) -> str:
-    words = words.casefold()
-    return next((name for word, name in _FIRMWARE_OF_WORD if word in words), "")
+def _firmware(texts: Iterable[str]) -> tuple[str, str]:
+    """The firmware that one of the texts names, and that text; "" and "" when none does."""
+    folded = [(text.casefold(), text) for text in texts]
+    found = ((name, text) for word, name in _FIRMWARE_OF_WORD for plain, text in folded if word in plain)
+    return next(found, ("", ""))
 
 
 def _antminer(name: object) -> str:
     """`Antminer S19k Pro` from what a firmware calls it; "" for hash boards and other names that are no model's."""
     if not isinstance(name, str):
         return ""
-    match = _ANTMINER_NAME.fullmatch(re.sub(r"\s*\(.*?\)", "", name).strip())
+    match = _ANTMINER_NAME.fullmatch(_ASIDE.sub("", name).strip())
     return f"Antminer {match[1].strip()}" if match else ""
 
 
