@@ -1,8 +1,8 @@
 """WhatsMiner V2 replies to reads: the recorded shapes filled with the state of one simulated miner.
 
 Keys, types and units are those of `simulators/data/whatsminer`. Added to them: `MHS 5s`, `MHS 1m` and `MHS 15m` in
-`summary` and `devs`, which later firmware tells and published clients read. `devdetails` follows cgminer, which the
-firmware descends from.
+`summary`, the same and `HS RT` in `devs`, which later firmware tells and published clients read. `devdetails` follows
+cgminer, which the firmware descends from.
 """
 
 import time

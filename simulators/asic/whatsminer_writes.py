@@ -23,6 +23,7 @@ _STORED: Final = (
     "set_temp_offset",
 )
 """Settings the simulation has no use for: acknowledged, nothing else."""
+_DIGITS: Final = 9
 
 
 class WhatsMinerWrites:
@@ -170,4 +171,4 @@ def _failed(message: str = "API command ERROR") -> Reply:
 def _whole(value: object) -> int | None:
     """A whole number from 0 up, which the wire carries as text or as a number; None for anything else."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None

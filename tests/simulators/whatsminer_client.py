@@ -96,6 +96,11 @@ class Stand:
         return Tool(self._server.api.host, self._server.api.port, password)
 
     @property
+    def hostname(self) -> str:
+        """What the miner calls itself."""
+        return self.miner.settings.hostname
+
+    @property
     def rung(self) -> str:
         """The percent the miner is set to."""
         return self.bank.models[0].profiles[int(self.bank.profile_index[0])].name
