@@ -1,0 +1,175 @@
+"""The thin web client under every miner that is driven over HTTP: one connection per miner, kept between calls.
+
+A miner's web server closes a connection that idles (lighttpd after five seconds), so that a kept one may be gone when
+it is needed. If not a byte of an answer has come, a GET is sent once more on a fresh connection. A POST is not: it may
+have been carried out, and only its sender knows what twice would mean. A 401 is answered once with the new challenge:
+the server has turned that request away, so nothing is done twice.
+
+Errors are those of `drivers.asic.transport`; any status is an answer. Whatever happens - answer, fault, deadline,
+cancellation - a connection that is not known to be sound is closed before the call returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from drivers.asic.digest import Digest
+from drivers.asic.http_answer import AnswerParser, HttpAnswer
+from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError
+
+_DEFAULT_PORT = 80
+
+
+class HttpClient:
+    """Requests to one miner. Calls may overlap: each has a connection to itself, and the last one sound is kept."""
+
+    def __init__(self, host: str, port: int, digest: Digest) -> None:
+        self._host = host
+        self._port = port
+        self._digest = digest
+        name = f"[{host}]" if ":" in host else host
+        self._host_line = f"Host: {name if port == _DEFAULT_PORT else f'{name}:{port}'}\r\n"
+        self._kept: _Connection | None = None
+
+    async def get(self, path: str, *, give_up_at: float) -> HttpAnswer:
+        """GET by loop second `give_up_at`. Raises NotConnectedError, NoAnswerError or BadAnswerError."""
+        return await self._authorized("GET", path, b"", give_up_at)
+
+    async def post_json(self, path: str, body: bytes, *, give_up_at: float) -> HttpAnswer:
+        """POST of a JSON body by loop second `give_up_at`. After NotConnectedError it cannot have been carried out;
+        after NoAnswerError and BadAnswerError nobody knows."""
+        return await self._authorized("POST", path, body, give_up_at)
+
+    def close(self) -> None:
+        """Close the kept connection; the next call opens another."""
+        if self._kept is not None:
+            self._kept.abort()
+            self._kept = None
+
+    async def _authorized(self, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
+        answer = await self._once_more_if_unheard(method, path, body, give_up_at)
+        if answer.status == 401 and self._digest.take(answer.challenges):
+            answer = await self._once_more_if_unheard(method, path, body, give_up_at)
+        return answer
+
+    async def _once_more_if_unheard(self, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
+        connection, self._kept = self._kept, None
+        if connection is not None and connection.is_sound():
+            try:
+                return await self._ask(connection, method, path, body, give_up_at)
+            except NoAnswerError:
+                if method != "GET" or connection.heard or connection.expired:
+                    raise
+        return await self._ask(await self._connect(give_up_at), method, path, body, give_up_at)
+
+    async def _ask(self, connection: _Connection, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
+        answer = await connection.ask(self._request(method, path, body), give_up_at)
+        if answer.keeps_open and connection.is_sound():
+            if self._kept is not None:
+                self._kept.abort()
+            self._kept = connection
+        else:
+            connection.abort()
+        return answer
+
+    def _request(self, method: str, path: str, body: bytes) -> bytes:
+        credentials = self._digest.authorization(method, path)
+        authorization = f"Authorization: {credentials}\r\n" if credentials else ""
+        if method == "GET":
+            return f"GET {path} HTTP/1.1\r\n{self._host_line}{authorization}\r\n".encode("latin-1")
+        head = f"{method} {path} HTTP/1.1\r\n{self._host_line}Content-Length: {len(body)}\r\n"
+        return f"{head}Content-Type: application/json\r\n{authorization}\r\n".encode("latin-1") + body
+
+    async def _connect(self, give_up_at: float) -> _Connection:
+        loop = asyncio.get_running_loop()
+        if give_up_at <= loop.time():
+            raise NotConnectedError("no time left")
+        connection = _Connection(loop)
+        try:
+            async with asyncio.timeout_at(give_up_at):
+                await loop.create_connection(lambda: connection, self._host, self._port)
+        except TimeoutError as error:
+            raise NotConnectedError("no connection within the deadline") from error
+        except OSError as error:
+            raise NotConnectedError(f"connect failed: {error.strerror or error}") from error
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; one request in the air at most."""
+
+    __slots__ = ("_answer", "_loop", "_parser", "_transport", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = AnswerParser()
+        self._answer: asyncio.Future[HttpAnswer] | None = None
+        self.expired = False
+
+    @property
+    def heard(self) -> bool:
+        """Whether a byte of an answer to the last request has come."""
+        return self._parser.heard
+
+    def is_sound(self) -> bool:
+        """Whether a request may be sent now."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes, give_up_at: float) -> HttpAnswer:
+        """Send and wait; without an answer by loop second `give_up_at`, and on any error, the connection is closed."""
+        transport = self._transport
+        if transport is None:
+            raise NotConnectedError("connection closed at once")
+        self._parser = AnswerParser()
+        answer: asyncio.Future[HttpAnswer] = self._loop.create_future()
+        self._answer = answer
+        transport.write(request)
+        timer = self._loop.call_at(give_up_at, self._expire)
+        try:
+            return await answer
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+            self._answer = None
+
+    def abort(self) -> None:
+        """Close the socket now; nothing is flushed or awaited."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a TCP connection's transport is one
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            self.abort()  # nobody asked: whatever comes next on this connection would answer the wrong request
+            return
+        try:
+            answer = self._parser.feed(data)
+        except BadAnswerError as error:
+            self._answer.set_exception(error)
+            return
+        if answer is not None:
+            self._answer.set_result(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._answer is None or self._answer.done():
+            return
+        answer = None if exc else self._parser.end()
+        if answer is not None:
+            self._answer.set_result(answer)
+            return
+        ending = "connection reset" if exc else "connection closed"
+        self._answer.set_exception(
+            NoAnswerError(f"{ending} {'before the answer was whole' if self.heard else 'without an answer'}")
+        )
+
+    def _expire(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self.expired = True
+            self._answer.set_exception(NoAnswerError("no answer within the deadline"))

@@ -1,0 +1,348 @@
+"""What one web client costs beside another: the two requests of a sleep (GET and POST, warm), CPU ms per miner.
+
+Run: `python -m tests.bench.bench_http_clients [--miners 1000] [--rounds 5]`. All contestants run in one process, one
+after the other within each round, against one server in a process of its own; figures are medians over the rounds.
+httptools and aiohttp are no dependencies of the project: whoever wants them in the table puts them on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import multiprocessing
+import multiprocessing.connection
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import h11
+import httpx
+
+from drivers.asic.digest import Digest
+from drivers.asic.http import HttpClient
+from drivers.asic.http_answer import HttpAnswer
+from drivers.asic.pyasic_miner import import_factory
+from drivers.asic.transport import BadAnswerError
+
+AT_ONCE = 64
+DEADLINE_S = 30.0
+GET_PATH, POST_PATH = "/cgi-bin/get_miner_conf.cgi", "/cgi-bin/set_miner_conf.cgi"
+POOL = {"url": "stratum+tcp://pool.example:3333", "user": "site.worker", "pass": "x"}
+CONF = {
+    "pools": [POOL, POOL, POOL],
+    "api-listen": True,
+    "api-network": True,
+    "api-groups": "A:stats:pools:devs:summary:version",
+    "api-allow": "A:0/0,W:*",
+    "bitmain-fan-ctrl": False,
+    "bitmain-fan-pwm": "100",
+    "bitmain-use-vil": True,
+    "bitmain-freq": "525",
+    "bitmain-voltage": "1350",
+    "bitmain-ccdelay": "1",
+    "bitmain-pwth": "1",
+    "bitmain-work-mode": "0",
+    "bitmain-freq-level": "100",
+}
+BODY = json.dumps(
+    {"bitmain-fan-ctrl": False, "bitmain-fan-pwm": "100", "freq-level": "100", "miner-mode": 1, "pools": CONF["pools"]},
+    separators=(",", ":"),
+).encode()
+
+
+class _Miner(asyncio.Protocol):
+    """The web interface of a stock Antminer as far as this needs it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while True:
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = self._received[:end].lower()
+            _, _, rest = head.partition(b"content-length:")
+            length = int(rest.split(b"\r\n")[0]) if rest else 0
+            if len(self._received) < end + 4 + length:
+                return
+            self._received = self._received[end + 4 + length :]
+            if b"authorization: digest" not in head:
+                challenge = 'WWW-Authenticate: Digest realm="antMiner Configuration", nonce="7d9c85", qop="auth"\r\n'
+                self._answer("401 Unauthorized", b"{}", challenge)
+            elif head.startswith(b"get"):
+                self._answer("200 OK", json.dumps(CONF).encode())
+            else:
+                self._answer("200 OK", b'{"stats":"success","code":"M000","msg":"OK!"}')
+
+    def _answer(self, status: str, body: bytes, more: str = "") -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}"
+        self._transport.write(f"{head}Server: lighttpd/1.4.32\r\n\r\n".encode() + body)
+
+
+def serve(pipe: multiprocessing.connection.Connection) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(_Miner, "127.0.0.1", 0, backlog=2048)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+class Client(Protocol):
+    async def sleep(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class ByHand:
+    """The least that sends the same bytes: no deadline, no parsing, no judgement."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._digest = Digest("root", "root")
+        self._line: _Line | None = None
+
+    async def sleep(self) -> None:
+        if self._line is None:
+            loop = asyncio.get_running_loop()
+            _, self._line = await loop.create_connection(_Line, "127.0.0.1", self._port)
+            await self._line.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")
+            self._digest.take(('Digest realm="antMiner Configuration", nonce="7d9c85", qop="auth"',))
+        host = f"Host: 127.0.0.1:{self._port}\r\n"
+        credentials = self._digest.authorization("GET", GET_PATH)
+        await self._line.ask(f"GET {GET_PATH} HTTP/1.1\r\n{host}Authorization: {credentials}\r\n\r\n".encode())
+        credentials = self._digest.authorization("POST", POST_PATH)
+        head = f"POST {POST_PATH} HTTP/1.1\r\n{host}Content-Length: {len(BODY)}\r\nContent-Type: application/json\r\n"
+        await self._line.ask(f"{head}Authorization: {credentials}\r\n\r\n".encode() + BODY)
+
+    async def close(self) -> None:
+        if self._line is not None:
+            self._line.transport.abort()
+
+
+class _Line(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._received = b""
+
+    def ask(self, request: bytes) -> asyncio.Future[bytes]:
+        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if data.endswith(b"}"):
+            self._answer.set_result(self._received)
+            self._received = b""
+
+
+class Ours:
+    """`drivers.asic.http`, with the parser of `make_parser` in place of its own where given."""
+
+    def __init__(self, port: int) -> None:
+        self._client = HttpClient("127.0.0.1", port, Digest("root", "root"))
+
+    async def sleep(self) -> None:
+        give_up_at = asyncio.get_running_loop().time() + DEADLINE_S
+        await self._client.get(GET_PATH, give_up_at=give_up_at)
+        await self._client.post_json(POST_PATH, BODY, give_up_at=give_up_at)
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+class H11Parser:
+    """An `AnswerParser` with h11 inside; h11 wants to have seen the request as well."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self._h11 = h11.Connection(h11.CLIENT)
+        self._h11.send(h11.Request(method="GET", target="/", headers=[("Host", "m")]))
+        self._h11.send(h11.EndOfMessage())
+        self._body: list[bytes] = []
+        self._status = 0
+        self._challenges: tuple[str, ...] = ()
+
+    def feed(self, data: bytes) -> HttpAnswer | None:
+        self.heard = True
+        self._h11.receive_data(data)
+        while True:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Response):
+                self._status = event.status_code
+                self._challenges = tuple(v.decode() for k, v in event.headers if k == b"www-authenticate")
+            elif isinstance(event, h11.Data):
+                self._body.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                return HttpAnswer(self._status, b"".join(self._body), self._challenges, keeps_open=True)
+            elif event is h11.NEED_DATA:
+                return None
+            else:
+                raise BadAnswerError(repr(event))
+
+
+class HttptoolsParser:
+    """An `AnswerParser` with httptools inside."""
+
+    def __init__(self) -> None:
+        import httptools
+
+        self.heard = False
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._challenges: list[str] = []
+        self._done = self._keeps_open = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"www-authenticate":
+            self._challenges.append(value.decode())
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._done = True
+        self._keeps_open = self._parser.should_keep_alive()  # later it always says no
+
+    def feed(self, data: bytes) -> HttpAnswer | None:
+        self.heard = True
+        self._parser.feed_data(data)
+        if not self._done:
+            return None
+        status = self._parser.get_status_code()
+        self._parser = None  # it refers to us: a cycle per answer keeps the collector busy
+        return HttpAnswer(status, b"".join(self._body), tuple(self._challenges), self._keeps_open)
+
+
+class Httpx:
+    """httpx with a client and a DigestAuth per miner."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+        self._client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=False), timeout=DEADLINE_S)
+        self._auth = httpx.DigestAuth("root", "root")
+
+    async def sleep(self) -> None:
+        await self._client.get(self._base + GET_PATH, auth=self._auth)
+        await self._client.post(
+            self._base + POST_PATH, auth=self._auth, content=BODY, headers={"Content-Type": "application/json"}
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class Aiohttp:
+    """aiohttp with a session and its digest middleware per miner."""
+
+    def __init__(self, port: int) -> None:
+        import aiohttp
+
+        self._base = f"http://127.0.0.1:{port}"
+        digest = aiohttp.DigestAuthMiddleware("root", "root")
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
+        self._session = aiohttp.ClientSession(middlewares=(digest,), timeout=timeout)
+
+    async def sleep(self) -> None:
+        async with self._session.get(self._base + GET_PATH) as answer:
+            await answer.read()
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post(self._base + POST_PATH, data=BODY, headers=headers) as answer:
+            await answer.read()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class StockPyasic:
+    """`stop_mining()` as published: a client per request, every request sent twice for its challenge."""
+
+    def __init__(self, port: int) -> None:
+        factory = import_factory()
+        self._miner = factory.MINER_CLASSES[factory.MinerTypes.ANTMINER]["ANTMINER S19 PRO"]("127.0.0.1", None)
+        self._miner.web.port = port
+
+    async def sleep(self) -> None:
+        await self._miner.stop_mining()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def contestants() -> dict[str, tuple[Callable[[int], Client], Any]]:
+    """Name -> how to build one, and the parser to put into ours."""
+    import drivers.asic.http as ours
+
+    found: dict[str, tuple[Callable[[int], Client], Any]] = {
+        "by hand, keep-alive": (ByHand, None),
+        "ours": (Ours, ours.AnswerParser),
+        "ours around h11": (Ours, H11Parser),
+        "httpx, client per miner": (Httpx, None),
+        "stock pyasic": (StockPyasic, None),
+    }
+    if importlib.util.find_spec("httptools"):
+        found["ours around httptools"] = (Ours, HttptoolsParser)
+    if importlib.util.find_spec("aiohttp"):
+        found["aiohttp, session per miner"] = (Aiohttp, None)
+    return found
+
+
+async def all_at_once(clients: list[Client]) -> tuple[float, float]:
+    """One sleep each, CPU and wall seconds."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(client: Client) -> None:
+        async with slots:
+            await client.sleep()
+
+    cpu, wall = time.process_time(), time.perf_counter()
+    await asyncio.gather(*(one(client) for client in clients))
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+async def measure(port: int, miners: int, rounds: int) -> None:
+    import drivers.asic.http as ours
+
+    own_parser = ours.AnswerParser
+    cpu: dict[str, list[float]] = {}
+    wall: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, (build, parser) in contestants().items():
+            ours.AnswerParser = parser or own_parser  # type: ignore[misc]  # the one place where a client is tuned
+            clients = [build(port) for _ in range(miners)]
+            await all_at_once(clients)  # cold: challenges and connections
+            took = await all_at_once(clients)
+            cpu.setdefault(name, []).append(took[0] / miners * 1e3)
+            wall.setdefault(name, []).append(took[1])
+            await asyncio.gather(*(client.close() for client in clients))
+    ours.AnswerParser = own_parser  # type: ignore[misc]
+    base = statistics.median(cpu["by hand, keep-alive"])
+    print(f"{'GET and POST, warm, ' + str(miners) + ' miners':36} CPU ms/miner   x by hand   wall s")
+    for name, taken in sorted(cpu.items(), key=lambda item: statistics.median(item[1])):
+        middle = statistics.median(taken)
+        print(f"{name:36} {middle:12.3f} {middle / base:11.2f} {statistics.median(wall[name]):8.2f}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--miners", type=int, default=1000)
+    options.add_argument("--rounds", type=int, default=5)
+    given = options.parse_args()
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    asyncio.run(measure(here.recv(), given.miners, given.rounds))
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
