@@ -49,6 +49,7 @@ _FILES_BESIDES = 64
 @click.option("--refusers", type=click.IntRange(min=0), default=0, help="Answer every write with an error.")
 @click.option("--ignorers", type=click.IntRange(min=0), default=0, help="Acknowledge every write and do nothing.")
 @click.option("--revivers", type=click.IntRange(min=0), default=0, help="Sleep, and hash again 5 s later.")
+@click.option("--silent-drawers", type=click.IntRange(min=0), default=0, help="Sleep in all they show, and draw on.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same fleet.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
 @click.option(
@@ -67,6 +68,7 @@ def miners_command(
     refusers: int,
     ignorers: int,
     revivers: int,
+    silent_drawers: int,
     seed: int,
     seconds: float | None,
     control_socket: Path | None,
@@ -85,6 +87,7 @@ def miners_command(
             refusers=refusers,
             ignorers=ignorers,
             revivers=revivers,
+            silent_drawers=silent_drawers,
         )
         ports = None if vendor_ports is None else VendorPorts(ipaddress.IPv4Network(vendor_ports))
         if ports is not None:

@@ -44,6 +44,7 @@ def mixed_fleet(
     refusers: int = 0,
     ignorers: int = 0,
     revivers: int = 0,
+    silent_drawers: int = 0,
 ) -> FleetSpec:
     """A fleet of `count` miners, models dealt in turn from `model_keys`; see `keys_by_share` for a mix of families.
 
@@ -60,6 +61,7 @@ def mixed_fleet(
         Behaviour.REFUSES: refusers,
         Behaviour.IGNORES: ignorers,
         Behaviour.REVIVES: revivers,
+        Behaviour.SILENT_DRAW: silent_drawers,
     }
     odd = never_wakers + sum(others.values())
     if min(count, asleep, never_wakers, *others.values()) < 0 or max(odd, asleep) > count:

@@ -279,7 +279,8 @@ def test_families_are_mixed_evenly_by_their_shares() -> None:
 
 def test_a_mixed_fleet_deals_the_other_oddities_too() -> None:
     keys = keys_by_share(40, {Family.WHATSMINER: 1.0, Family.ANTMINER: 1.0})
-    bank = MinerBank(mixed_fleet(40, seed=5, model_keys=keys, ignorers=3, revivers=2))
+    bank = MinerBank(mixed_fleet(40, seed=5, model_keys=keys, ignorers=3, revivers=2, silent_drawers=1))
     assert int((bank.behaviour == Behaviour.IGNORES).sum()) == 3
     assert int((bank.behaviour == Behaviour.REVIVES).sum()) == 2
+    assert int((bank.behaviour == Behaviour.SILENT_DRAW).sum()) == 1
     assert {model.family for model in bank.models} == {Family.WHATSMINER, Family.ANTMINER}
