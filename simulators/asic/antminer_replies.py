@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 from simulators.asic.antminer_conf import MinerConf, Pool
 from simulators.asic.bank import MinerBank
@@ -106,6 +106,8 @@ class AntminerReads:
 
     @property
     def _ghs(self) -> float:
+        if not self._bank.boards_on[self._i]:
+            return 0.0  # the process is newer than that, and has seen no share
         return round(float(self._bank.reported_hashrate_th[self._i]) * 1e3, 2)
 
     @property
@@ -132,8 +134,7 @@ class AntminerReads:
     @property
     def _sensors_c(self) -> list[int]:
         """Inlet twice, outlet twice."""
-        inlet_c = round((25.0 + self._exhaust_c) / 2)
-        return [inlet_c, inlet_c, self._exhaust_c, self._exhaust_c]
+        return [round((25.0 + self._exhaust_c) / 2)] * 2 + [self._exhaust_c] * 2
 
     @property
     def _used_pools(self) -> list[Pool]:
@@ -283,9 +284,8 @@ class AntminerReads:
 
     def _network_info(self) -> Reply:
         now = {key: _SYSTEM[key] for key in ("nettype", "netdevice", "netmask")}
-        configured: dict[str, Any] = dict.fromkeys(("ipaddress", "netmask", "gateway", "dnsservers"), "")
-        configured |= {"nettype": _SYSTEM["nettype"], "hostname": f"miner-{self._i:05d}"}
-        conf = {f"conf_{key}": value for key, value in configured.items()}
+        conf = dict.fromkeys(("conf_ipaddress", "conf_netmask", "conf_gateway", "conf_dnsservers"), "")
+        conf |= {"conf_nettype": _SYSTEM["nettype"], "conf_hostname": f"miner-{self._i:05d}"}
         return {**now, "macaddr": self._mac, "ipaddress": self._state.host, **conf}
 
 
