@@ -7,15 +7,15 @@ approach exponentially; a boot is S-shaped, with a small overshoot at the top.
 bias fixed per miner and by a little noise on every sample.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulators.asic.curves import BOOT_ENDS, EXPONENTIAL_ENDS, boot_fraction, exponential_fraction
-from simulators.asic.response import Behaviour, Mode, Phase, ResponseTimes, Span
+from simulators.asic.response import Behaviour, Mode, Phase
+from simulators.asic.spans import Spans
 from simulators.asic.spec import FleetSpec
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -32,6 +32,7 @@ _AMBIENT_C: Final = 25.0
 _RISE_AT_NAMEPLATE_C: Final = 40.0
 _REPORT_EVERY_S: Final = 1.0
 _REVIVES_AFTER_S: Final = 5.0
+_STARTS_BY_ITSELF: Final = int(Behaviour.REVIVES | Behaviour.NEVER_WAKES)
 
 # What a pending command, or the curve a miner is on, is about.
 NONE: Final = 0
@@ -39,34 +40,11 @@ SLEEP: Final = 1
 WAKE: Final = 2
 PROFILE: Final = 3
 
-
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def _given(values: Sequence[object] | None, otherwise: Sequence[object], dtype: type[_Scalar]) -> NDArray[_Scalar]:
     return np.array(otherwise if values is None else values, dtype=dtype)
-
-
-_STARTS_BY_ITSELF: Final = int(Behaviour.REVIVES | Behaviour.NEVER_WAKES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Spans:
-    """One span of seconds for every miner."""
-
-    low_s: Floats
-    width_s: Floats
-
-    @classmethod
-    def of(cls, times: Sequence[ResponseTimes], pick: Callable[[ResponseTimes], Span]) -> "_Spans":
-        spans = [pick(each) for each in times]
-        low_s = np.array([span.low_s for span in spans], dtype=np.float64)
-        return cls(low_s, np.array([span.high_s for span in spans], dtype=np.float64) - low_s)
-
-    def at(self, indices: Ints, place: Floats) -> Floats:
-        """Seconds at a place within the span of each miner: 0 its low end, 1 its high one."""
-        seconds: Floats = self.low_s[indices] + self.width_s[indices] * place
-        return seconds
 
 
 class FleetPhysics:
@@ -98,16 +76,16 @@ class FleetPhysics:
         )
         times = [spec.response or model.response for model in self.models]
         self._dead_time: Final = {
-            SLEEP: _Spans.of(times, lambda t: t.sleep.dead_time),
-            WAKE: _Spans.of(times, lambda t: t.wake.dead_time),
-            PROFILE: _Spans.of(times, lambda t: t.profile.dead_time),
+            SLEEP: Spans.of(times, lambda t: t.sleep.dead_time),
+            WAKE: Spans.of(times, lambda t: t.wake.dead_time),
+            PROFILE: Spans.of(times, lambda t: t.profile.dead_time),
         }
         self._to_90_percent: Final = {
-            SLEEP: _Spans.of(times, lambda t: t.sleep.to_90_percent),
-            WAKE: _Spans.of(times, lambda t: t.wake.to_90_percent),
-            PROFILE: _Spans.of(times, lambda t: t.profile.to_90_percent),
+            SLEEP: Spans.of(times, lambda t: t.sleep.to_90_percent),
+            WAKE: Spans.of(times, lambda t: t.wake.to_90_percent),
+            PROFILE: Spans.of(times, lambda t: t.profile.to_90_percent),
         }
-        self._reboot_off: Final = _Spans.of(times, lambda t: t.reboot_off)
+        self._reboot_off: Final = Spans.of(times, lambda t: t.reboot_off)
 
         self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
         self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
@@ -305,7 +283,7 @@ class FleetPhysics:
         self._dead_left_s[indices] = self._draw(indices, kind, self._dead_time[kind])
         self._next_to_90_s[indices] = self._draw(indices, kind, self._to_90_percent[kind])
 
-    def _draw(self, indices: Ints, kind: int, spans: "_Spans") -> Floats:
+    def _draw(self, indices: Ints, kind: int, spans: Spans) -> Floats:
         """Seconds within the span of each miner: its own place, a little different every time, scaled if it is slow."""
         place = self._quickness[indices, kind] + self._command_rng.normal(0.0, 0.1, indices.size)
         seconds: Floats = spans.at(indices, np.clip(place, 0.0, 1.0)) * self.response_scale[indices]

@@ -1,9 +1,12 @@
 """A listening port that can be closed, opened again at the same number, or made to swallow whatever comes."""
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from typing import Final
+
+_PLUG_S: Final = 0.05
 
 
 class Port:
@@ -52,6 +55,7 @@ class Port:
         plug = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         plug.setblocking(False)
         plug.connect_ex(hole.getsockname())
+        select.select([], [plug], [], _PLUG_S)  # it is through at once, but the kernel may do it a moment later
         self._hole = (plug, hole)
 
     def _close_hole(self) -> None:
