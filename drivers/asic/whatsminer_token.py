@@ -16,6 +16,7 @@ Nothing here sends anything. The encryption is pyasic's, so that its bytes are t
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import deque
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ _RENEW_SPREAD_S: Final = 300.0
 _FIRST_PAUSE_S: Final = 30.0
 _LONGEST_PAUSE_S: Final = 600.0
 _FULL_PAUSE_S: Final = 200.0
+_SALT: Final = re.compile(r"[./0-9A-Za-z]{1,8}")
 _GOLDEN: Final = 0.6180339887498949
 """Multiples of it, modulo one, are spread evenly however many are taken."""
 
@@ -58,6 +60,8 @@ class Btminer:
 
     def crypt(self, word: str, salt: str) -> str:
         """The 22 characters of MD5-crypt that follow the salt. Raises ValueError for a salt that is none."""
+        if not _SALT.fullmatch(salt):
+            raise ValueError(f"{salt!r} is no salt")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # pyasic's way of calling passlib
             return str(self._module._crypt(word, f"$1${salt}$").split("$")[3])
