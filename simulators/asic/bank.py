@@ -119,6 +119,7 @@ class MinerBank(FleetPhysics):
         self._pending[i] = ends_as
         self._dead_left_s[i] = off_s[0]
         self.uptime_s[i] = 0.0
+        self.reboots[i] += 1
         return Answer.ACKNOWLEDGED
 
     def _restart(self, one: Ints) -> None:

@@ -112,6 +112,7 @@ class FleetPhysics:
         self.hashrate_th: Floats = np.where(asleep, 0.0, self._profile_hashrate_th(self._all))
         self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
         self.uptime_s: Floats = traits.uniform(3_600.0, 86_400.0, count)
+        self.reboots: Ints = np.zeros(count, dtype=np.int64)  # how often: what a device forgets, it forgets then
         self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
         self._hashrate_goal_th: Floats = self.hashrate_th.copy()
 

@@ -76,7 +76,6 @@ class WhatsMiner:
         self.tokens: Final = TokenTable(
             password=password, seed=bank.spec.seed * 1_000_003 + index, now_s=now_s, life_s=token_life_s
         )
-        self._uptime_s = float(bank.uptime_s[index])
         self._writes: Final = WhatsMinerWrites(bank, index, self.settings, self.reads, self.tokens, password)
         self.faults.listen(self._on_fault)
 
@@ -86,7 +85,9 @@ class WhatsMiner:
         `request` None stands for bytes that are no JSON; the answer None for a connection that breaks. `client` is the
         address that asks: tokens are counted by it.
         """
-        self._notice_restart()
+        if self.reads.ages.observe():
+            self.tokens.clear()
+            self.reads.forget_order()
         if request is None:
             return self._error(23, "json load err")
         if not isinstance(request, dict):
@@ -167,13 +168,6 @@ class WhatsMiner:
         return answer(134, {"time": grant.time, "salt": grant.salt, "newsalt": grant.newsalt})
 
     # --- what happens to it ------------------------------------------------------------------------------------
-
-    def _notice_restart(self) -> None:
-        uptime_s = float(self.bank.uptime_s[self.index])
-        if uptime_s < self._uptime_s:
-            self.tokens.clear()
-            self.reads.forget_order()
-        self._uptime_s = uptime_s
 
     def _on_fault(self, fault: Fault, is_on: bool) -> None:
         if fault is Fault.WRONG_PASSWORD:

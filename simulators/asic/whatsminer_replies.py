@@ -12,7 +12,7 @@ from typing import Final
 from simulators.asic.bank import MinerBank
 from simulators.asic.models import MinerModel, Profile
 from simulators.asic.response import Mode
-from simulators.asic.whatsminer_state import Firmware, Order, Settings, recorded
+from simulators.asic.whatsminer_state import Ages, Firmware, Order, Settings, recorded
 from simulators.asic.wire_server import Reply
 
 STALE_POWER_S: Final = 5.0
@@ -67,6 +67,7 @@ class WhatsMinerReads:
         self._settings = settings
         self._firmware = firmware
         self._model: MinerModel = bank.models[index]
+        self.ages: Final = Ages(bank, index)
         self._order: Order | None = None
         self.joinable: Final[Mapping[str, Callable[[], Reply]]] = {
             "summary": self._summary,
@@ -88,11 +89,6 @@ class WhatsMinerReads:
     # --- the miner as its firmware sees it ---------------------------------------------------------------------
 
     @property
-    def process_is_down(self) -> bool:
-        """Whether the mining process has ended: asleep, and really so."""
-        return bool(self._bank.mode[self._i] == Mode.SLEEP and not self._bank.boards_on[self._i])
-
-    @property
     def is_off(self) -> bool:
         """Whether `status` says that the miner is off; for a while it says what was so before the last order."""
         order = self._order_within(MINEROFF_LAG_S)
@@ -104,25 +100,25 @@ class WhatsMinerReads:
         order = self._order_within(STALE_POWER_S)
         if order is not None and self._bank.mode[self._i] == Mode.SLEEP:
             return order.told_w
-        if self.process_is_down and not self._firmware.tells_standby_w:
+        if self.ages.process_is_down and not self._firmware.tells_standby_w:
             return -1
         return round(float(self._bank.reported_power_w[self._i]))
 
     def note_order(self) -> None:
         """An order to stop or start has come and is about to be carried out."""
         now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-        self._order = Order(float(self._bank.uptime_s[self._i]), self.is_off, self.power_w, now)
+        self._order = Order(self.ages.board_s, self.is_off, self.power_w, now)
 
     def forget_order(self) -> None:
-        """The mining process started anew: nothing lags any more."""
+        """Something started anew: nothing lags any more."""
         self._order = None
 
     def _order_within(self, seconds: float) -> Order | None:
         """The last order, if it is younger than that; a miner that is slow in everything is slow in this too."""
         if self._order is None:
             return None
-        age_s = float(self._bank.uptime_s[self._i]) - self._order.uptime_s
-        return self._order if 0.0 <= age_s < seconds * float(self._bank.response_scale[self._i]) else None
+        age_s = self.ages.board_s - self._order.board_s
+        return self._order if age_s < seconds * float(self._bank.response_scale[self._i]) else None
 
     @property
     def _profile(self) -> Profile:
@@ -130,12 +126,12 @@ class WhatsMinerReads:
 
     @property
     def _mhs(self) -> float:
-        return 0.0 if self.process_is_down else round(float(self._bank.reported_hashrate_th[self._i]) * 1e6, 2)
+        return 0.0 if self.ages.process_is_down else round(float(self._bank.reported_hashrate_th[self._i]) * 1e6, 2)
 
     @property
     def _hashrates(self) -> Reply:
         """Megahashes per second, now and over the windows the firmware averages."""
-        means = self._bank.hashrate_mean_th[self._i] * (0.0 if self.process_is_down else 1e6)
+        means = self._bank.hashrate_mean_th[self._i] * (0.0 if self.ages.process_is_down else 1e6)
         return {
             "HS RT": self._mhs,
             "MHS 5s": self._mhs,
@@ -146,7 +142,7 @@ class WhatsMinerReads:
 
     @property
     def _elapsed_s(self) -> int:
-        return int(self._bank.uptime_s[self._i])
+        return int(self.ages.process_s)
 
     @property
     def _temperatures(self) -> Reply:
@@ -156,7 +152,7 @@ class WhatsMinerReads:
 
     @property
     def _fan_rpm(self) -> int:
-        if self.process_is_down:
+        if self.ages.process_is_down:
             return 0
         share = min(1.0, max(0.0, (float(self._bank.temperature_c[self._i]) - 30.0) / 40.0))
         return _FAN_MIN_RPM + round((_FAN_MAX_RPM - _FAN_MIN_RPM) * share)
@@ -181,15 +177,15 @@ class WhatsMinerReads:
             "Hash Stable": self._mhs > 0.0,
             "MAC": self._mac,
             "Power": self.power_w,
-            "Power Limit": 0 if self.process_is_down else self._settings.power_limit_w,
+            "Power Limit": 0 if self.ages.process_is_down else self._settings.power_limit_w,
             "Power Mode": self._settings.power_mode,
             "Target Freq": self._profile.frequency_mhz,
-            "Uptime": self._elapsed_s,
+            "Uptime": int(self.ages.board_s),
         }
         return rows("SUMMARY", [row], 11, "Summary")
 
     def _devs(self) -> Reply:
-        if self.process_is_down:
+        if self.ages.process_is_down:
             return answer(132, PROCESS_DOWN, error=True)
         boards = self._model.boards
         frequency_mhz = self._profile.frequency_mhz if self._mhs else 0
@@ -218,7 +214,7 @@ class WhatsMinerReads:
         return rows("DEVS", devs, 9, f"{boards} ASC(s)")
 
     def _devdetails(self) -> Reply:
-        if self.process_is_down:
+        if self.ages.process_is_down:
             return answer(132, PROCESS_DOWN, error=True)
         details = [
             {
@@ -234,7 +230,7 @@ class WhatsMinerReads:
         return rows("DEVDETAILS", details, 69, "Device Details")
 
     def _pools(self) -> Reply:
-        if self.process_is_down:
+        if self.ages.process_is_down:
             return answer(132, PROCESS_DOWN, error=True)
         return rows("POOLS", self._settings.pools, 7, f"{len(self._settings.pools)} Pool(s)")
 

@@ -130,11 +130,17 @@ class WhatsMinerWrites:
 
     def _limited_to(self, limit_w: int) -> Reply:
         self._settings.power_limit_w = limit_w
-        self._bank.command_restart(self._i, self._rung_within(limit_w))
-        return answer(131, OK)
+        return self._restarted(self._rung_within(limit_w), asleep=None)
 
     def _restart(self, _: Reply) -> Reply:
-        self._bank.command_restart(self._i, asleep=False)
+        return self._restarted(None, asleep=False)
+
+    def _restarted(self, rung: int | None, *, asleep: bool | None) -> Reply:
+        clock_s = float(self._bank.uptime_s[self._i])
+        self._bank.command_restart(self._i, rung, asleep=asleep)
+        self._reads.ages.process_restarted(clock_s)
+        self._reads.forget_order()
+        self._tokens.clear()
         return answer(131, OK)
 
     def _reboot(self, _: Reply) -> Reply:

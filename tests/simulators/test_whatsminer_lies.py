@@ -176,3 +176,34 @@ async def test_a_restart_ends_what_lags() -> None:
         assert (await summary(tool))["Power Limit"] == 3441
         site.bank.step(200.0)
         assert (await summary(tool))["Power"] > 3000
+
+
+async def ages(tool: Tool) -> tuple[int, int]:
+    row = await summary(tool)
+    return row["Elapsed"], row["Uptime"]
+
+
+async def test_elapsed_is_the_age_of_the_process_and_uptime_that_of_the_board() -> None:
+    async with stand() as site:
+        elapsed_s, uptime_s = await ages(site.tool())
+        assert elapsed_s == uptime_s >= 3600
+        tool = await ordered(site, "power_off", 30.0)
+        assert await ages(tool) == (0, uptime_s + 30)
+        site.bank.step(30.0)
+        await ordered(site, "power_on", 20.0)
+        assert await ages(tool) == (20, uptime_s + 80)
+        await ordered(site, "restart_btminer", 100.0)
+        assert await ages(tool) == (100, uptime_s + 180)
+        await ordered(site, "set_low_power", 100.0)
+        assert await ages(tool) == (100, uptime_s + 280)
+        await ordered(site, "reboot", 300.0)
+        assert await ages(tool) == (300, 300)
+
+
+async def test_a_reboot_nobody_asked_it_for_is_noticed_by_its_clock() -> None:
+    async with stand() as site:
+        tool = await ordered(site, "set_led", 1.0)
+        site.bank.reboot(0)
+        site.bank.step(300.0)
+        assert await ages(tool) == (300, 300)
+        assert (await tool.write("power_off"))["Code"] == 135
