@@ -98,6 +98,21 @@ def build_miner(
             return LuxosMiner(
                 miner_id=miner_id, index=index, wire=wire, facts=facts, deadline_s=deadline_s, ladder=ladder
             )
+        case "WhatsMiner V2":
+            from drivers.asic.budget import Budget
+            from drivers.asic.whatsminer import WhatsMinerV2
+
+            return WhatsMinerV2(
+                miner_id=miner_id,
+                index=index,
+                facts=facts,
+                host=host,
+                port=port,
+                password=password,
+                deadline_s=deadline_s,
+                budget=Budget(writes_per_day, spent=wear_today),
+                ladder=ladder,
+            )
         case _:
             raise ValueError(f"miner {miner_id!r}: no driver for firmware {facts.firmware!r}")
 

@@ -75,13 +75,13 @@ class WhatsMinerV2:
         password: str | None,
         deadline_s: float,
         budget: Budget,
-        levels: tuple[Level, ...] | None = None,
+        ladder: tuple[Level, ...] | None = None,
     ) -> None:
-        """host: an IP address. budget: restarts of the mining process, one with every wake. levels: in place of those
-        on file; named by their percentage. Raises ValueError for a host that is no address."""
+        """host: an IP address. budget: restarts of the mining process, one with every wake. ladder: in place of the
+        one on file; its levels are named by their percentage. Raises ValueError for a host that is no address."""
         self.miner_id = miner_id
         self._index = index
-        self._levels = levels or facts.envelope.levels
+        self._levels = ladder or facts.envelope.levels
         self._level_of = {level.name: rung for rung, level in enumerate(self._levels)}
         self._deadline_s = deadline_s
         self._budget = budget

@@ -44,7 +44,7 @@ def build(
     password: str | None = PASSWORD,
     restarts: int = 24,
     index: int = 0,
-    levels: tuple[Level, ...] | None = None,
+    ladder: tuple[Level, ...] | None = None,
 ) -> WhatsMinerV2:
     """Our driver for a WhatsMiner M50S."""
     return WhatsMinerV2(
@@ -56,7 +56,7 @@ def build(
         password=password,
         deadline_s=deadline_s,
         budget=Budget(restarts),
-        levels=levels,
+        ladder=ladder,
     )
 
 
