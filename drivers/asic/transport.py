@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 MAX_REPLY_BYTES: Final = 262_144
@@ -60,8 +60,7 @@ async def exchange(host: str, port: int, request: bytes, *, deadline_s: float) -
         outcome = await call.outcome
     finally:
         timer.cancel()
-        loop.remove_writer(sock)
-        loop.remove_reader(sock)
+        call.unwatch()
         sock.close()
     if isinstance(outcome, TransportError):
         raise outcome
@@ -75,11 +74,24 @@ class _Exchange:
     caller was cancelled, would be reported as an error of ours.
     """
 
-    __slots__ = ("_deadline_s", "_depth", "_loop", "_received", "_request", "_sent", "_sock", "outcome")
+    __slots__ = (
+        "_deadline_s",
+        "_depth",
+        "_fd",
+        "_loop",
+        "_received",
+        "_request",
+        "_sent",
+        "_sock",
+        "_unwatch",
+        "outcome",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, request: bytes, deadline_s: float) -> None:
         self._loop = loop
         self._sock = sock
+        self._fd = sock.fileno()  # the loop's books are quicker with a number than with a socket
+        self._unwatch: Callable[[int], bool] | None = None
         self._request = request  # what is left of it to be written
         self._deadline_s = deadline_s
         self._sent = False
@@ -92,11 +104,18 @@ class _Exchange:
         try:
             self._sock.connect((host, port))
         except BlockingIOError:
-            self._loop.add_writer(self._sock, self._connected)
+            pass
         except OSError as error:
             self._end(_not_connected(error))
-        else:
-            self._loop.add_writer(self._sock, self._write)
+            return
+        self._loop.add_writer(self._fd, self._write)
+        self._unwatch = self._loop.remove_writer
+
+    def unwatch(self) -> None:
+        """The loop forgets the socket; it may be closed then."""
+        if self._unwatch is not None:
+            self._unwatch(self._fd)
+            self._unwatch = None
 
     def out_of_time(self) -> None:
         """The deadline has passed. What came until now may still be a whole answer whose end was not recognized."""
@@ -108,26 +127,22 @@ class _Exchange:
         else:
             self._end(NotConnectedError(f"no connection within {self._deadline_s:g} s"))
 
-    def _connected(self) -> None:
-        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._end(_not_connected(OSError(error, os.strerror(error))))
-        else:
-            self._write()
-
     def _write(self) -> None:
+        if self.outcome.done():  # given up in the very moment the connection came about: nothing may leave any more
+            return
         try:
             written = self._sock.send(self._request)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as error:
+        except OSError as error:  # the first one also tells what became of connecting
             self._end(NoAnswerError(_reset(error)) if self._sent else _not_connected(error))
             return
         self._sent = True
         self._request = self._request[written:]
         if not self._request:
-            self._loop.remove_writer(self._sock)
-            self._loop.add_reader(self._sock, self._read)
+            self.unwatch()
+            self._loop.add_reader(self._fd, self._read)
+            self._unwatch = self._loop.remove_reader
 
     def _read(self) -> None:
         try:
