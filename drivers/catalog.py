@@ -9,8 +9,11 @@ from typing import Final, Protocol
 from controller.domain.fleet import Level, MinerModel
 from controller.domain.metering import Point
 from controller.ports import Load, Meter
+from drivers.asic.budget import Budget
 from drivers.asic.dry_run import DryRunLoad
+from drivers.asic.luxos import LuxosMiner
 from drivers.asic.profiles import LadderUnreadableError, all_facts, facts_of, mismatches
+from drivers.asic.whatsminer import WhatsMinerV2
 from drivers.modbus.client import Backoff
 from drivers.modbus.codec import DIRECTED_POINTS, Direction
 from drivers.modbus.maps.load import load_map
@@ -31,8 +34,8 @@ __all__ = [
 
 
 DEFAULT_WEB_PORT: Final = 80
-DEFAULT_WRITES_PER_DAY: Final = 12
-"""Six sleeps and six wakes; flash is good for some thousand writes, and a restart costs minutes of work."""
+DEFAULT_WRITES_PER_DAY: Final = 24
+"""A sleep and a wake every two hours."""
 
 
 class Miner(Load, Protocol):
@@ -78,30 +81,30 @@ def build_miner(
     writes_per_day: int = DEFAULT_WRITES_PER_DAY,
     wear_today: int = 0,
 ) -> Miner:
-    """The driver of one miner, chosen by its firmware and imported with the first of them; sends nothing.
+    """The driver of one miner, chosen by its firmware; sends nothing.
 
     index: the miner's index in the fleet. host: an IP address. deadline_s: bounds one read, and one command up to its
     effect. ladder: levels told by the miner itself, in place of those on file; must be the fleet's own ladder for this
-    miner. web_port, writes_per_day and wear_today matter to firmware that is driven over its web interface and wears:
-    how many writes and restarts one day may see, and how many it has seen in the last 24 hours. Raises ValueError for a
-    host that is no address, a deadline that is not positive and an unknown model.
+    miner. web_port: of firmware that is driven over its web interface. writes_per_day, wear_today: for firmware that
+    wears, how many writes to its flash and restarts 24 hours may see, and how many the last 24 have seen. Raises
+    ValueError for a host that is no address, a deadline or a count that makes no sense, and an unknown model.
     """
     if deadline_s <= 0:
         raise ValueError(f"miner {miner_id!r}: deadline_s must be positive, got {deadline_s}")
     facts = facts_of(model, firmware)
+    budget = Budget(writes_per_day, spent=wear_today)
     match facts.firmware:
         case "LuxOS":
-            from drivers.asic.luxos import LuxosMiner
-            from drivers.asic.rpc import RpcWire
-
-            wire = RpcWire(host=host, port=port)
             return LuxosMiner(
-                miner_id=miner_id, index=index, wire=wire, facts=facts, deadline_s=deadline_s, ladder=ladder
+                miner_id=miner_id,
+                index=index,
+                facts=facts,
+                host=host,
+                port=port,
+                deadline_s=deadline_s,
+                ladder=ladder,
             )
         case "WhatsMiner V2":
-            from drivers.asic.budget import Budget
-            from drivers.asic.whatsminer import WhatsMinerV2
-
             return WhatsMinerV2(
                 miner_id=miner_id,
                 index=index,
@@ -110,7 +113,7 @@ def build_miner(
                 port=port,
                 password=password,
                 deadline_s=deadline_s,
-                budget=Budget(writes_per_day, spent=wear_today),
+                budget=budget,
                 ladder=ladder,
             )
         case _:

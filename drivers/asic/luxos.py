@@ -55,20 +55,22 @@ class LuxosMiner:
         *,
         miner_id: str,
         index: int,
-        wire: RpcWire,
         facts: ModelFacts,
+        host: str,
+        port: int,
         deadline_s: float,
         ladder: tuple[Level, ...] | None = None,
     ) -> None:
-        """`ladder` takes the place of the levels on file, lowest power first."""
+        """host: an IP address. ladder: in place of the levels on file, lowest power first. Raises ValueError for a
+        host that is no address."""
         levels = ladder or facts.envelope.levels
         self.miner_id = miner_id
         self._index = index
-        self._wire = wire
+        self._wire = RpcWire(host=host, port=port)
         self._levels = levels
         self._level_of = {level.name: rung for rung, level in enumerate(levels)}
         self._deadline_s = deadline_s
-        self._session = LuxosSession(wire)
+        self._session = LuxosSession(self._wire)
         self._identity = IdentityCheck(facts)
         self._atm_seen: tuple[bool, float] | None = None
         self._atm_owed = False
