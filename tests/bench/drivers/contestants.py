@@ -53,6 +53,11 @@ class Contestant(ABC):
     @abstractmethod
     async def prepare(self, sites: Sequence[Site]) -> None: ...
 
+    async def start_anew(self, sites: Sequence[Site]) -> None:
+        """The same for new miners at the same addresses, which know nobody either."""
+        await self.close()
+        await self.prepare(sites)
+
     async def shed(self) -> int:
         """All to sleep; how many said yes."""
         return await each(len(self.sites), self.sleep, self.at_once)
@@ -91,7 +96,7 @@ class StockPyasic(Contestant):
         classes = factory.MINER_CLASSES[factory.MinerTypes[facts.pyasic_family]]
         miner = classes.get(facts.pyasic_model.upper(), classes[None])(site.host)
         miner.rpc.port = site.port
-        if miner.web is not None:
+        if miner.web is not None and site.web_port is not None:
             miner.web.port = site.web_port
         return miner
 
@@ -222,6 +227,10 @@ class PyasicRs(Contestant):
         if found < len(sites):
             raise RuntimeError(f"pyasic_rs identified {found} of {len(sites)} miners")
 
+    async def start_anew(self, sites: Sequence[Site]) -> None:
+        """Finding them takes longer than everything else, and what was found does not change."""
+        self.sites = sites
+
     async def _find(self, index: int) -> bool:
         site = self.sites[index]
         self._miners[index] = miner = await pyasic_rs.MinerFactory().get_miner(site.host)
@@ -255,6 +264,7 @@ def build(index: int, site: Site) -> catalog.Miner:
         firmware=site.family,
         host=site.host,
         port=site.port,
+        web_port=site.web_port or 80,
         username=USERNAME,
         password=site.password,
         deadline_s=DEADLINE_S,

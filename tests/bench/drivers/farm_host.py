@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from simulators.asic.antminer import AntminerStock
 from simulators.asic.farm import MinerFarm, VendorPorts
 from simulators.asic.models import MODELS, Family
 from simulators.asic.response import Mode
@@ -62,14 +63,18 @@ class Host:
         self._farm = farm
         self._told, self._connections = Counter(), 0
         return [
-            {"family": family, "model": model.name, "host": address.host, "port": address.port, "web_port": 80}
-            for family, model, address in zip(families, models, farm.addresses, strict=True)
+            {"family": family, "model": model.name, "host": at.host, "port": at.port, "web_port": at.web_port}
+            for family, model, at in zip(families, models, farm.addresses, strict=True)
         ]
 
     def wake(self) -> None:
         """All awake: first what was told to sleep, then long enough for the last boot to be over."""
         assert self._farm is not None
         bank = self._farm.bank
+        for miner in self._farm.miners:
+            if isinstance(miner, AntminerStock):  # it starts as its configuration says, so that is put back
+                conf = json.loads(miner.state.conf.file())
+                miner.write({**conf, "miner-mode": 0, "freq-level": conf["bitmain-freq-level"]})
         bank.command_wake_many(np.arange(bank.count))
         bank.step(STEADY_AFTER_S)
 
@@ -81,6 +86,9 @@ class Host:
         for miner in self._farm.miners:
             total += miner.log.counts
             connections += miner.log.connections
+            if isinstance(miner, AntminerStock):
+                connections += miner.web_connections
+                total["401"] += miner.challenges
         since = {"commands": dict(total - self._told), "connections": connections - self._connections}
         self._told, self._connections = total, connections
         return {"asleep": int(np.count_nonzero(self._farm.bank.mode == Mode.SLEEP)), **since}

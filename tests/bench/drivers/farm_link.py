@@ -25,7 +25,7 @@ class Site:
     model: str
     host: str
     port: int
-    web_port: int
+    web_port: int | None
 
     @property
     def password(self) -> str | None:

@@ -1,53 +1,19 @@
 """By hand: the least Python that sends the same bytes, as the measure of what a driver costs on top.
 
-One `asyncio.Protocol` per connection, no parsing beyond the end of a reply and the one token a write needs, no
-deadline, no retry, no judgement. Nobody could run a site with it.
+No parsing beyond the end of a reply and the one token a write needs, no deadline, no retry, no judgement. Nobody could
+run a site with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tests.bench.drivers.contestants import CONCURRENCY, Contestant
 from tests.bench.drivers.farm_link import Site
-
-
-class _OneShot(asyncio.Protocol):
-    """A request on a connection of its own; the reply ends with its last brace or with the stream."""
-
-    def __init__(self, request: bytes, answer: asyncio.Future[bytes]) -> None:
-        self._request = request
-        self._answer = answer
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if data.endswith((b"}", b"}\0")):
-            self._end()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if not self._answer.done():
-            self._answer.set_result(self._received)
-        self._transport.abort()
-
-
-async def one_shot(site: Site, request: bytes) -> bytes:
-    """One request, one reply, to the miner's 4028."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
-    await loop.create_connection(lambda: _OneShot(request, answer), site.host, site.port)
-    return await answer
+from tests.bench.drivers.raw_whatsminer import RawWhatsminer
+from tests.bench.drivers.raw_wire import between, one_shot
 
 
 class RawMiner(Protocol):
@@ -81,7 +47,7 @@ class RawLuxos:
         """Nothing is held."""
 
 
-FAMILIES = {"LuxOS": RawLuxos}
+FAMILIES: Mapping[str, Callable[[Site], RawMiner]] = {"LuxOS": RawLuxos, "WhatsMiner V2": RawWhatsminer}
 
 
 class Raw(Contestant):
@@ -104,9 +70,3 @@ class Raw(Contestant):
     async def close(self) -> None:
         for miner in self._miners:
             miner.close()
-
-
-def between(text: bytes, before: bytes, after: bytes) -> bytes:
-    """What stands between two marks, the first of which is there."""
-    start = text.index(before) + len(before)
-    return text[start : text.index(after, start)]

@@ -77,6 +77,8 @@ def contestants(block: Block, miners: int) -> dict[str, Any]:
             "cold_cpu_ms_per_miner": spread(rounds, cold, per_miner),
             "warm_block_ms": spread(rounds, warm, lambda cost: cost.block_ms),
             "cold_block_ms": spread(rounds, cold, lambda cost: cost.block_ms),
+            "warm_busy_ms": spread(rounds, warm, lambda cost: cost.busy_ms),
+            "cold_busy_ms": spread(rounds, cold, lambda cost: cost.busy_ms),
             "sweep_cpu_s": spread(rounds, sweep, lambda cost: cost.cpu_s),
             "sweep_s": spread(rounds, sweep, wall),
             "failed": failures(rounds),
