@@ -19,8 +19,8 @@ Invented, not to be relied on: for how long `summary` and `status` tell the past
 for the watts of a miner that is off; that a restart of the mining process voids all tokens as a reboot does (the
 harsher of two readings); that a percent is refused while no board is up; percents are rounded to steps of 5 from 40 on;
 low power is three quarters of the nameplate, high power the nameplate; a changed power mode or limit leaves a miner
-that is off, off. Commands not named here are unknown to it, `open_write_api` too. With or without
-`respbefore`, the answer comes first.
+that is off, off; that only the commands in `whatsminer_writes` are known (not `open_write_api`); that the answer comes
+first without `respbefore` too.
 
 This module knows no socket; `wire_server` puts it on one.
 """

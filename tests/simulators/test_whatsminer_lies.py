@@ -207,3 +207,19 @@ async def test_a_reboot_nobody_asked_it_for_is_noticed_by_its_clock() -> None:
         site.bank.step(300.0)
         assert await ages(tool) == (300, 300)
         assert (await tool.write("power_off"))["Code"] == 135
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("set_low_power", {}), ("adjust_power_limit", {"power_limit": "2000"})]
+)
+async def test_a_sleeper_that_is_reconfigured_sleeps_on_and_wakes_as_configured(
+    command: str, arguments: dict[str, object]
+) -> None:
+    async with stand(asleep=True) as site:
+        tool = site.tool()
+        assert (await tool.order(command, **arguments))["Code"] == 131
+        site.bank.step(100.0)
+        assert site.bank.is_asleep[0]
+        assert await told_off(tool)
+        await ordered(site, "power_on", 200.0)
+        assert site.rung == ("75" if command == "set_low_power" else "55")
