@@ -9,9 +9,9 @@ import json
 from typing import Any, Final
 
 from simulators.asic.antminer import AntminerStock, ConfRead
-from simulators.asic.digest import NONCE_LIFETIME_S, DigestGate, Verdict
+from simulators.asic.digest import DigestGate, Verdict
 from simulators.asic.http_server import KeepAlive, Request, Response, error_page, web_site
-from simulators.asic.response import Behaviour
+from simulators.asic.response import Answer, Behaviour
 from simulators.asic.wire_server import WebProtocol, reboots_on_write
 from simulators.asic.wirelog import WireRecord
 from simulators.faults import Fault
@@ -29,11 +29,9 @@ _DEVICE_ERROR: Final = {"stats": "error", "code": "E001", "msg": "device error"}
 _REBOOTS: Final = {"stats": "success", "code": "R000", "msg": "OK!"}
 
 
-def antminer_site(
-    firmware: AntminerStock, *, keep_alive: KeepAlive | None = None, nonce_lifetime_s: float = NONCE_LIFETIME_S
-) -> WebProtocol:
+def antminer_site(firmware: AntminerStock, *, keep_alive: KeepAlive | None = None) -> WebProtocol:
     """The web port of `firmware`."""
-    return web_site(firmware, _Site(firmware, nonce_lifetime_s), keep_alive or KeepAlive())
+    return web_site(firmware, _Site(firmware), keep_alive or KeepAlive())
 
 
 def _script(reply: object) -> Response:
@@ -45,11 +43,11 @@ def _printed(text: bytes) -> Response:
 
 
 class _Site:
-    def __init__(self, firmware: AntminerStock, nonce_lifetime_s: float) -> None:
+    def __init__(self, firmware: AntminerStock) -> None:
         self._miner = firmware
         self._faults = firmware.faults
         seed = firmware.bank.spec.seed * 1_000_003 + firmware.index
-        self._gate = DigestGate(REALM, firmware.username, seed=seed, lifetime_s=nonce_lifetime_s)
+        self._gate = DigestGate(REALM, firmware.username, seed=seed)
         self._faults.listen(self._on_fault)
 
     def connected(self) -> None:
@@ -151,8 +149,9 @@ class _Site:
             return _script(_DEVICE_ERROR)
         if reboots_on_write(miner):
             return None
-        miner.bank.reboot(miner.index)
-        return _script(_REBOOTS)
+        if Fault.IGNORE not in self._faults and miner.bank.reboot(miner.index) is Answer.REFUSED:
+            return _script(_ILLEGAL)
+        return _script(_DEVICE_ERROR if Fault.OBEY_WITH_ERROR in self._faults else _REBOOTS)
 
     def _blink(self, sent: dict[str, Any] | None) -> Response:
         wish = str((sent or {}).get("blink")).lower()

@@ -98,7 +98,6 @@ async def stock(
     asleep: bool = False,
     profile: int | None = None,
     keep_alive: KeepAlive | None = None,
-    nonce_lifetime_s: float = 600.0,
 ) -> AsyncIterator[Stock]:
     """An Antminer S19 Pro on free ports. Its physics stands still until `bank.step`."""
     spec = FleetSpec(
@@ -109,7 +108,7 @@ async def stock(
         profile_index=None if profile is None else [profile],
     )
     miner = AntminerStock(MinerBank(spec), 0, host="127.0.0.1", traits=traits)
-    site = antminer_site(miner, keep_alive=keep_alive, nonce_lifetime_s=nonce_lifetime_s)
+    site = antminer_site(miner, keep_alive=keep_alive)
     server = FirmwareServer(miner, host="127.0.0.1", port=0, web=site)
     await server.start()
     try:

@@ -11,6 +11,7 @@ import pytest
 from simulators.asic.antminer import ConfRead, StockTraits
 from simulators.asic.antminer_conf import Unsent
 from simulators.asic.antminer_web import CHANGED_PASSWORD
+from simulators.asic.response import Behaviour
 from simulators.faults import Fault
 from tests.simulators.antminer_client import LOW_POWER, SLEEP, Stock, stock
 
@@ -91,16 +92,6 @@ async def test_a_request_that_is_played_again_is_stale() -> None:
     assert answer.status_code == 401
     assert "stale=true" in answer.headers["www-authenticate"]
     assert elsewhere.status_code == 400  # made for another address
-
-
-async def test_an_old_nonce_is_stale_and_the_next_one_good() -> None:
-    async with stock(nonce_lifetime_s=0.2) as miner, miner.browser() as client:
-        assert (await client.get("/")).status_code == 200
-        await asyncio.sleep(0.25)
-        answer = await client.get("/cgi-bin/get_miner_conf.cgi")  # the client takes the new nonce by itself
-        assert answer.status_code == 200
-        assert ["stale=true" in each.headers["www-authenticate"] for each in answer.history] == [True]
-        assert miner.miner.challenges == 2
 
 
 async def test_the_session_fault_ends_every_nonce_once() -> None:
@@ -194,6 +185,25 @@ async def test_a_reboot_is_answered_and_then_nobody_is() -> None:
             miner.bank.step(1.0)
         assert (await miner.conf())["bitmain-work-mode"] == "0"
         assert miner.miner.config_writes == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "fault", "stats", "reboots"),
+    [
+        (Behaviour.REFUSES, None, "error", False),
+        (Behaviour.IGNORES, None, "success", False),
+        (Behaviour.OBEYS, Fault.IGNORE, "success", False),
+        (Behaviour.OBEYS, Fault.OBEY_WITH_ERROR, "error", True),
+    ],
+)
+async def test_a_reboot_is_a_write_like_any_other(
+    behaviour: Behaviour, fault: Fault | None, stats: str, reboots: bool
+) -> None:
+    async with stock(behaviour=behaviour) as miner:
+        if fault is not None:
+            miner.faults.on(fault)
+        assert (await miner.script("reboot")).json()["stats"] == stats
+        assert bool(miner.bank.is_rebooting[0]) == reboots
 
 
 # --- what a write keeps and loses ------------------------------------------------------------------------------------
