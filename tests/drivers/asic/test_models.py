@@ -10,7 +10,7 @@ import pytest
 from controller.domain.fleet import Level, Outcome
 from drivers.asic.profiles import Confidence, ModelFileError, all_facts, facts_of, parse
 from drivers.catalog import build_dry_run, build_miner, known_models, mismatches, model_named, nameplate_level
-from simulators.asic.models import LUXOS_MODELS, MODELS
+from simulators.asic.models import MODELS
 
 GOOD = """
 model = "Box"
@@ -72,10 +72,13 @@ def test_the_recorded_ladder_is_the_s19k_pros() -> None:
     assert facts.envelope.levels[facts.nameplate_level] == Level("default", 2_794, 121.8)
 
 
-@pytest.mark.parametrize("key", sorted(LUXOS_MODELS))
-def test_the_simulated_firmware_tells_the_ladder_on_file(key: str) -> None:
-    told = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in MODELS[key].profiles)
-    assert mismatches(model_named(MODELS[key].name, "LuxOS").levels, told) == ()
+@pytest.mark.parametrize("key", sorted(MODELS))
+def test_the_simulated_miner_has_the_ladder_on_file(key: str) -> None:
+    simulated = MODELS[key]
+    told = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in simulated.profiles)
+    envelope = model_named(simulated.name, simulated.family)
+    assert mismatches(envelope.levels, told) == ()
+    assert envelope.nameplate_level == simulated.default_profile
 
 
 def test_ladders_that_differ_are_told_apart_rung_by_rung() -> None:
@@ -90,7 +93,42 @@ def test_ladders_that_differ_are_told_apart_rung_by_rung() -> None:
 
 def test_a_good_model_file_loads() -> None:
     facts = parse(GOOD, "box.toml")
-    assert (facts.envelope.name, facts.nameplate_level, facts.envelope.response.name) == ("Box (LuxOS)", 1, "LuxOS")
+    envelope = facts.envelope
+    assert (envelope.name, envelope.nameplate_level, envelope.response.name) == ("Box (LuxOS)", 1, "LuxOS")
+    assert (envelope.trims, envelope.reports_power, facts.estimate_error_ratio) == (True, True, None)
+    assert facts.pyasic_model == "Box"
+
+
+def test_a_model_file_may_say_that_a_miner_does_not_trim_and_tells_no_watts() -> None:
+    silent = f'pyasic_model = "BOXV1"\ntrims = false\nreports_power = false\n{GOOD}[estimate]\nerror_ratio = 0.12\n'
+    facts = parse(silent, "box.toml")
+    assert (facts.envelope.trims, facts.envelope.reports_power, facts.estimate_error_ratio) == (False, False, 0.12)
+    assert facts.pyasic_model == "BOXV1"
+
+
+@pytest.mark.parametrize("firmware", ["LuxOS", "WhatsMiner V2", "Antminer stock"])
+def test_the_models_of_one_firmware_answer_alike(firmware: str) -> None:
+    family = [facts for facts in all_facts().values() if facts.firmware == firmware]
+    assert len({facts.envelope.response for facts in family}) == 1
+    assert {facts.envelope.trims for facts in family} == {firmware != "Antminer stock"}
+    assert {facts.envelope.reports_power for facts in family} == {firmware != "Antminer stock"}
+
+
+@pytest.mark.parametrize(
+    ("model", "firmware", "lowest", "nameplate"),
+    [
+        ("WhatsMiner M60S", "WhatsMiner V2", ("40", 1_376), ("100", 3_441)),
+        ("Antminer S19 Pro", "Antminer stock", ("low", 2_210), ("normal", 3_250)),
+        ("Antminer S19k Pro", "LuxOS", ("190MHz", 784), ("default", 2_794)),
+    ],
+)
+def test_ladders_start_low_and_know_the_makers_rung(
+    model: str, firmware: str, lowest: tuple[str, int], nameplate: tuple[str, int]
+) -> None:
+    envelope = model_named(model, firmware)
+    plate = envelope.levels[envelope.nameplate_level]
+    assert (envelope.levels[0].name, envelope.levels[0].power_w) == lowest
+    assert (plate.name, plate.power_w) == nameplate
 
 
 @pytest.mark.parametrize(
@@ -109,6 +147,14 @@ def test_a_good_model_file_loads() -> None:
         ('confidence = "recorded"', 'confidence = "sure"', "source.confidence: 'sure'"),
         ("[source]", "[sources]", r"\[source\] is missing"),
         ("[response]", "[response", r"box\.toml: "),
+        ('nameplate = "b"', 'nameplate = "b"\ntrims = "no"', "trims: expected true or false, got 'no'"),
+        ('nameplate = "b"', 'nameplate = "b"\nreports_power = 0', "reports_power: expected true or false, got 0"),
+        ('nameplate = "b"', 'nameplate = "b"\nreports_power = false', r"\[estimate\] is missing"),
+        (
+            "[source]",
+            "[estimate]\nerror_ratio = 0.1\n[source]",
+            r"\[estimate\] is for models with reports_power = false",
+        ),
     ],
 )
 def test_a_bad_model_file_is_refused_with_file_key_and_value(old: str, new: str, complaint: str) -> None:
