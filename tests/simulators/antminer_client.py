@@ -1,4 +1,4 @@
-"""What the tests of simulated stock Antminers share: a farm of them, and clients of both their ports."""
+"""What the tests of simulated stock Antminers share: one of them, and clients of both its ports."""
 
 import asyncio
 import json
@@ -21,7 +21,25 @@ from simulators.asic.wire_server import FirmwareServer
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # spares every client the loading of certificates
 MODEL = MODELS["s19pro"]
+GET = b"GET /cgi-bin/get_miner_conf.cgi HTTP/1.1\r\nHost: miner\r\n\r\n"
 NORMAL, SLEEP, LOW_POWER = "0", "1", "3"
+CONF_KEYS = [
+    "pools",
+    "api-listen",
+    "api-network",
+    "api-groups",
+    "api-allow",
+    "bitmain-fan-ctrl",
+    "bitmain-fan-pwm",
+    "bitmain-use-vil",
+    "bitmain-freq",
+    "bitmain-voltage",
+    "bitmain-ccdelay",
+    "bitmain-pwth",
+    "bitmain-work-mode",
+    "bitmain-freq-level",
+]
+"""Of the configuration, in the order of the published log."""
 
 
 class Stock:
@@ -117,3 +135,26 @@ async def stock(
     finally:
         server.stop()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def connected(miner: Stock) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the web port."""
+    reader, writer = await asyncio.open_connection(miner.host, miner.web_port)
+    try:
+        async with asyncio.timeout(5):
+            yield reader, writer
+    finally:
+        writer.close()
+
+
+async def head(reader: asyncio.StreamReader) -> str:
+    """The head of an HTTP answer."""
+    return (await reader.readuntil(b"\r\n\r\n")).decode()
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """One answer with a Content-Length: its status and its body."""
+    text = await head(reader)
+    length = int(text.lower().split("content-length: ")[1].split("\r\n")[0])
+    return int(text.split(" ")[1]), await reader.readexactly(length)
