@@ -186,7 +186,7 @@ class _Connection(asyncio.Protocol):
         text = self._received.decode("utf-8", errors="replace").strip(" \t\r\n\0")
         try:
             request, _ = json.JSONDecoder().raw_decode(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError also for an integer of thousands of digits
             # Anything that can still become a request gets the time to.
             hopeless = bool(text) and (not text.startswith("{") or _looks_complete(text))
             if at_end or hopeless:

@@ -1,0 +1,157 @@
+"""Run one case: simulated miner, fault, real driver, real core; returns the cell of the table and what was true."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb, Verdict
+from drivers.catalog import Miner, build_miner, model_named
+from simulators.asic.farm import MinerFarm
+from simulators.asic.models import MODELS, Family
+from simulators.asic.spec import FleetSpec
+from tests.rig.contract.belief import Belief, Core
+from tests.rig.contract.scenes import DRIP_APART_S, FAULT_OF, Case, Scene
+
+DEADLINE_S = 0.6
+MODEL_OF = {Family.LUXOS: "s19kpro", Family.WHATSMINER: "m50s", Family.ANTMINER: "s19pro"}
+CREDENTIALS = {
+    Family.LUXOS: (None, None),
+    Family.WHATSMINER: (None, "admin"),
+    Family.ANTMINER: ("root", "root"),
+}
+RESPONSE_SCALE = 0.05  # the tests wait for the physics of a miner that answers twenty times as fast as a real one
+_SOCKETS_GONE_WITHIN_S = 2.0
+_OPEN_STATES = {"01", "02", "08"}  # established, SYN sent, close wait
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the published table.
+
+    outcome: what the driver reported. deadlines: within how many of its deadlines. reads: what the next read showed.
+    verdict, believed: how the core judged the command in the end, and whether it then counts the miner as drawing.
+    left: connections of ours still open afterwards.
+    """
+
+    outcome: Outcome
+    deadlines: int
+    reads: Condition
+    verdict: Verdict
+    counts_as: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A cell and the truth behind it, for the rules that hold whatever the table says."""
+
+    cell: Cell
+    report: CommandReport
+    reading: MinerReading
+    elapsed_s: float
+    belief: Belief
+    true_power_w: float
+    nameplate_w: float
+    tasks_left: int
+    writes_received: int
+
+
+async def prove(case: Case) -> Proof:
+    """Meet one fault with one sleep command. Takes some seconds of real time where a deadline has to pass."""
+    model = MODELS[MODEL_OF[case.family]]
+    spec = FleetSpec(models=[model], seed=7, response_scale=[RESPONSE_SCALE])
+    async with MinerFarm(spec) as farm:
+        address = farm.addresses[0]
+        username, password = CREDENTIALS[case.family]
+        miner = build_miner(
+            miner_id="m-1",
+            index=0,
+            model=model.name,
+            firmware=case.family.value,
+            host=address.host,
+            port=address.port,
+            web_port=address.web_port or 80,
+            username=username,
+            password=password,
+            deadline_s=DEADLINE_S,
+        )
+        try:
+            return await _meet(case, farm, miner)
+        finally:
+            farm.faults[0].clear()
+            await miner.close()
+
+
+async def _meet(case: Case, farm: MinerFarm, miner: Miner) -> Proof:
+    loop = asyncio.get_running_loop()
+    model = MODELS[MODEL_OF[case.family]]
+    first = await miner.read()
+    if case.scene is Scene.EXPIRED:  # credentials to lose
+        await miner.perform(Command(1, 0, Verb.WAKE, None, raises=True, urgent=True, reason="contract"))
+        first = await miner.read()
+    core = Core(model_named(model.name, case.family.value), first, loop.time())
+    tasks = asyncio.all_tasks()
+    farm.miners[0].log.clear()
+    if case.scene in FAULT_OF:
+        seconds = DRIP_APART_S if case.scene is Scene.DRIP else None
+        farm.faults[0].on(FAULT_OF[case.scene], seconds)
+    not_ours = await _connections_left(farm, 0)  # a port that swallows packets is stuffed with connections
+    command = core.order(loop.time(), urgent=case.urgent)
+    began = loop.time()
+    report = await miner.perform(command)
+    elapsed_s = loop.time() - began
+    await _physics_over(farm)
+    reading = await miner.read()
+    truth_w = float(farm.bank.true_power_w[0])
+    belief = core.in_the_end(began, report, reading)
+    left = await _connections_left(farm, not_ours) - not_ours
+    cell = Cell(
+        report.outcome,
+        max(1, math.ceil(elapsed_s / DEADLINE_S - 0.25)),
+        reading.condition,
+        belief.verdict,
+        _counts_as(belief, model.sleep_power_w, model.nameplate.power_w),
+        left,
+    )
+    started = {task for task in asyncio.all_tasks() - tasks if not task.done() and "simulators" not in repr(task)}
+    writes = len(farm.miners[0].log.writes)
+    return Proof(
+        cell, report, reading, elapsed_s, belief, truth_w, float(model.nameplate.power_w), len(started), writes
+    )
+
+
+def _counts_as(belief: Belief, sleep_w: float, nameplate_w: float) -> str:
+    """`asleep` or `drawing`: which of the two the watts counted for the miner are nearer to."""
+    return "asleep" if belief.counted_w < (sleep_w + nameplate_w) / 2 else "drawing"
+
+
+async def _physics_over(farm: MinerFarm) -> None:
+    """Until the miner has gone wherever it is going; a reboot ends too."""
+    still_since, last_w = asyncio.get_running_loop().time(), -1.0
+    async with asyncio.timeout(20.0):
+        while asyncio.get_running_loop().time() - still_since < 1.0:
+            power_w = float(farm.bank.true_power_w[0])
+            if abs(power_w - last_w) > 1.0 or bool(farm.bank.is_rebooting[0]):
+                still_since, last_w = asyncio.get_running_loop().time(), power_w
+            await asyncio.sleep(0.05)
+
+
+async def _connections_left(farm: MinerFarm, expected: int) -> int:
+    """Connections to the miner that are open once everything had time to close down to `expected`."""
+    address = farm.addresses[0]
+    ports = {address.port, address.web_port}
+    until = asyncio.get_running_loop().time() + _SOCKETS_GONE_WITHIN_S
+    left = _count_connections(ports)
+    while left > expected and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.05)
+        left = _count_connections(ports)
+    return left
+
+
+def _count_connections(ports: set[int | None]) -> int:
+    rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    fields = [row.split() for row in rows]
+    return sum(1 for row in fields if int(row[2].rpartition(":")[2], 16) in ports and row[3] in _OPEN_STATES)
