@@ -17,13 +17,14 @@ EXIT_NO_ANSWER = 4
 UNKNOWN = "unknown"
 # From what is wanted to what is there to what could be; figures a newer daemon adds come after these.
 FIGURES = ("surplus", "cap", "target", "expected", "measured", "residual", "available_up", "available_down", "floor")
-SHOWN_APART = ("allocated", "unallocated")  # in the line of the setpoint
+SHOWN_APART = ("allocated", "unallocated", "expected_error")  # in the line of the setpoint, or of another figure
 BALANCE = {
     "other": "auxiliaries and losses",
     "hashing": "hashing",
     "waking": "booting",
     "asleep": "asleep",
     "quarantined": "quarantined",
+    "contradicts": "contradicting the inventory",
     "unreachable": "unreachable",
     "parked": "given back",
     "unknown": "state unknown",
@@ -88,6 +89,8 @@ def status_page(view: View) -> list[str]:
     lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
+    if view.get("contradicting"):
+        lines.append("contradicting the inventory  " + ", ".join(view["contradicting"]))
     if view["orders"]:
         lines += ["", "orders"]
         lines += _table([_order_row(order) for order in view["orders"]])
@@ -111,13 +114,15 @@ def explain_page(view: View) -> list[str]:
         f"site       {_kw(setpoint['kw'])}, bound by {setpoint['bound']} ({setpoint['source']})",
         f"feeder     {view['feeder']}: {feeder_kw} of {rating_kw}, room for {room_kw}",
         f"merit      {view['merit']} of {view['miners']}, {view['joule_per_th']:g} J/TH",
-        f"is         {view['condition']}, {_kw(view['power_kw'])}, {level}",
+        f"is         {view['condition']}, {_own_power(view)}, {level}",
         f"should be  {view['planned']}, because: {view['why']}",
         f"expected   {_kw(view['expected_kw'])}" + (", a command is on its way" if view["in_flight"] else ""),
         f"verdict    {view['verdict']}; last told to sleep or wake {_ago(view['since_s'])}",
         f"last read  {_ago(view['telemetry_age_s'])}",
         f"before us  {view['prior'] or UNKNOWN}",
     ]
+    if view.get("contradiction"):
+        lines.append(f"contradicts the inventory: {view['contradiction']}")
     quarantine = view["quarantine"]
     if quarantine:
         lines.append(f"quarantine {quarantine['for_s'] / 60:.1f} min left, time {quarantine['times']}")
@@ -170,7 +175,17 @@ def _figure_rows(figures: View) -> list[list[str]]:
     known = {name.removesuffix("_kw"): value for name, value in figures.items() if name.endswith("_kw")}
     others = [name for name in known if name not in FIGURES and name not in SHOWN_APART]
     names = [name for name in FIGURES if name in known] + others
-    return [[name, _kw(known[name])] for name in names]
+    error_kw = known.get("expected_error")
+    plus_minus = {"expected": f" +- {_kw(error_kw)}, where power is estimated"} if error_kw else {}
+    return [[name, _kw(known[name]) + plus_minus.get(name, "")] for name in names]
+
+
+def _own_power(view: View) -> str:
+    """What the miner says it draws, or what its hash rate makes of it."""
+    power_kw, error_kw = view["power_kw"], view.get("estimate_error_kw")
+    if power_kw is None or error_kw is None:
+        return _kw(power_kw)
+    return f"estimated {1000 * power_kw:.0f} W +- {1000 * error_kw:.0f} W"
 
 
 def _by_count(miners: Mapping[str, int]) -> list[tuple[str, int]]:

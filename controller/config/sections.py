@@ -292,7 +292,7 @@ class MeterSettings(Section):
         why="wiring",
     )
     feeder: str | None = key(
-        "the [[feeder]] it measures; not needed to follow the surplus, it proves together the miners that tell no watts",
+        "the [[feeder]] it measures: proves together the miners that tell no watts, not needed to follow the surplus",
         None,
         derived="none: only a meter that feeds `feeder` has one",
         why="wiring",

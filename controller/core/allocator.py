@@ -13,7 +13,7 @@ from controller.core import estimator
 from controller.core.commitment import commit
 from controller.core.desk import Desk, Goal, lay_out, wakeable
 from controller.core.state import State
-from controller.core.trimming import lower, raise_, shed
+from controller.core.trimming import hold_to_ceiling, lower, raise_, shed
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import WHYS, Allocation
 from controller.domain.policy import FleetPolicy, Policy
@@ -31,8 +31,9 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     if goal is not None and goal.shed:
         shed(desk, goal, policy.auxiliary_w)
     elif goal is not None:
+        hold_to_ceiling(desk)
         gap_w = goal.power_w - desk.predicted_w()
-        if goal.final_w is None or goal.final_w <= goal.power_w:  # at a limit, not on a ramp below it
+        if goal.wanted_w <= goal.power_w:  # at a limit, not on a ramp below it
             gap_w -= estimator.boots_ahead_w(state.fleet, now, estimator.trim_horizon_s(facts))
         if gap_w < -policy.fleet.deadband_down_w:
             lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
@@ -84,11 +85,13 @@ def _reasons(desk: Desk) -> IntArray:
         (fleet.want_hashing & desk.held_by_dwell, Why.DWELL_ON),
         (asleep & desk.held_by_dwell, Why.DWELL_OFF),
         (desk.held_by_feeder, Why.FEEDER_LIMIT),
+        (desk.held_by_budget, Why.BUDGET_USED),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
         (fleet.parked, Why.OBSERVED),
         (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),
         (fleet.verdict == Verdict.UNSEEN, Why.UNSEEN),
         (fleet.verdict == Verdict.QUARANTINED, Why.QUARANTINED),
+        (fleet.condition == Condition.CONTRADICTS, Why.CONTRADICTS),
     ]
     codes = np.zeros(len(desk.facts), dtype=np.int64)
     for where, why in cases:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from controller.core import estimator
@@ -18,65 +20,134 @@ from controller.core.desk import (
 )
 from controller.core.ramp import STEP_WINDOW_S
 from controller.core.state import NO_COMMAND
+from controller.domain.fleet import BoolArray, FloatArray, IntArray
+from controller.domain.policy import FleetPolicy
 
 
 def commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
     """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
 
-    What boots cannot be trimmed, so units woken within 15 s must fit under that ramp by themselves.
+    What boots cannot be trimmed, so units that come up within 15 s must fit under that ramp by themselves.
     """
     state, policy = desk.state, desk.policy
+    lead_w = goal.lead_w(float(np.max(desk.facts.boot_s, initial=0.0)))
     memory = min(max(desk.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
-    state.cap_peak_w = max(goal.lead_w, state.cap_peak_w + (goal.lead_w - state.cap_peak_w) * memory)
-    reserve_w = policy.trim_reserve_ratio * goal.lead_w if policy.trim else 0.0
-    still_w = float(desk.soon_w[~desk.on].sum())
-    reach_w = desk.offset_w + still_w + float(desk.ceiling_w[desk.on].sum())
-    # Booting units cannot be trimmed yet: the lowest they will draw at first is the rung they come up at.
-    rows = np.arange(len(desk.facts))
-    boot_w = desk.facts.level_power_w[rows, boot_levels(desk)] * state.fleet.ratio
-    lowest = np.where(desk.trimmable, desk.floor_w, boot_w) if policy.trim else desk.ceiling_w
-    low_w = desk.offset_w + still_w + float(lowest[desk.on].sum())
-    wanted_w = goal.lead_w + reserve_w
-    booting_w = _lately_woken_w(desk)
-    room_of_feeder_w = feeder_room_w(desk)
-    budget = policy.wakes_per_cycle_max
-    woken: list[int] = []
-    for miner in desk.best_first[wakeable(desk)[desk.best_first]]:
-        unit_w = float(desk.ceiling_w[miner] - desk.facts.sleep_power_w[miner])
-        slack_w = 0.5 * unit_w if policy.trim else unit_w
-        if budget == 0 or reach_w + slack_w > wanted_w:
-            break
-        added_w = float(lowest[miner] - desk.facts.sleep_power_w[miner])
-        boots_w = float(boot_w[miner] - desk.facts.sleep_power_w[miner])
-        if low_w + added_w > goal.lead_w or 0.0 < booting_w > boots_w_per_15s - boots_w:
-            break
-        feeder = desk.facts.feeder[miner]
-        if room_of_feeder_w[feeder] < unit_w:
-            desk.held_by_feeder[miner] = True
-            continue
-        want_awake(desk, int(miner))
-        woken.append(int(miner))
-        reach_w, low_w, budget = reach_w + unit_w, low_w + added_w, budget - 1
-        booting_w += boots_w
-        room_of_feeder_w[feeder] -= unit_w
-    resting = sleeping_ours(desk) & ~dwelt(desk, policy.dwell_off_s)
-    if reach_w < goal.lead_w:
-        desk.held_by_dwell |= resting
-    elif woken:  # a better one sleeps on while a worse one wakes: say why
-        desk.held_by_dwell |= resting & (desk.facts.joule_per_th < desk.facts.joule_per_th[woken[-1]])
+    state.cap_peak_w = max(lead_w, state.cap_peak_w + (lead_w - state.cap_peak_w) * memory)
+    woken = _wake(desk, goal, boots_w_per_15s)
+    reach_w = desk.offset_w + float(np.where(desk.on, desk.ceiling_w, desk.soon_w).sum())
+    missed = sleeping_ours(desk)
+    if reach_w >= lead_w:  # nobody is, but a better one that sleeps on while a worse one wakes
+        worst = float(desk.facts.joule_per_th[woken[-1]]) if woken else -np.inf
+        missed &= desk.facts.joule_per_th < worst
+    desk.held_by_dwell |= missed & ~dwelt(desk, policy.dwell_off_s)
+    desk.held_by_budget |= missed & ~desk.switchable
+    reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
     _let_go(desk, reach_w, state.cap_peak_w + 2.0 * reserve_w)
 
 
-def _lately_woken_w(desk: Desk) -> float:
-    """Watts that units woken within the last 15 s bring, whether they show them yet or not."""
+@dataclass(slots=True)
+class _Horizon:
+    """What the site can do at the moment at which units of one boot time would be up if they were woken now, watts.
+
+    lead_w: where the setpoint may be then. reach_w, low_w: the most and the least that those who are up by then draw,
+    whoever comes later still asleep. booting_w: what comes up within 15 s of that moment.
+    """
+
+    boot_s: float
+    lead_w: float
+    reach_w: float
+    low_w: float
+    booting_w: float
+    closed: bool = False
+
+
+def _wake(desk: Desk, goal: Goal, boots_w_per_15s: float) -> list[int]:
+    """Wake the best of those that are due; returns them.
+
+    Each is asked for where the setpoint may be when *it* has booted: quick and slow starters stand side by side, and a
+    slow one is woken for what the better, quicker ones will not cover, though their time has not come yet.
+    """
+    facts, policy = desk.facts, desk.policy
+    candidates = desk.best_first[wakeable(desk)[desk.best_first]]
+    if not len(candidates):
+        return []
+    rows = np.arange(len(facts))
+    boot_w = facts.level_power_w[rows, boot_levels(desk)] * desk.state.fleet.ratio
+    # Booting units cannot be trimmed yet, some never: the lowest they will draw at first is the rung they come up at.
+    lowest_w = np.where(desk.trimmable, desk.floor_w, boot_w) if policy.trim else np.maximum(desk.ceiling_w, boot_w)
+    gain_w = (desk.ceiling_w - facts.sleep_power_w)[candidates]
+    needed_w = (np.maximum(desk.ceiling_w, boot_w) - facts.sleep_power_w)[candidates]
+    boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
+    horizons = [_look_ahead(desk, goal, float(seconds), lowest_w) for seconds in boot_s]
+    room_w = feeder_room_w(desk)
+    fits = room_w[facts.feeder[candidates]] >= needed_w
+    due = _due(horizons, kind, np.where(fits, gain_w, 0.0), gain_w, policy)
+    desk.held_by_feeder[candidates[due & ~fits]] = True
+
+    low_in_the_end_w = desk.offset_w + float(np.where(desk.on, lowest_w, desk.soon_w).sum())
+    lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
+    budget = policy.wakes_per_cycle_max
+    woken: list[int] = []
+    for place in np.flatnonzero(due & fits).tolist():
+        miner, at = int(candidates[place]), horizons[kind[place]]
+        if budget == 0 or all(horizon.closed for horizon in horizons):
+            break
+        added_w = float(lowest_w[miner] - facts.sleep_power_w[miner])
+        boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
+        too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
+        at.closed |= too_low or 0.0 < at.booting_w > boots_w_per_15s - boots_w
+        if at.closed:
+            continue
+        feeder = facts.feeder[miner]
+        if room_w[feeder] < needed_w[place]:
+            desk.held_by_feeder[miner] = True
+            continue
+        want_awake(desk, miner)
+        woken.append(miner)
+        budget -= 1
+        room_w[feeder] -= float(needed_w[place])
+        low_in_the_end_w += added_w
+        for horizon in horizons:
+            horizon.low_w += added_w if horizon.boot_s >= at.boot_s else 0.0
+            horizon.booting_w += boots_w if abs(horizon.boot_s - at.boot_s) < STEP_WINDOW_S else 0.0
+    return woken
+
+
+def _look_ahead(desk: Desk, goal: Goal, boot_s: float, lowest_w: FloatArray) -> _Horizon:
+    """The site as it will be `boot_s` seconds from now."""
     fleet = desk.state.fleet
-    lately = (fleet.verb == estimator.WAKE) & fleet.want_hashing & (desk.now - fleet.sent_at < STEP_WINDOW_S)
-    return float((fleet.to_w - desk.facts.sleep_power_w)[lately].sum())
+    booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
+    up_in_s = fleet.sent_at + desk.facts.boot_s - desk.now
+    up = desk.on & ~(booting & (up_in_s > boot_s))
+    elsewhere_w = desk.offset_w + float(desk.soon_w[~desk.on].sum()) + float(fleet.from_w[desk.on & ~up].sum())
+    beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
+    return _Horizon(
+        boot_s=boot_s,
+        lead_w=goal.lead_w(boot_s),
+        reach_w=elsewhere_w + float(desk.ceiling_w[up].sum()),
+        low_w=elsewhere_w + float(lowest_w[up].sum()),
+        booting_w=float((fleet.to_w - desk.facts.sleep_power_w)[beside].sum()),
+    )
+
+
+def _due(
+    horizons: list[_Horizon], kind: IntArray, reserved_w: FloatArray, gain_w: FloatArray, policy: FleetPolicy
+) -> BoolArray:
+    """(candidates,) for whom there is room at their own horizon, after every better one that can be up by then."""
+    due = np.zeros(len(kind), dtype=np.bool_)
+    slack_w = 0.5 * gain_w if policy.trim else gain_w
+    reserve_ratio = policy.trim_reserve_ratio if policy.trim else 0.0
+    for number, horizon in enumerate(horizons):  # boot times rise with the number
+        quicker_w = np.where(kind <= number, reserved_w, 0.0)
+        reach_w = horizon.reach_w + np.cumsum(quicker_w) - quicker_w
+        wanted_w = (1.0 + reserve_ratio) * horizon.lead_w
+        due |= (kind == number) & (reach_w + slack_w <= wanted_w)
+    return due
 
 
 def _let_go(desk: Desk, reach_w: float, enough_w: float) -> None:
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
-    free = desk.trimmable & dwelt(desk, desk.policy.dwell_on_s) & (desk.state.fleet.verb == NO_COMMAND)
+    free = desk.steady & desk.switchable & dwelt(desk, desk.policy.dwell_on_s) & (desk.state.fleet.verb == NO_COMMAND)
     if not desk.policy.trim or not bool(free.any()):
         return
     worst = int(desk.best_first[::-1][np.argmax(free[desk.best_first[::-1]])])

@@ -16,23 +16,29 @@ from controller.domain.policy import FleetPolicy
 class Goal:
     """What the allocator is asked for, watts at the site meter.
 
-    power_w: the ramped setpoint. lead_w: where the setpoint may be when a unit woken now has booted.
-    shed: sleep rather than trim, at once. waived: a limit is to be kept, so dwell decides only who goes first.
-    may_raise: False in doubt, when nothing is woken or trimmed up. final_w: where the ramp ends that holds the setpoint
-    back, above it or below it; None when none does.
+    power_w: the ramped setpoint. wanted_w: where the ramp ends that holds it back, above it or below it.
+    up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
+    dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
     """
 
     power_w: float
-    lead_w: float
+    wanted_w: float
+    up_w_per_s: float
     shed: bool
     waived: bool
     may_raise: bool = True
-    final_w: float | None = None
+
+    def lead_w(self, boot_s: float) -> float:
+        """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""
+        return min(self.wanted_w, self.power_w + self.up_w_per_s * boot_s)
 
 
 @dataclass(slots=True)
 class Desk:
-    """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order."""
+    """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
+
+    steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget.
+    """
 
     facts: Fleet
     state: State
@@ -40,13 +46,16 @@ class Desk:
     now: float
     movable: BoolArray
     on: BoolArray
+    steady: BoolArray
     trimmable: BoolArray
+    switchable: BoolArray
     soon_w: FloatArray
     floor_w: FloatArray
     ceiling_w: FloatArray
     best_first: IntArray
     held_by_dwell: BoolArray
     held_by_feeder: BoolArray
+    held_by_budget: BoolArray
 
     @property
     def offset_w(self) -> float:
@@ -64,7 +73,7 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
     foreign = (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep & ~fleet.want_hashing
     movable = seen & heard & trusted & ~foreign & ~fleet.parked
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
-    booting = fleet.verb == estimator.WAKE
+    steady = on & (fleet.verb != estimator.WAKE) & (fleet.condition == Condition.HASHING)
     rows = np.arange(len(facts))
     return Desk(
         facts=facts,
@@ -73,13 +82,16 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
         now=now,
         movable=movable,
         on=on,
-        trimmable=on & ~booting & (fleet.condition == Condition.HASHING),
+        steady=steady,
+        trimmable=steady & facts.trims & (now >= fleet.trim_again_at),
+        switchable=now >= fleet.switch_again_at,
         soon_w=estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts)),
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
         ceiling_w=facts.level_power_w[rows, fleet.ceiling] * fleet.ratio,
         best_first=np.lexsort((rows, facts.joule_per_th)),
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
+        held_by_budget=np.zeros(len(facts), dtype=np.bool_),
     )
 
 
@@ -93,9 +105,8 @@ def sleeping_ours(desk: Desk) -> BoolArray:
 
 def wakeable(desk: Desk) -> BoolArray:
     """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
-    wakeable: BoolArray = (
-        sleeping_ours(desk) & dwelt(desk, desk.policy.dwell_off_s) & (desk.now >= desk.state.fleet.retry_at)
-    )
+    ready = dwelt(desk, desk.policy.dwell_off_s) & (desk.now >= desk.state.fleet.retry_at) & desk.switchable
+    wakeable: BoolArray = sleeping_ours(desk) & ready
     return wakeable
 
 
@@ -108,17 +119,20 @@ def feeder_room_w(desk: Desk) -> FloatArray:
     """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
     fleet = desk.state.fleet
     settled = np.maximum(desk.soon_w, fleet.to_w)
-    # Who has not been read since the start may draw all it can: silence is not zero.
-    silent = ~np.isfinite(fleet.read_at)
+    # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
+    silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS)
     settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
     load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
     return desk.facts.feeder_rating_w - load
 
 
 def boot_levels(desk: Desk) -> IntArray:
-    """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none."""
+    """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none.
+
+    It may be above the ceiling, where a firmware forgets with every restart what its owner had set.
+    """
     fleet = desk.state.fleet
-    return np.where(fleet.level >= 0, np.minimum(fleet.level, fleet.ceiling), fleet.ceiling)
+    return np.where(fleet.level >= 0, fleet.level, fleet.ceiling)
 
 
 def rung_below(desk: Desk, miner: int, power_w: float) -> int:
@@ -132,6 +146,7 @@ def want_asleep(desk: Desk, miners: IntArray) -> None:
     fleet = desk.state.fleet
     fleet.want_hashing[miners] = False
     desk.on[miners] = False
+    desk.steady[miners] = False
     desk.trimmable[miners] = False
     desk.soon_w[miners] = desk.facts.sleep_power_w[miners]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from controller.core import (
     allocator,
     arbiter,
@@ -239,11 +237,11 @@ class _Cycle:
         if setpoint.power_w > surplus_w:
             setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
         state.setpoint_w = setpoint.power_w
-        lead = min(wanted.power_w, setpoint.power_w + policy.ramp.up_w_per_min / 60.0 * self._boot_s())
-        # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: final_w keeps it from putting a
+        # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
-        goal = Goal(setpoint.power_w, lead, wanted.shed, waived, not doubtful, final_w=wanted.power_w)
+        up_w_per_s = policy.ramp.up_w_per_min / 60.0
+        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, wanted.shed, waived, not doubtful)
         return setpoint, goal
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
@@ -266,10 +264,6 @@ class _Cycle:
         return reconcile.commands_due(
             self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise
         )
-
-    def _boot_s(self) -> float:
-        """Seconds after which half of a boot's watts are there: waking for a later moment would outrun the ramp."""
-        return float(np.max(self.facts.wake_dead_s + 0.5 * self.facts.wake_90_s, initial=0.0))
 
     def _input_events(self, trust: Trust) -> list[Event]:
         events = []

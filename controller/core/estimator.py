@@ -152,5 +152,7 @@ def response_s(facts: Fleet, verb: Verb) -> tuple[FloatArray, FloatArray]:
 
 
 def trim_horizon_s(facts: Fleet) -> float:
-    """Seconds after which a trim ordered now has worked on the slowest class."""
-    return float(np.max(facts.trim_dead_s + facts.trim_90_s, initial=0.0))
+    """Seconds after which a trim ordered now has worked on the slowest class that trims; a sleep where none does."""
+    if bool(facts.trims.any()):
+        return float((facts.trim_dead_s + facts.trim_90_s)[facts.trims].max())
+    return float(np.max(facts.sleep_dead_s + facts.sleep_90_s, initial=0.0))

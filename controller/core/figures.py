@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.core import allocator, estimator
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, Verdict
 from controller.domain.plan import Figures
 from controller.domain.policy import Policy
 
@@ -15,7 +17,7 @@ def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
     """What no command removes: auxiliaries, sleep watts, and all that miners draw who do not obey, answer or belong."""
     fleet = state.fleet
     stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
-    stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked
+    stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked | (fleet.condition == Condition.CONTRADICTS)
     draw = np.where(stubborn, np.maximum(fleet.to_w, facts.sleep_power_w), facts.sleep_power_w)
     return float(policy.auxiliary_w) + float(draw.sum())
 
@@ -48,7 +50,17 @@ def figures_of(
         available_up_w=up_w,
         available_down_w=down_w,
         floor_w=floor_w,
+        expected_error_w=None if expected_w is None else uncertainty_w(state.fleet.power_error_w),
     )
+
+
+def uncertainty_w(error_w: FloatArray) -> float:
+    """How far a sum of estimates may be off, watts: the root of the sum of squares.
+
+    What miners of one model have in common is in the site meter's offset already (core/estimator); what is left is each
+    one's own - its supply, its chips, its age - and evens out among many.
+    """
+    return math.sqrt(float(np.square(error_w).sum()))
 
 
 def counts(state: State) -> dict[str, int]:
@@ -57,11 +69,13 @@ def counts(state: State) -> dict[str, int]:
 
 
 def by_state(state: State) -> dict[str, BoolArray]:
-    """Which miners are in which state, (n,) each; every miner is in exactly one, quarantine first."""
+    """Which miners are in which state, (n,) each; every miner is in exactly one, the first that fits."""
     fleet = state.fleet
-    left = fleet.verdict != Verdict.QUARANTINED
-    found: dict[str, BoolArray] = {"quarantined": ~left}
+    left = np.ones(len(fleet.verdict), dtype=np.bool_)
+    found: dict[str, BoolArray] = {}
     for name, where in (
+        ("contradicts", fleet.condition == Condition.CONTRADICTS),
+        ("quarantined", fleet.verdict == Verdict.QUARANTINED),
         ("parked", fleet.parked),
         ("unreachable", fleet.condition == Condition.UNREACHABLE),
         ("unknown", fleet.condition == Condition.UNKNOWN),

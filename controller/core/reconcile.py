@@ -34,7 +34,7 @@ def commands_due(
     observed_asleep = fleet.condition == Condition.ASLEEP
     sleeps = went_down | (again & ~fleet.want_hashing)  # also one still booting: it only looks asleep
     wakes = went_up | (again & fleet.want_hashing & observed_asleep)
-    trims = moved | (again & fleet.want_hashing & ~observed_asleep)
+    trims = facts.trims & (moved | (again & fleet.want_hashing & ~observed_asleep))
     planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)
     falling = trims & (planned < estimator.expected_power_w(fleet, now))
 
@@ -51,7 +51,12 @@ def commands_due(
             miners, late = miners[:allowed], miners[allowed:]
             _postpone(before, fleet, late)
         _enter(facts, state, policy, verb, miners, planned[miners], now)
-        due.extend(_message(state, int(miner), verb, raises, shed and not raises, reason) for miner in miners)
+        # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
+        urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
+        due.extend(
+            _message(state, int(miner), verb, raises, bool(at_once), reason)
+            for miner, at_once in zip(miners, urgent, strict=True)
+        )
     return tuple(due)
 
 

@@ -32,10 +32,12 @@ class Wants:
 class FleetState:
     """One entry per miner, all arrays (n,). Times are loop seconds, -inf for "never".
 
-    Observed: condition, reported_w (NaN unknown), level (-1 unknown), read_at (begin of the newest read).
+    Observed: condition, reported_w (NaN unknown), power_error_w (how far an estimate may be off; 0 for the miner's own
+    word), level (-1 unknown), read_at (begin of the newest read).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
+    switch_again_at, trim_again_at: its budget of writes and restarts is used up until then, said at budget_told_at.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
@@ -43,6 +45,7 @@ class FleetState:
 
     condition: ByteArray
     reported_w: FloatArray
+    power_error_w: FloatArray
     level: IntArray
     read_at: FloatArray
     want_hashing: BoolArray
@@ -67,6 +70,9 @@ class FleetState:
     drifted_at: FloatArray
     parked: BoolArray
     retry_at: FloatArray
+    switch_again_at: FloatArray
+    trim_again_at: FloatArray
+    budget_told_at: FloatArray
     refused: BoolArray
     disagreed: IntArray
     quarantined_until: FloatArray
@@ -87,6 +93,7 @@ class FleetState:
         return cls(
             condition=np.full(n, Condition.UNKNOWN, dtype=np.int8),
             reported_w=np.full(n, np.nan),
+            power_error_w=zeros.copy(),
             level=np.full(n, -1, dtype=np.int64),
             read_at=never.copy(),
             want_hashing=np.zeros(n, dtype=np.bool_),
@@ -111,6 +118,9 @@ class FleetState:
             drifted_at=never.copy(),
             parked=np.zeros(n, dtype=np.bool_),
             retry_at=never.copy(),
+            switch_again_at=never.copy(),
+            trim_again_at=never.copy(),
+            budget_told_at=never.copy(),
             refused=np.zeros(n, dtype=np.bool_),
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),

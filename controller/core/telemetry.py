@@ -23,7 +23,7 @@ def take_readings(
     fleet = state.fleet
     fresh = np.zeros(len(facts), dtype=np.bool_)
     # Plain numbers: an array asked to hold or meet an enum member takes longer over it than the rest of this loop.
-    unreachable, unseen = int(Condition.UNREACHABLE), int(Verdict.UNSEEN)
+    unreachable, contradicts, unseen = int(Condition.UNREACHABLE), int(Condition.CONTRADICTS), int(Verdict.UNSEEN)
     for reading in readings:
         miner = reading.miner
         if reading.started_at <= fleet.read_at[miner]:
@@ -37,15 +37,26 @@ def take_readings(
             fleet.condition[miner] = unreachable
             continue  # its last known power stands: never zero
         fleet.read_at[miner] = reading.started_at
+        if condition == contradicts:
+            if fleet.condition[miner] != contradicts:
+                _leave_to_a_person(facts, state, reading, now, findings)
+            continue
         was_known, fleet.condition[miner] = fleet.condition[miner], condition
         if reading.condition is Condition.UNKNOWN:
             continue
         was_seen = fleet.verdict[miner] != unseen
         if was_known == unreachable and was_seen:
             findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
+        elif was_known == contradicts:
+            text = "what answers is the miner of the inventory again"
+            findings.events.append(Event("miner_fits_again", EventLevel.INFO, text, facts.miner_ids[miner]))
         fleet.level[miner] = -1 if reading.level is None else reading.level
         fleet.reported_w[miner] = _plausible_w(facts, reading)
+        fleet.power_error_w[miner] = reading.power_error_w or 0.0
         fresh[miner] = True
+        if reading.level is not None and not facts.trims[miner]:
+            # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run.
+            fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
         if reading.prior is not None and miner not in state.priors:
             state.priors[miner] = reading.prior
             findings.priors.append((miner, reading.prior))
@@ -58,7 +69,9 @@ def take_readings(
 
 def _owners_rung(facts: Fleet, fleet: FleetState, miner: int) -> int:
     """Highest rung that is not above what the owner had set: the running one, or for a profile that is none of our
-    rungs the next below the watts it shows; the lowest when it shows none."""
+    rungs the next below the watts it shows; the lowest when it shows none. Of one nobody trims: what it may come to."""
+    if not facts.trims[miner]:
+        return int(fleet.level[miner]) if fleet.level[miner] >= 0 else int(facts.cap_level[miner])
     if fleet.level[miner] >= 0:
         return min(int(facts.cap_level[miner]), int(fleet.level[miner]))
     watts = fleet.reported_w[miner]
@@ -73,6 +86,26 @@ def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
     power_w = reading.power_w
     highest_w = float(facts.level_power_w[reading.miner, -1])
     return power_w if power_w is not None and 0.0 <= power_w <= WATTS_MAX_RATIO * highest_w else math.nan
+
+
+def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: float, findings: Findings) -> None:
+    """Another machine answers there: nothing is asked of it, and nothing it says is taken for the miner's own word.
+
+    The miner is judged afresh once it fits again. Until then it draws what it drew last, and what was on its way to it
+    cannot be counted on any more.
+    """
+    fleet, miner = state.fleet, reading.miner
+    expected_w = estimator.expected_one_w(fleet, miner, now)
+    draw_w = max(float(fleet.from_w[miner]), expected_w)
+    estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
+    if state.offset_w is not None:
+        state.offset_w -= draw_w - expected_w
+    fleet.condition[miner] = Condition.CONTRADICTS
+    fleet.reported_w[miner], fleet.level[miner] = math.nan, -1
+    if fleet.verdict[miner] != Verdict.QUARANTINED:
+        fleet.verdict[miner] = Verdict.UNSEEN
+    text = f"{reading.detail}; nothing is asked of it, and its last known power counts"
+    findings.events.append(Event("miner_contradicts", EventLevel.ERROR, text, facts.miner_ids[miner]))
 
 
 def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, findings: Findings) -> None:

@@ -16,7 +16,8 @@ def shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     """
     fleet, facts = desk.state.fleet, desk.facts
     known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN) & ~fleet.parked
-    hashing = fleet.want_hashing & known & (fleet.condition != Condition.UNREACHABLE)
+    known &= (fleet.condition != Condition.UNREACHABLE) & (fleet.condition != Condition.CONTRADICTS)
+    hashing = fleet.want_hashing & known
     gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
     lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
     worst_first = desk.best_first[::-1]
@@ -27,10 +28,18 @@ def shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     want_asleep(desk, order)
 
 
+def hold_to_ceiling(desk: Desk) -> None:
+    """Trim down who runs above its ceiling: some firmware comes out of every restart at full power."""
+    above = np.flatnonzero(desk.trimmable & (desk.state.fleet.want_level > desk.state.fleet.ceiling))
+    for miner in above.tolist():
+        want_rung(desk, miner, int(desk.state.fleet.ceiling[miner]))
+
+
 def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
-    Units that have not hashed for their dwell sleep last, and only when it is waived. A ramp's end says who sleeps:
+    Units that have not hashed for their dwell sleep last, and only when it is waived; after them those whose budget of
+    restarts is used up. A ramp's end says who sleeps:
     on the way down those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up
     nobody who will be needed there, though boots be a little ahead of the ramp.
     """
@@ -40,8 +49,10 @@ def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
         trim_gain = np.zeros_like(trim_gain)
     has_dwelt = dwelt(desk, desk.policy.dwell_on_s)
     on_worst_first = worst_first[desk.on[worst_first]]
-    rested, restless = on_worst_first[has_dwelt[on_worst_first]], on_worst_first[~has_dwelt[on_worst_first]]
-    sleepers = np.concatenate((rested, restless)) if goal.waived else rested
+    free = on_worst_first[desk.switchable[on_worst_first]]
+    spent = on_worst_first[~desk.switchable[on_worst_first]]
+    rested, restless = free[has_dwelt[free]], free[~has_dwelt[free]]
+    sleepers = np.concatenate((rested, restless, spent)) if goal.waived else rested
     sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
     slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
@@ -50,10 +61,10 @@ def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
         unheld = np.concatenate(([0.0], np.cumsum(unheld_gain - trim_gain[on_worst_first]))) + trim_gain.sum()
         due = on_worst_first[: _first_at_least(unheld, need_w)]
         desk.held_by_dwell[due[~has_dwelt[due]]] = True
-    final_w = goal.power_w if goal.final_w is None else goal.final_w
-    count = in_the_end = _first_at_least(reached, need_w - max(final_w - goal.power_w, 0.0))
-    if final_w < goal.power_w and not sleep_first:
-        in_the_end = _first_at_least(reached, need_w + goal.power_w - final_w)
+        desk.held_by_budget[due[~desk.switchable[due]]] = True
+    count = in_the_end = _first_at_least(reached, need_w - max(goal.wanted_w - goal.power_w, 0.0))
+    if goal.wanted_w < goal.power_w and not sleep_first:
+        in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
     asleep = sleepers[:count]
     want_asleep(desk, asleep)

@@ -29,6 +29,7 @@ from controller.domain.policy import FleetPolicy
 BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
+BUDGET_TOLD_S = 86_400.0  # a used budget is said once a day for each miner
 ASK_AGAIN_S = 5.0  # after a command that never arrived: the same answer would come at once, and another miner may do
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
@@ -57,7 +58,10 @@ def take_reports(
             said_no[miner] = True
             fleet.refused[miner] = True
         elif report.outcome in NEVER_ARRIVED:
+            verb = VERB_OF_CODE[int(fleet.verb[miner])]
             _forget(state, miner, now)
+            if report.again_at is not None:
+                _spare(facts, state, verb, report, report.again_at, now, findings)
             if report.outcome is Outcome.UNREACHABLE and fleet.condition[miner] != Condition.UNREACHABLE:
                 fleet.condition[miner] = Condition.UNREACHABLE
                 name = facts.miner_ids[miner]
@@ -113,14 +117,16 @@ def judge(
 
 
 def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
-    """(n,) whose move is over: asleep, at the end of its time, or booted all the way before.
+    """(n,) whose move is over: asleep by its own watts, at the end of its time, or booted all the way before.
 
-    Any other agreement would take half a move for the whole: a rung changes at once, and its watts seconds later.
+    Any other agreement would take half a move for the whole: a rung or a state changes at once, and its watts seconds
+    later. The watts that a blind sleeper still draws would look like a load that stays, and be shed a second time.
     """
     in_time = fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
     missing_w = fleet.to_w - fleet.reported_w  # NaN compares false: no watts, no early end
     booted = (fleet.verb == estimator.WAKE) & (missing_w <= np.maximum(policy.tolerance_w, BOOTED_RATIO * fleet.to_w))
-    arrived: BoolArray = in_time | booted | ~fleet.want_hashing
+    tells_watts = ~np.isnan(fleet.reported_w) & (fleet.power_error_w == 0.0)
+    arrived: BoolArray = in_time | booted | (~fleet.want_hashing & tells_watts)
     return arrived
 
 
@@ -143,17 +149,22 @@ def _woke_lower(fleet: FleetState) -> BoolArray:
 
 
 def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
-    """(n,) whether telemetry shows what is wanted: the state always, the watts where they are told."""
+    """(n,) whether telemetry shows what is wanted: the state always, the watts where they are told or estimated.
+
+    An estimate never disagrees by less than it may be off.
+    """
     fleet = state.fleet
     woke_lower = _woke_lower(fleet)
     own_rung_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.level, 0)] * fleet.ratio
-    goal_w = np.where(woke_lower, own_rung_w, fleet.to_w)
+    own_rung = woke_lower | (fleet.want_hashing & ~facts.trims & (fleet.level >= 0))
+    goal_w = np.where(own_rung, own_rung_w, fleet.to_w)
     tolerance = np.maximum(policy.tolerance_w, policy.tolerance_ratio * np.maximum(goal_w, fleet.reported_w))
+    tolerance = np.maximum(tolerance, fleet.power_error_w)
     right_state = np.where(
         fleet.want_hashing, fleet.condition == Condition.HASHING, fleet.condition == Condition.ASLEEP
     )
     right_watts = np.isnan(fleet.reported_w) | (np.abs(fleet.reported_w - goal_w) <= tolerance)
-    asleep_watts = fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w
+    asleep_watts = fleet.reported_w <= facts.sleep_power_w + np.maximum(policy.tolerance_w, fleet.power_error_w)
     right_watts = np.where(fleet.want_hashing, right_watts, np.isnan(fleet.reported_w) | asleep_watts)
     # A settled miner wanders around its rung; only a change of state or rung is a drift.
     flying = fleet.verb != NO_COMMAND
@@ -173,13 +184,31 @@ def _forget(state: State, miner: int, now: float) -> None:
     """The command never reached the miner: it goes on as before, and the plan will ask again."""
     fleet = state.fleet
     verb = VERB_OF_CODE[int(fleet.verb[miner])]
+    draw_w = estimator.expected_one_w(fleet, miner, now)
     if verb is not Verb.TRIM:
         fleet.want_hashing[miner] = verb is Verb.SLEEP
         fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
-    estimator.take_out_of_flight(fleet, np.array([miner]), estimator.expected_one_w(fleet, miner, now))
+    if verb is Verb.SLEEP:  # not a watt of it is gone
+        draw_w = max(draw_w, float(fleet.from_w[miner]))
+    estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
     fleet.retry_at[miner] = now + ASK_AGAIN_S
+
+
+def _spare(
+    facts: Fleet, state: State, verb: Verb, report: CommandReport, again_at: float, now: float, findings: Findings
+) -> None:
+    """Its budget of writes and restarts is used up: until `again_at` others are asked first."""
+    fleet, miner = state.fleet, report.miner
+    if verb is Verb.TRIM:
+        fleet.trim_again_at[miner] = again_at
+    else:
+        fleet.switch_again_at[miner] = fleet.retry_at[miner] = again_at
+    if now - fleet.budget_told_at[miner] >= BUDGET_TOLD_S:
+        fleet.budget_told_at[miner] = now
+        text = f"{verb.value} withheld: {report.detail}; asked again in {(again_at - now) / 3600.0:.1f} h"
+        findings.events.append(Event("miner_budget_used", EventLevel.WARNING, text, facts.miner_ids[miner]))
 
 
 def _follow_up(
@@ -281,13 +310,17 @@ def _doing(state: State, miner: int) -> str:
 
 
 def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
-    """Settled miners draw what they report; hashing ones also teach their ratio to the nameplate of their rung."""
+    """Settled miners draw what they report; hashing ones also teach their ratio to the nameplate of their rung.
+
+    An estimate is made from that nameplate and can teach it nothing.
+    """
     fleet = state.fleet
     told: IntArray = np.flatnonzero(proves & ~np.isnan(fleet.reported_w))
     if not len(told):
         return
     estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])
-    rung = told[(fleet.condition[told] == Condition.HASHING) & (fleet.level[told] >= 0)]
+    own_watts = facts.reports_power[told] & (fleet.power_error_w[told] == 0.0)
+    rung = told[own_watts & (fleet.condition[told] == Condition.HASHING) & (fleet.level[told] >= 0)]
     seen = fleet.reported_w[rung] / facts.level_power_w[rung, fleet.level[rung]]
     sane = (seen >= RATIO_MIN) & (seen <= RATIO_MAX)
     fleet.ratio[rung[sane]] += RATIO_GAIN * (seen[sane] - fleet.ratio[rung[sane]])

@@ -192,6 +192,7 @@ class Fleet:
     joule_per_th: (n,) at cap level: the merit order, lower is better.
     feeder: (n,) index into feeder_names and feeder_rating_w.
     trims, reports_power: (n,) see MinerModel.
+    boot_s: (n,) seconds after which half of a boot's watts are there.
     """
 
     miner_ids: tuple[str, ...]
@@ -211,6 +212,7 @@ class Fleet:
     trim_90_s: FloatArray
     trims: BoolArray
     reports_power: BoolArray
+    boot_s: FloatArray
     units: tuple[MinerUnit, ...]
 
     def __len__(self) -> int:
@@ -239,6 +241,7 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
     def column_of(name: str) -> FloatArray:
         return np.array([getattr(unit.model.response, name) for unit in units], dtype=np.float64)
 
+    wake_dead_s, wake_90_s = column_of("wake_dead_s"), column_of("wake_90_s")
     return Fleet(
         miner_ids=tuple(unit.miner_id for unit in units),
         level_power_w=power,
@@ -251,11 +254,12 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         feeder_rating_w=np.array(feeder_rating_w, dtype=np.float64),
         sleep_dead_s=column_of("sleep_dead_s"),
         sleep_90_s=column_of("sleep_90_s"),
-        wake_dead_s=column_of("wake_dead_s"),
-        wake_90_s=column_of("wake_90_s"),
+        wake_dead_s=wake_dead_s,
+        wake_90_s=wake_90_s,
         trim_dead_s=column_of("trim_dead_s"),
         trim_90_s=column_of("trim_90_s"),
         trims=np.array([unit.model.trims for unit in units], dtype=np.bool_),
         reports_power=np.array([unit.model.reports_power for unit in units], dtype=np.bool_),
+        boot_s=wake_dead_s + 0.5 * wake_90_s,
         units=units,
     )

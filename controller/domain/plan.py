@@ -131,6 +131,7 @@ class Figures:
     """The powers of one cycle, watts at the site meter; None where unknown. What /metrics and `status` show.
 
     cap_w: the tightest upper bound, whatever wish is followed below it. target_w: the setpoint, ramps included.
+    expected_error_w: how far expected_w may be off because some miners tell no watts and are estimated; 0 when all do.
     """
 
     surplus_w: float | None
@@ -142,6 +143,7 @@ class Figures:
     available_up_w: float | None
     available_down_w: float | None
     floor_w: float
+    expected_error_w: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,10 @@ class Bound(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a miner is where it is: the closed vocabulary of plan, preview and `curtaild explain`."""
+    """Why a miner is where it is: the closed vocabulary of plan, preview and `curtaild explain`.
+
+    The journal writes a member as its place in this list: new ones come last.
+    """
 
     BASE = "base"  # hashing at its cap level, by merit
     TRIMMED = "trimmed"  # hashing below its cap level to fit the setpoint
@@ -37,6 +40,8 @@ class Why(StrEnum):
     FOREIGN_SLEEPER = "foreign_sleeper"
     UNSEEN = "unseen"  # no telemetry yet
     OBSERVED = "observed"  # not ours to move: observe mode
+    CONTRADICTS = "contradicts"  # another machine answers there than the inventory has
+    BUDGET_USED = "budget_used"  # would move, and its writes and restarts of the day are used up
 
 
 class Unallocated(StrEnum):

@@ -15,7 +15,12 @@ from controller.domain.reasons import Why
 from controller.wire.canonical import kw_of, utc_text
 
 NOTHING_YET, LEFT_ALONE, ASLEEP = "nothing yet", "left alone", "asleep"
-NO_PLAN = {Why.UNSEEN: NOTHING_YET, Why.OBSERVED: LEFT_ALONE, Why.FOREIGN_SLEEPER: LEFT_ALONE}
+NO_PLAN = {
+    Why.UNSEEN: NOTHING_YET,
+    Why.OBSERVED: LEFT_ALONE,
+    Why.FOREIGN_SLEEPER: LEFT_ALONE,
+    Why.CONTRADICTS: LEFT_ALONE,
+}
 
 View = dict[str, object]
 
@@ -34,8 +39,10 @@ class Trace:
     verdict: str | None = None
 
 
-def explain(facts: Fleet, state: State, decision: Decision, row: int, traces: Iterable[Trace]) -> View:
-    """One miner's page as JSON; a number nobody knows is null."""
+def explain(
+    facts: Fleet, state: State, decision: Decision, row: int, traces: Iterable[Trace], contradiction: str | None
+) -> View:
+    """One miner's page as JSON; a number nobody knows is null. contradiction: how it is not the inventory's."""
     fleet, unit, setpoint = state.fleet, facts.units[row], decision.setpoint
     level = int(fleet.level[row])
     return {
@@ -51,7 +58,9 @@ def explain(facts: Fleet, state: State, decision: Decision, row: int, traces: It
         "miners": len(facts),
         **_feeder(facts, decision, unit.feeder),
         "condition": Condition(int(fleet.condition[row])).name.lower(),
+        "contradiction": contradiction,
         "power_kw": kw_of(float(fleet.reported_w[row])),
+        "estimate_error_kw": kw_of(float(fleet.power_error_w[row])) if _estimated(facts, state, row) else None,
         "expected_kw": kw_of(float(decision.expected_power_w[row])) if _seen(state, row) else None,
         "level": unit.model.levels[level].name if level >= 0 else None,
         "prior": state.priors.get(row),
@@ -109,6 +118,11 @@ def _quarantine(state: State, row: int) -> View | None:
         "for_s": round(float(fleet.quarantined_until[row]) - state.now, 1),
         "times": int(fleet.quarantines[row]),
     }
+
+
+def _estimated(facts: Fleet, state: State, row: int) -> bool:
+    """Whether the power is the driver's estimate and not the miner's own word."""
+    return float(state.fleet.power_error_w[row]) > 0.0 or not facts.reports_power[row]
 
 
 def _seen(state: State, row: int) -> bool:

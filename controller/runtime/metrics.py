@@ -56,6 +56,10 @@ class Metrics:
             "expected_w": self._gauge(
                 "expected_watts", "What the site should be drawing, by what each miner was told."
             ),
+            "expected_error_w": self._gauge(
+                "expected_uncertainty_watts",
+                "How far the expected watts may be off where miners tell none and are estimated.",
+            ),
             "measured_w": self._gauge("measured_watts", "What the site meter shows."),
             "residual_w": self._gauge("residual_watts", "Measured less expected."),
             "available_up_w": self._gauge("available_up_watts", "Power that could be added by waking and trimming."),

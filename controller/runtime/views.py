@@ -10,7 +10,7 @@ import numpy as np
 from controller.core.failsafe import INPUTS
 from controller.core.figures import by_state
 from controller.core.state import State
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, Verdict
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
 from controller.domain.plan import Decision, Event, InputHealth, VerdictReport
 from controller.domain.policy import Policy
 from controller.runtime.explain import Trace, View, explain
@@ -34,10 +34,14 @@ class Views:
     _events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     _timings_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMINGS_KEPT))
     _traces: dict[int, deque[Trace]] = field(default_factory=dict)
+    _contradictions: dict[str, str] = field(default_factory=dict)
 
     def take_cycle(self, state: State, decision: Decision) -> None:
         self.state, self.decision = state, decision
         self._events.extend((decision.wall, event) for event in decision.events)
+        for event in decision.events:
+            if event.name == "miner_contradicts" and event.miner is not None:
+                self._contradictions[event.miner] = event.text
         for command in decision.commands:
             levels = self.facts.units[command.miner].model.levels
             level = None if command.level is None else levels[command.level].name
@@ -88,6 +92,9 @@ class Views:
             "quarantined": [
                 self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.verdict == Verdict.QUARANTINED)
             ],
+            "contradicting": [
+                self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.condition == Condition.CONTRADICTS)
+            ],
             "orders": _orders(state),
             "operator_caps": _operator_caps(state),
             "progress": None
@@ -110,7 +117,9 @@ class Views:
         """Why one miner is where it is; raises LookupError before the first cycle, KeyError for an unknown miner."""
         state, decision = self.last()
         row = self.facts.index_of(miner_id)
-        return explain(self.facts, state, decision, row, self._traces.get(row, ()))
+        contradicts = state.fleet.condition[row] == Condition.CONTRADICTS
+        contradiction = self._contradictions.get(miner_id) if contradicts else None
+        return explain(self.facts, state, decision, row, self._traces.get(row, ()), contradiction)
 
     def last(self) -> tuple[State, Decision]:
         """What the last cycle left behind; raises LookupError before the first."""
@@ -148,6 +157,7 @@ def _figures(decision: Decision) -> View:
         "unallocated_kw": kw_of(allocation.unallocated_w),
         "unallocated_reason": allocation.unallocated_reason.value,
         "expected_kw": kw_of(figures.expected_w),
+        "expected_error_kw": kw_of(figures.expected_error_w),
         "measured_kw": kw_of(figures.measured_w),
         "residual_kw": kw_of(figures.residual_w),
         "available_up_kw": kw_of(figures.available_up_w),

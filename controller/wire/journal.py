@@ -137,6 +137,7 @@ class CycleRecorder:
                 figures.available_up_w,
                 figures.available_down_w,
                 figures.floor_w,
+                figures.expected_error_w,
             ],
             "fail_safe": decision.fail_safe.value,
             "counts": decision.counts,

@@ -148,14 +148,19 @@ class Kit:
         cap_level: int = 3,
         ladder: tuple[Level, ...] = LADDER,
         response: ResponseClass = RESPONSE,
+        odd: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> Fleet:
-        """Merit falls with the index (miner 0 is the best) unless `joule_per_th` says otherwise."""
+        """Merit falls with the index (miner 0 is the best) unless `joule_per_th` says otherwise.
+
+        odd: by index, what is different about that miner's model.
+        """
         merits = list(joule_per_th) if joule_per_th is not None else [20.0 + index for index in range(n)]
         places = list(feeders) if feeders is not None else [0] * n
         units = []
         for index in range(n):
             rungs = tuple(Level(level.name, level.power_w, level.power_w / merits[index]) for level in ladder)
-            units.append(MinerUnit(f"m{index}", MinerModel("model", rungs, response), places[index], cap_level))
+            model = replace(MinerModel("model", rungs, response), **(odd or {}).get(index, {}))
+            units.append(MinerUnit(f"m{index}", model, places[index], cap_level))
         names = tuple(f"feeder-{index}" for index in range(len(feeder_rating_w)))
         return build_fleet(tuple(units), names, feeder_rating_w)
 
@@ -216,8 +221,10 @@ class Kit:
         *,
         level: int | None = None,
         prior: str | None = None,
+        detail: str = "",
+        error_w: float | None = None,
     ) -> MinerReading:
-        return MinerReading(miner, condition, power_w, None, level, at, at + 0.1, prior)
+        return MinerReading(miner, condition, power_w, None, level, at, at + 0.1, prior, detail, error_w)
 
     @staticmethod
     def report(command: Command, outcome: Outcome, at: float, *, level: int | None = None) -> CommandReport:
@@ -240,6 +247,9 @@ class Site:
 
     No noise, no losses, no variance; the swarm has them. `spare_w` is what the plant gives the miners beyond its
     despatch. `deaf` miners hear and do nothing, `silent` ones send no telemetry, `meter_lost` points are absent.
+    `strangers` are other machines than the inventory has, each with what gives it away. `liars` say that they sleep and
+    hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
+    `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners.
     """
 
     def __init__(self, policy: Policy, facts: Fleet, hashing: list[bool], surplus_w: float) -> None:
@@ -262,6 +272,11 @@ class Site:
         self.silent: set[int] = set()
         self.meter_lost: set[Point] = set()
         self.extra: dict[Point, Sample] = {}
+        self.strangers: dict[int, str] = {}
+        self.liars: set[int] = set()
+        self.lying: set[int] = set()
+        self.metered: set[int] = set()
+        self.feeder_extra_w = 0.0
 
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
@@ -300,19 +315,22 @@ class Site:
         return {point: sample for point, sample in found.items() if point not in self.meter_lost}
 
     def telemetry(self) -> tuple[MinerReading, ...]:
-        draws = self.draws_w()
-        shown = np.where(self.now < self.moved_at + self.dead_s, self.from_w > SLEEP_W + 1.0, self.hashing)
-        return tuple(
-            Kit.reading(
-                miner,
-                Condition.HASHING if shown[miner] else Condition.ASLEEP,
-                float(draws[miner]),
-                self.now,
-                level=int(self.level[miner]) if shown[miner] else None,
-            )
-            for miner in range(len(self.facts))
-            if miner not in self.silent
-        )
+        return tuple(self._reading(miner) for miner in range(len(self.facts)) if miner not in self.silent)
+
+    def _reading(self, miner: int) -> MinerReading:
+        if miner in self.strangers:
+            return Kit.reading(miner, Condition.CONTRADICTS, 99.0, self.now, detail=self.strangers[miner])
+        waiting = self.now < self.moved_at[miner] + self.dead_s[miner]
+        shown = bool(self.from_w[miner] > SLEEP_W + 1.0 if waiting else self.hashing[miner]) and miner not in self.lying
+        condition, level = Condition.HASHING if shown else Condition.ASLEEP, int(self.level[miner]) if shown else None
+        if self.facts.reports_power[miner]:
+            return Kit.reading(miner, condition, float(self.draws_w()[miner]), self.now, level=level)
+        estimate_w = float(self.draws_w()[miner]) if shown else float(SLEEP_W)
+        return Kit.reading(miner, condition, estimate_w, self.now, level=level, error_w=0.1 * estimate_w)
+
+    def feeders(self) -> dict[int, Sample]:
+        load_w = np.bincount(self.facts.feeder, weights=self.draws_w(), minlength=len(self.facts.feeder_names))
+        return {feeder: Kit.sample(float(load_w[feeder]) + self.feeder_extra_w, self.now) for feeder in self.metered}
 
     def cycle(self, seconds: float = 1.0, **snapshot: Any) -> Decision:
         """One step after `seconds`; its commands reach everyone who is not deaf."""
@@ -321,6 +339,7 @@ class Site:
             "wall": WALL + self.now,
             "readings": self.readings(),
             "telemetry": self.telemetry(),
+            "feeders": self.feeders(),
         }
         given.update(snapshot)
         self.state, decision = self.engine.step(self.state, Snapshot(**given), self.now)
@@ -337,6 +356,8 @@ class Site:
             if command.miner in self.deaf:
                 continue
             match command.verb:
+                case Verb.SLEEP if command.miner in self.liars:
+                    self.lying.add(command.miner)
                 case Verb.SLEEP:
                     self.set_hashing(command.miner, False, times=(1.0, 3.0))
                 case Verb.WAKE:

@@ -16,6 +16,7 @@ from controller.core.state import VERB_CODES
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.reasons import Unallocated, Why
 
+ANY_RAMP = 1e9  # W/s: a unit woken now is asked for where the ramp ends
 ALL_ON, ALL_OFF = [True] * 4, [False] * 4
 
 
@@ -34,7 +35,7 @@ class Hall:
         goal = (
             None
             if power_w is None
-            else Goal(power_w, power_w if lead_w is None else lead_w, shed=shed, waived=waived, may_raise=may_raise)
+            else Goal(power_w, lead_w or power_w, ANY_RAMP, shed=shed, waived=waived, may_raise=may_raise)
         )
         self.plan = allocator.allocate(self.facts, self.state, self.policy, goal, now)
         return self.plan
@@ -175,7 +176,7 @@ def test_a_unit_larger_than_the_ramp_wakes_alone(kit):
 def test_who_must_sleep_at_the_end_of_a_ramp_sleeps_on_the_way_untrimmed(kit):
     hall = Hall(kit, ALL_ON)
     hall.plan = allocator.allocate(
-        hall.facts, hall.state, hall.policy, Goal(11_400, 11_400, shed=False, waived=True, final_w=5_000), 0.0
+        hall.facts, hall.state, hall.policy, Goal(11_400, 5_000, ANY_RAMP, shed=False, waived=True), 0.0
     )
     assert hall.asleep() == [3]
     assert list(hall.plan.level[:3]) != [0, 0, 0]

@@ -68,7 +68,7 @@ def decision() -> Decision:
         wall=1.0,
         setpoint=Setpoint(412_000.0, Bound.SURPLUS, "poi", None, True),
         allocation=Allocation(np.array([True]), np.array([1]), np.array([0]), 4e5, 12_000.0, Unallocated.STEP_SIZE),
-        figures=Figures(430_000.0, 420_000.0, 412_000.0, 410_000.0, None, None, 8_000.0, 3e5, 25_000.0),
+        figures=Figures(430_000.0, 420_000.0, 412_000.0, 410_000.0, None, None, 8_000.0, 3e5, 25_000.0, 390.0),
         inputs=(InputHealth("poi_export_w", InputState.HOLD, "stale", 4.0),),
         fail_safe=InputState.HOLD,
         commands=(Command(9, 0, Verb.SLEEP, None, False, True, "shed"),),

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest_asyncio
 
-from controller.commands.status import EXIT_DONE, EXIT_NO_ANSWER, EXIT_REFUSED, run_explain, run_status, status_page
+from controller.commands.status import (
+    EXIT_DONE,
+    EXIT_NO_ANSWER,
+    EXIT_REFUSED,
+    explain_page,
+    run_explain,
+    run_status,
+    status_page,
+)
 from controller.runtime.console import Console, ConsoleRefusedError, Peer
 
 STATUS: dict[str, Any] = {
@@ -23,6 +31,8 @@ STATUS: dict[str, Any] = {
     "setpoint": {"kw": 412.0, "bound": "surplus", "source": "poi", "expires_at": None, "shed": True},
     "figures": {
         "surplus_kw": 430.0,
+        "expected_kw": 411.0,
+        "expected_error_kw": 3.2,
         "measured_kw": None,
         "allocated_kw": 400.0,
         "unallocated_kw": 12.0,
@@ -46,6 +56,7 @@ STATUS: dict[str, Any] = {
     "operator_caps": [{"operator": "ann, uid 1000", "kw": 300.0, "expires_at": "2026-11-22T05:00Z"}],
     "miners": {"hashing": 80, "asleep": 39, "quarantined": 1, "unknown": 0},
     "quarantined": ["r1-07"],
+    "contradicting": ["r2-01"],
     "orders": [
         {
             "id": "order-1",
@@ -133,6 +144,7 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
         "setpoint   412.0 kW = 400.0 kW allocated + 12.0 kW unallocated (step_size)",
         "bound by   surplus (poi), shedding",
         "surplus   430.0 kW",
+        "expected  411.0 kW +- 3.2 kW, where power is estimated",
         "measured  unknown",
         "measured   unknown, of which",
         "auxiliaries and losses  5.0 kW",
@@ -143,6 +155,7 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
         "ann, uid 1000  300.0 kW  until 2026-11-22T05:00Z",
         "80 hashing, 39 asleep, 1 quarantined",
         "quarantined  r1-07",
+        "contradicting the inventory  r2-01",
         "order-1  desk  cap  400.0 kW  until 2026-11-22T04:30Z  reached",
         "miner_stuck  r1-07: sleep",
         "curtaild 0.1.0, python 3.11.7",
@@ -188,6 +201,15 @@ async def test_an_unknown_miner_and_an_absent_daemon_have_exit_codes_of_their_ow
     assert "no miner 'r9'" in errors.getvalue()
     assert run_status(tmp_path / "none.sock", as_json=True, out=out, errors=errors) == EXIT_NO_ANSWER
     assert "no daemon answers" in errors.getvalue()
+
+
+def test_an_estimate_and_a_contradiction_are_called_so() -> None:
+    estimated = {**EXPLAIN, "power_kw": 3.25, "estimate_error_kw": 0.39}
+    assert "is         hashing, estimated 3250 W +- 390 W, 305MHz" in explain_page(estimated)
+    unknown = explain_page({**EXPLAIN, "estimate_error_kw": 0.0})
+    assert "is         hashing, unknown, 305MHz" in unknown
+    stranger = explain_page({**EXPLAIN, "contradiction": "the inventory has S21, what answers says S9"})
+    assert "contradicts the inventory: the inventory has S21, what answers says S9" in stranger
 
 
 def test_what_is_allocated_ahead_of_a_ramp_is_said_as_such() -> None:

@@ -160,6 +160,37 @@ def test_a_restore_stands_among_the_commands_with_what_became_of_it() -> None:
     assert (shown[1]["ago_s"], shown[1]["detail"], shown[1]["reason"]) == (3.0, "as it says", "ann, uid 1000")
 
 
+def test_an_estimate_is_shown_with_its_error_and_a_miners_own_word_without() -> None:
+    facts = Kit.fleet(odd={1: {"trims": False, "reports_power": False}})
+    site = Kit.site(facts=facts)
+    site.cycles(2)
+    views = Views(facts, site.engine.policy, {})
+    views.take_cycle(site.state, site.decisions[-1])
+    assert (views.explain("m0")["power_kw"], views.explain("m0")["estimate_error_kw"]) == (3.5, None)
+    assert (views.explain("m1")["power_kw"], views.explain("m1")["estimate_error_kw"]) == (3.5, 0.35)
+    figures = views.status()["figures"]
+    assert isinstance(figures, dict)
+    assert figures["expected_error_kw"] == 0.35
+
+
+def test_a_miner_that_contradicts_the_inventory_is_named_and_what_gave_it_away_is_explained() -> None:
+    site = Kit.site()
+    site.strangers[1] = "what answers says Antminer S9"
+    views = Views(site.facts, site.engine.policy, {})
+    for decision in site.cycles(3):
+        views.take_cycle(site.state, decision)
+    assert views.status()["contradicting"] == ["m1"]
+    page = views.explain("m1")
+    assert (page["condition"], page["why"], page["planned"]) == ("contradicts", "contradicts", "left alone")
+    assert "Antminer S9" in str(page["contradiction"])
+    assert views.explain("m0")["contradiction"] is None
+    site.strangers.clear()
+    views.take_cycle(site.state, site.cycle())
+    views.take_cycle(site.state, site.cycle())
+    assert views.explain("m1")["contradiction"] is None
+    assert views.status()["contradicting"] == []
+
+
 def test_merit_counts_who_is_better_and_an_unknown_miner_is_named() -> None:
     views, _ = after_one_cycle()
     assert [views.explain(f"m{index}")["merit"] for index in range(4)] == [1, 2, 3, 4]

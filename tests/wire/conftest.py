@@ -34,7 +34,7 @@ def decision() -> Decision:
             unallocated_w=12_000.4,
             unallocated_reason=Unallocated.STEP_SIZE,
         ),
-        figures=Figures(430_000.0, 420_000.0, 412_000.4, 409_999.6, None, None, 8_000.0, 300_000.0, 25_000.0),
+        figures=Figures(430_000.0, 420_000.0, 412_000.4, 409_999.6, None, None, 8_000.0, 300_000.0, 25_000.0, 390.0),
         inputs=(InputHealth("site_load_w", InputState.FALLBACK, "never seen", float("inf")),),
         fail_safe=InputState.FALLBACK,
         commands=(),
