@@ -155,7 +155,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 
 @dataclass
 class Script(Orders):
-    """A miner that answers by the test's own rules, and keeps every byte it got.
+    """A miner that answers by the test's own rules, counts its connections and keeps every byte it got.
 
     `answers` maps a command (or `command argument`, session left out) to a document, to raw bytes, or to None for
     silence; a deque is used up one by one, its last entry stays.
@@ -163,6 +163,7 @@ class Script(Orders):
 
     port: int = 0
     connections: int = 0
+    seen: int = 0
     requests: list[bytes] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
 
@@ -191,6 +192,7 @@ class Script(Orders):
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         self.connections += 1
+        self.seen += 1
         try:
             request = await reader.read(65_536)
             if not request:

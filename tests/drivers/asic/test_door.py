@@ -92,6 +92,17 @@ async def test_a_call_cancelled_in_the_moment_it_ends_leaves_no_complaint_and_no
     assert complaints == []
 
 
+async def test_a_call_given_up_in_the_moment_it_connects_sends_nothing(script: Any) -> None:
+    loop = asyncio.get_running_loop()
+    call = asyncio.create_task(exchange("127.0.0.1", script.port, REQUEST, deadline_s=5.0))
+    await asyncio.sleep(0)  # it has begun to connect
+    loop.call_soon(call.cancel)
+    time.sleep(0.05)  # noqa: ASYNC251  # connected meanwhile: the loop learns of both in the same turn
+    await asyncio.wait({call})
+    await script.until(lambda: script.seen == 1 and script.connections == 0)
+    assert (call.cancelled(), script.requests) == (True, [])
+
+
 async def test_no_time_left_sends_nothing(script: Any) -> None:
     reply = await RpcWire(host="127.0.0.1", port=script.port).send("config", deadline_s=0.0)
     assert (reply.kind, script.requests) == (ReplyKind.NOT_SENT, [])
