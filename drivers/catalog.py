@@ -116,6 +116,21 @@ def build_miner(
                 budget=budget,
                 ladder=ladder,
             )
+        case "Antminer stock":
+            from drivers.asic.antminer import AntminerStock
+
+            return AntminerStock(
+                miner_id=miner_id,
+                index=index,
+                facts=facts,
+                host=host,
+                port=port,
+                web_port=web_port,
+                username=username,
+                password=password,
+                deadline_s=deadline_s,
+                budget=budget,
+            )
         case _:
             raise ValueError(f"miner {miner_id!r}: no driver for firmware {facts.firmware!r}")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.domain.fleet import Level, Outcome
-from drivers.asic.profiles import Confidence, ModelFileError, all_facts, facts_of, parse
+from drivers.asic.profiles import Confidence, ModelFacts, ModelFileError, all_facts, facts_of, parse
 from drivers.catalog import build_dry_run, build_miner, known_models, mismatches, model_named, nameplate_level
 from simulators.asic.models import MODELS
 
@@ -51,18 +51,33 @@ def test_ten_models_are_known_by_model_and_firmware() -> None:
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'S99'.*known: .*Antminer S21 \(LuxOS\)"):
         model_named("S99", "LuxOS")
-    with pytest.raises(ValueError, match="deadline_s"):
-        build_miner(
-            miner_id="m",
-            index=0,
-            model="Antminer S21",
-            firmware="LuxOS",
-            host="127.0.0.1",
-            port=1,
-            username=None,
-            password=None,
-            deadline_s=0,
-        )
+
+
+def built(model: str, firmware: str, **other: Any) -> Any:
+    """The driver of a miner that is never called."""
+    wiring = {"host": "127.0.0.1", "port": 1, "username": None, "password": None, "deadline_s": 1.0, **other}
+    return build_miner(miner_id="m", index=0, model=model, firmware=firmware, **wiring)
+
+
+@pytest.mark.parametrize("facts", all_facts().values(), ids=all_facts())
+def test_the_firmware_decides_which_driver_speaks(facts: ModelFacts) -> None:
+    drivers = {"LuxOS": "LuxosMiner", "WhatsMiner V2": "WhatsMinerV2", "Antminer stock": "AntminerStock"}
+    assert type(built(facts.model, facts.firmware)).__name__ == drivers[facts.firmware]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [({"deadline_s": 0}, "deadline_s"), ({"host": "miner-7.example"}, "miner-7"), ({"wear_today": -1}, "-1")],
+)
+@pytest.mark.parametrize(
+    ("model", "firmware"),
+    [("Antminer S21", "LuxOS"), ("WhatsMiner M60S", "WhatsMiner V2"), ("Antminer S21", "Antminer stock")],
+)
+def test_a_miner_that_cannot_be_driven_is_refused_when_it_is_built(
+    model: str, firmware: str, wrong: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        built(model, firmware, **wrong)
 
 
 def test_the_recorded_ladder_is_the_s19k_pros() -> None:
