@@ -6,18 +6,24 @@ have been carried out, and only its sender knows what twice would mean. A 401 is
 the server has turned that request away, so nothing is done twice.
 
 Errors are those of `drivers.asic.transport`; any status is an answer. Whatever happens - answer, fault, deadline,
-cancellation - a connection that is not known to be sound is closed before the call returns.
+cancellation - a connection that is not known to be sound is closed before the call returns. One exception: a POST
+whose answer is late leaves its connection open for a minute. A web server may kill the script behind a connection that
+closes (lighttpd does), and a script that writes a miner's configuration and dies before it restarts the miner leaves it
+configured to sleep and hashing. The call itself returns at its deadline, and `close` ends that connection as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from drivers.asic.digest import Digest
 from drivers.asic.http_answer import AnswerParser, HttpAnswer
-from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError
+from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError, TransportError
 
-_DEFAULT_PORT = 80
+_DEFAULT_PORT: Final = 80
+_LATE_S: Final = 60.0
+"""How long the connection of a late POST is left to its answer; a configuration write has been seen to take 21 s."""
 
 
 class HttpClient:
@@ -30,6 +36,7 @@ class HttpClient:
         name = f"[{host}]" if ":" in host else host
         self._host_line = f"Host: {name if port == _DEFAULT_PORT else f'{name}:{port}'}\r\n"
         self._kept: _Connection | None = None
+        self._late: set[_Connection] = set()
 
     async def get(self, path: str, *, give_up_at: float) -> HttpAnswer:
         """GET by loop second `give_up_at`. Raises NotConnectedError, NoAnswerError or BadAnswerError."""
@@ -41,10 +48,12 @@ class HttpClient:
         return await self._authorized("POST", path, body, give_up_at)
 
     def close(self) -> None:
-        """Close the kept connection; the next call opens another."""
+        """Close every connection that no call is using; the next call opens another."""
         if self._kept is not None:
             self._kept.abort()
             self._kept = None
+        for connection in tuple(self._late):
+            connection.abort()
 
     async def _authorized(self, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
         answer = await self._once_more_if_unheard(method, path, body, give_up_at)
@@ -63,7 +72,14 @@ class HttpClient:
         return await self._ask(await self._connect(give_up_at), method, path, body, give_up_at)
 
     async def _ask(self, connection: _Connection, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
-        answer = await connection.ask(self._request(method, path, body), give_up_at)
+        try:
+            answer = await connection.ask(self._request(method, path, body), give_up_at)
+        except BaseException:
+            if method == "GET" or not connection.expired:
+                connection.abort()
+            else:
+                connection.leave_open(_LATE_S, self._late)
+            raise
         if answer.keeps_open and connection.is_sound():
             if self._kept is not None:
                 self._kept.abort()
@@ -96,15 +112,21 @@ class HttpClient:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection; one request in the air at most."""
+    """One connection; one request in the air at most.
 
-    __slots__ = ("_answer", "_loop", "_parser", "_transport", "expired")
+    A fault is a result of the awaited future like any other: an exception in a future whose caller was cancelled would
+    be reported as an error of ours.
+    """
+
+    __slots__ = ("_late", "_late_timer", "_loop", "_outcome", "_parser", "_transport", "expired")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = AnswerParser()
-        self._answer: asyncio.Future[HttpAnswer] | None = None
+        self._outcome: asyncio.Future[HttpAnswer | TransportError] | None = None
+        self._late: set[_Connection] | None = None
+        self._late_timer: asyncio.TimerHandle | None = None
         self.expired = False
 
     @property
@@ -117,59 +139,63 @@ class _Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, request: bytes, give_up_at: float) -> HttpAnswer:
-        """Send and wait; without an answer by loop second `give_up_at`, and on any error, the connection is closed."""
+        """Send and wait. After any error the connection is the caller's to close."""
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             raise NotConnectedError("connection closed at once")
         self._parser = AnswerParser()
-        answer: asyncio.Future[HttpAnswer] = self._loop.create_future()
-        self._answer = answer
+        self._outcome = self._loop.create_future()
         transport.write(request)
         timer = self._loop.call_at(give_up_at, self._expire)
         try:
-            return await answer
-        except BaseException:
-            self.abort()
-            raise
+            outcome = await self._outcome
         finally:
             timer.cancel()
-            self._answer = None
+            self._outcome = None
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return outcome
 
     def abort(self) -> None:
         """Close the socket now; nothing is flushed or awaited."""
         if self._transport is not None:
             self._transport.abort()
 
+    def leave_open(self, seconds: float, until_closed: set[_Connection]) -> None:
+        """Stay for an answer nobody waits for any more; whatever comes closes the connection, and so does the time."""
+        if self._transport is not None:
+            self._late = until_closed
+            self._late.add(self)
+            self._late_timer = self._loop.call_later(seconds, self.abort)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a TCP connection's transport is one
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._answer.done():
+        if self._outcome is None or self._outcome.done():
             self.abort()  # nobody asked: whatever comes next on this connection would answer the wrong request
             return
         try:
             answer = self._parser.feed(data)
         except BadAnswerError as error:
-            self._answer.set_exception(error)
+            self._outcome.set_result(error)
             return
         if answer is not None:
-            self._answer.set_result(answer)
+            self._outcome.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._answer is None or self._answer.done():
-            return
-        answer = None if exc else self._parser.end()
-        if answer is not None:
-            self._answer.set_result(answer)
-            return
-        ending = "connection reset" if exc else "connection closed"
-        self._answer.set_exception(
-            NoAnswerError(f"{ending} {'before the answer was whole' if self.heard else 'without an answer'}")
-        )
+        if self._late is not None and self._late_timer is not None:
+            self._late.discard(self)
+            self._late_timer.cancel()
+        if self._outcome is not None and not self._outcome.done():
+            ending = "connection reset" if exc else "connection closed"
+            how_far = "before the answer was whole" if self.heard else "without an answer"
+            answer = None if exc else self._parser.end()
+            self._outcome.set_result(NoAnswerError(f"{ending} {how_far}") if answer is None else answer)
 
     def _expire(self) -> None:
-        if self._answer is not None and not self._answer.done():
+        if self._outcome is not None and not self._outcome.done():
             self.expired = True
-            self._answer.set_exception(NoAnswerError("no answer within the deadline"))
+            self._outcome.set_result(NoAnswerError("no answer within the deadline"))

@@ -1,0 +1,291 @@
+"""Antminers with their maker's firmware: sleep and wake by writing the work mode into the configuration.
+
+Every such write costs flash and restarts the mining process, so that none is made which the miner does not need, a
+budget per day bounds them, and there are no trims. The configuration is read, changed in its mode alone and written
+back (`antminer_conf`); hash rates come from port 4028 (`antminer_reading`).
+
+Two writers: nothing locks the configuration. What somebody writes between our read and our write, which follows within
+milliseconds on the same connection, is overwritten by what we read. What somebody writes after it shows in the
+read-back, which compares every key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from controller.domain.fleet import (
+    RESTORE_COMMAND_ID,
+    Command,
+    CommandReport,
+    Condition,
+    Level,
+    MinerReading,
+    Outcome,
+    Verb,
+)
+from drivers.asic.antminer_conf import NORMAL, SLEEP, UnfitConfError, differences, is_mode, mode_of, with_mode
+from drivers.asic.antminer_memory import Known
+from drivers.asic.antminer_reading import Judge, Judgement, number, rate_in_summary
+from drivers.asic.antminer_web import CONF, SUMMARY, SYSTEM_INFO, AntminerWeb, Done, Page
+from drivers.asic.budget import Budget
+from drivers.asic.identity import IdentityCheck, Told, told_by_system_info, told_by_version
+from drivers.asic.profiles import LadderUnreadableError, ModelFacts
+from drivers.asic.rpc import Reply, ReplyKind, RpcWire
+
+_URGENT_ANSWER_S: Final = 1.5
+"""How long an urgent write's answer is waited for. Some firmware takes 21 s over it, and other miners wait for the
+slot; the write goes on without us."""
+
+
+class AntminerStock:
+    """A Load. One call at a time; keeps a connection to the web interface for as long as the miner does.
+
+    deadline_s bounds a read, and a command with its read-back.
+    """
+
+    def __init__(
+        self,
+        *,
+        miner_id: str,
+        index: int,
+        host: str,
+        port: int,
+        web_port: int,
+        facts: ModelFacts,
+        deadline_s: float,
+        budget: Budget,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        """username, password: `root` and `root` as shipped, unless given. Raises ValueError for a host that is no IP
+        address and a user name that no header can carry."""
+        self.miner_id = miner_id
+        self._index = index
+        self._rpc = RpcWire(host=host, port=port)
+        self._web = AntminerWeb(host, web_port, username or "root", password or "root")
+        self._levels = facts.envelope.levels
+        self._judge = Judge(facts)
+        self._settles_s = 2.0 * (facts.envelope.response.sleep_dead_s + facts.envelope.response.sleep_90_s)
+        self._deadline_s = deadline_s
+        self._budget = budget
+        self._identity = IdentityCheck(facts)
+        self._known = Known()
+
+    async def read(self) -> MinerReading:
+        """Telemetry: one round trip while it hashes, and the configured mode when the rate is gone, after a command
+        and once a minute; never raises except on cancellation."""
+        started_at = self._now()
+        give_up_at = started_at + self._deadline_s
+        known = self._known
+        # Half of the time is kept for the web: a miner whose port 4028 hangs can still prove that it sleeps.
+        summary = await self._rpc.send("summary", deadline_s=self._deadline_s / 2)
+        row = summary.first("SUMMARY") if summary.ok else {}
+        rate_th, elapsed_s = rate_in_summary(row), number(row.get("Elapsed"))
+        words = [] if rate_th is not None else [f"summary: {summary.detail or 'no hash rate in it'}"]
+        mute = summary.kind in (ReplyKind.NOT_SENT, ReplyKind.NO_ANSWER)
+        answered = not mute
+        if known.conf_is_due(started_at, elapsed_s, hashes=self._judge.hashes(rate_th), mute=mute):
+            page = await self._web.page(CONF, give_up_at)
+            answered = answered or page.answered
+            words += self._learn_mode(page, started_at)
+            if mute and page.answered:
+                rate_th = rate_in_summary(_first(await self._web.page(SUMMARY, give_up_at), "SUMMARY"))
+        if answered:
+            await self._identify(give_up_at, mute=mute)
+        else:
+            self._identity.lost()
+        known.note(started_at, hashes=self._judge.hashes(rate_th), mute=mute and rate_th is None if answered else None)
+        seen = known.seen(started_at, rate_th, "; ".join(words))
+        judged = self._judge.judge(seen) if answered else Judgement(Condition.UNREACHABLE, detail="; ".join(words))
+        known.rate_before_th = rate_th
+        return self._reading(judged, rate_th, started_at)
+
+    async def perform(self, command: Command) -> CommandReport:
+        """Send one command and report what was learned; never raises except on cancellation."""
+        if command.verb is Verb.TRIM:
+            done = Done(Outcome.UNSUPPORTED, "a change of level restarts this miner: it is only put to sleep and woken")
+            return self._report(command.command_id, done)
+        wakes = command.verb is Verb.WAKE
+        order = _Order(wakes, self._now() + self._deadline_s, command.urgent, prior=command.prior)
+        return self._report(command.command_id, await self._obey(order))
+
+    async def restore(self, prior: str) -> CommandReport:
+        """Set the work mode called `prior` if the miner is awake in another; wakes nobody."""
+        order = _Order(True, self._now() + self._deadline_s, urgent=False, prior=prior, restores=True)
+        return self._report(RESTORE_COMMAND_ID, await self._obey(order))
+
+    async def read_ladder(self) -> tuple[Level, ...]:
+        """The ladder on file: the firmware tells none, so all there is to ask is whether the model is ours.
+
+        Raises LadderUnreadableError when it is another one, or does not answer.
+        """
+        self._identity.lost()
+        answered = await self._identify(self._now() + self._deadline_s, mute=False)
+        if self._identity.sentence or not answered:
+            raise LadderUnreadableError(f"{self.miner_id}: {self._identity.sentence or 'does not say who it is'}")
+        return self._levels
+
+    async def close(self) -> None:
+        """Close the connection kept to the miner, and one whose write is still unanswered."""
+        self._web.close()
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    async def _obey(self, order: _Order) -> Done:
+        """From the order to its outcome: is it our miner, does it need a write, may it have one."""
+        if order.raises:
+            await self._identify(order.give_up_at, mute=False)
+        if self._identity.sentence:
+            return Done(Outcome.WITHHELD, self._identity.sentence)
+        page = await self._web.page(CONF, order.give_up_at)
+        self._known.forget_conf()
+        if page.document is None:
+            return Done(page.outcome, f"nothing written; {page.words}")
+        mode = mode_of(page.document)
+        if mode is not None:
+            settled = await self._nothing_to_do(order, mode)
+            if settled is not None:
+                return settled
+        target, note = order.target(self._known.awake_mode)
+        try:
+            write = with_mode(page.document, target)
+        except UnfitConfError as error:
+            return Done(Outcome.REFUSED, f"nothing written; {error}")
+        refusal = self._budget.refusal(raises=order.raises, urgent=order.urgent, now=self._now())
+        if refusal is not None:
+            return Done(Outcome.WITHHELD, refusal.reason, again_at=refusal.again_at)
+        done = await self._write(write.body, target, mode, order)
+        if not order.urgent and done.reached:
+            done = await self._read_back(done, page.document, target, order.give_up_at)
+        notes = (done.detail, note, self._budget.overdrawn(self._now()) if done.reached else "")
+        return replace(done, detail="; ".join(text for text in notes if text))
+
+    async def _nothing_to_do(self, order: _Order, mode: str) -> Done | None:
+        """The outcome of an order that needs no write; None when it needs one."""
+        if order.restores and not is_mode(order.prior or ""):
+            return Done(Outcome.UNSUPPORTED, f"{order.prior!r} is no work mode")
+        if order.restores and mode == SLEEP:
+            return Done(Outcome.WITHHELD, f"asleep, and a restore wakes nobody: woken, it runs in mode {order.prior}")
+        if order.restores:
+            return Done(Outcome.APPLIED, f"already in mode {mode}") if mode == order.prior else None
+        if order.raises:
+            return None if mode == SLEEP else Done(Outcome.APPLIED, f"already awake, in mode {mode}; nothing written")
+        if mode != SLEEP:
+            return None
+        if await self._hashes_on(order.give_up_at):
+            return None  # somebody's word against the hash rate: say it again
+        return Done(Outcome.APPLIED, "already configured to sleep; nothing written")
+
+    async def _hashes_on(self, give_up_at: float) -> bool:
+        """Whether the miner shows a hash rate that a write of ours cannot be about to end."""
+        if self._now() - self._known.written_at < self._settles_s:
+            return False
+        reply = await self._rpc.send("summary", deadline_s=give_up_at - self._now())
+        return reply.ok and self._judge.hashes(rate_in_summary(reply.first("SUMMARY")))
+
+    async def _write(self, body: bytes, target: str, mode: str | None, order: _Order) -> Done:
+        now = self._now()
+        limit = min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
+        done = await self._web.set_conf(body, limit)
+        if done.reached:
+            self._budget.spend(self._now())
+            self._known.written(now, target, mode)
+        return done
+
+    async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:
+        """One look at the configuration: all as it was but the mode -> APPLIED, whatever the answer to the write."""
+        page = await self._web.page(CONF, give_up_at)
+        if page.document is None:
+            return replace(done, detail=f"{done.detail}; not read back: {page.words}")
+        mode, others = mode_of(page.document), differences(before, page.document)
+        if mode != target:
+            done = replace(done, detail=f"{done.detail}; read back in mode {mode}")
+        elif not others:
+            return replace(done, outcome=Outcome.APPLIED)
+        if others:
+            done = replace(done, detail=f"{done.detail}; changed beside the mode: {', '.join(others)}")
+        return done
+
+    # --- telemetry -----------------------------------------------------------------------------------------------
+
+    def _learn_mode(self, page: Page, asked_at: float) -> list[str]:
+        """Take up the configured mode; what failed, in words."""
+        mode = None if page.document is None else mode_of(page.document)
+        self._known.learn_mode(mode, asked_at)
+        if mode is not None:
+            return []
+        return [page.words or f"{CONF}: no work mode in it"]
+
+    async def _identify(self, give_up_at: float, *, mute: bool) -> bool:
+        """Ask the miner who it is when that is due: port 4028, and the web interface when that says nothing."""
+        if not self._identity.due(self._now()):
+            return True
+        told = Told()
+        if not mute:
+            reply = await self._rpc.send("version", deadline_s=give_up_at - self._now())
+            told = told_by_version(reply.body)
+        answered = told != Told()
+        if not answered:
+            page = await self._web.page(SYSTEM_INFO, give_up_at)
+            answered, told = page.answered, told_by_system_info(page.document)
+        self._identity.heard(told, self._now())
+        return answered
+
+    def _reading(self, judged: Judgement, rate_th: float | None, started_at: float) -> MinerReading:
+        other = self._identity.sentence if judged.condition is not Condition.UNREACHABLE else ""
+        mode = self._known.mode
+        return MinerReading(
+            miner=self._index,
+            condition=Condition.CONTRADICTS if other else judged.condition,
+            power_w=judged.power_w,
+            hashrate_th=rate_th,
+            level=None if other else judged.level,
+            started_at=started_at,
+            finished_at=self._now(),
+            prior=None if other or mode == SLEEP else mode,
+            detail=other or judged.detail,
+            power_error_w=judged.power_error_w,
+        )
+
+    def _report(self, command_id: int, done: Done) -> CommandReport:
+        return CommandReport(
+            command_id=command_id,
+            miner=self._index,
+            outcome=done.outcome,
+            sent_at=done.sent_at,
+            answered_at=self._now(),
+            detail=done.detail,
+            again_at=done.again_at,
+            wear=int(done.reached),
+        )
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One change to make. raises: it may increase the load. prior: the mode its owner had set, as text."""
+
+    raises: bool
+    give_up_at: float
+    urgent: bool
+    prior: str | None = None
+    restores: bool = False
+
+    def target(self, awake_mode: str | None) -> tuple[str, str]:
+        """The mode to write, and what is to be said of it. awake_mode: what we last saw it in, None when never."""
+        if not self.raises:
+            return SLEEP, ""
+        for mode in (self.prior, awake_mode):
+            if mode is not None and is_mode(mode) and mode != SLEEP:
+                return mode, ""
+        return NORMAL, "woken in normal mode: nobody knows its earlier one"
+
+
+def _first(page: Page, section: str) -> Mapping[str, Any]:
+    return Reply(ReplyKind.ACCEPTED, page.document or {}).first(section)

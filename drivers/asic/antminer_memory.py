@@ -1,0 +1,81 @@
+"""What the driver of one stock Antminer remembers between its calls, and when that is too old to be used. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from drivers.asic.antminer_conf import SLEEP
+from drivers.asic.antminer_reading import Seen
+
+_CONF_KNOWN_S: Final = 60.0
+"""A configured mode is asked for again after this long, and at once when the mining process was restarted."""
+_RESTART_SLACK_S: Final = 5.0
+"""Miners count their uptime in whole seconds, and not to the second."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What earlier reads and writes left behind; times are loop seconds, -inf for never."""
+
+    mode: str | None = None
+    mode_at: float = -math.inf
+    awake_mode: str | None = None
+    rate_before_th: float | None = None
+    woken_at: float | None = None
+    mute_since: float | None = None
+    written_at: float = -math.inf
+
+    def conf_is_due(self, now: float, elapsed_s: float | None, *, hashes: bool, mute: bool) -> bool:
+        """Whether the configured mode must be asked for, given what port 4028 said at `now`."""
+        age_s = now - self.mode_at
+        if mute or age_s > _CONF_KNOWN_S:
+            return True
+        if hashes:
+            return False
+        # Without a rate only a mode will do that no restart can have changed since it was read.
+        restarted = elapsed_s is None or elapsed_s < age_s + _RESTART_SLACK_S
+        return self.mode != SLEEP or restarted
+
+    def learn_mode(self, mode: str | None, asked_at: float) -> None:
+        """A configured mode was asked for at `asked_at`; None when no answer held one, and then none is known."""
+        if mode is None:
+            self.forget_conf()
+            return
+        self.mode, self.mode_at = mode, asked_at
+        if mode != SLEEP:
+            self.awake_mode = mode
+
+    def forget_conf(self) -> None:
+        """What is configured may be something else in a moment."""
+        self.mode, self.mode_at = None, -math.inf
+
+    def written(self, at: float, target: str, before: str | None) -> None:
+        """A write of the mode `target` left at `at`, over the mode `before`."""
+        self.written_at = at
+        self.woken_at = at if before == SLEEP and target != SLEEP else None
+        self.awake_mode = target if target != SLEEP else before if before != SLEEP else self.awake_mode
+        self.rate_before_th = None
+
+    def note(self, at: float, *, hashes: bool, mute: bool | None) -> None:
+        """What a read that began at `at` showed. mute: nobody told a rate, neither zero nor any other; None when the
+        whole miner was silent, and that is no silence of its mining process alone."""
+        if hashes:
+            self.woken_at = None
+        if not mute:
+            self.mute_since = None
+        elif self.mute_since is None:
+            self.mute_since = at
+
+    def seen(self, at: float, rate_th: float | None, words: str) -> Seen:
+        """All of it for the judge."""
+        return Seen(
+            rate_th=rate_th,
+            rate_before_th=self.rate_before_th,
+            mode=self.mode,
+            awake_mode=self.awake_mode,
+            woken_s=None if self.woken_at is None else at - self.woken_at,
+            mute_s=None if self.mute_since is None else at - self.mute_since,
+            words=words,
+        )

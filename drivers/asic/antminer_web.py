@@ -1,0 +1,116 @@
+"""The web interface of a stock Antminer: what is asked of it, and what its answers mean.
+
+Outcomes speak about the one request that changes the miner, the POST of its configuration. Whatever goes wrong before
+it leaves nothing written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.domain.fleet import Outcome
+from drivers.asic.digest import Digest
+from drivers.asic.http import HttpClient
+from drivers.asic.http_answer import HttpAnswer
+from drivers.asic.transport import NotConnectedError, TransportError
+
+CONF: Final = "get_miner_conf"
+SUMMARY: Final = "summary"
+SYSTEM_INFO: Final = "get_system_info"
+_SET_CONF: Final = "set_miner_conf"
+
+_SUCCESS: Final = "M000"
+_AT_THE_DOOR: Final = {
+    401: (Outcome.REFUSED, "401: user or password not accepted; give this miner's in the configuration"),
+    403: (Outcome.REFUSED, "403: forbidden"),
+    404: (Outcome.UNSUPPORTED, "404: no such page on this miner"),
+    405: (Outcome.UNSUPPORTED, "405: no such request on this miner"),
+}
+"""Turned away by the web server: no script of the miner has run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a GET brought. document: its JSON object, None without one. outcome: what its failure means for a command
+    that needed it. answered: whether anything came back at all."""
+
+    document: Mapping[str, Any] | None
+    outcome: Outcome = Outcome.ACKNOWLEDGED
+    words: str = ""
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a command so far. reached: its write may have come as far as the miner's own script."""
+
+    outcome: Outcome
+    detail: str
+    sent_at: float | None = None
+    again_at: float | None = None
+    reached: bool = False
+
+
+class AntminerWeb:
+    """One miner's web interface. Raises ValueError for a user name no header can carry."""
+
+    def __init__(self, host: str, port: int, username: str, password: str) -> None:
+        self._http = HttpClient(host, port, Digest(username, password))
+
+    async def page(self, name: str, give_up_at: float) -> Page:
+        """GET a script's answer by loop second `give_up_at`; never raises except on cancellation."""
+        try:
+            answer = await self._http.get(f"/cgi-bin/{name}.cgi", give_up_at=give_up_at)
+        except TransportError as error:
+            return Page(None, Outcome.UNREACHABLE, f"{name}: {error}", answered=False)
+        if answer.status != 200:
+            outcome, words = _AT_THE_DOOR.get(answer.status, (Outcome.REFUSED, f"status {answer.status}"))
+            return Page(None, outcome, f"{name}: {words}")
+        document = _json_object(answer.body)
+        if document is None:
+            return Page(None, Outcome.REFUSED, f"{name}: {len(answer.body)} bytes that are no JSON object")
+        return Page(document)
+
+    async def set_conf(self, body: bytes, give_up_at: float) -> Done:
+        """POST a configuration by loop second `give_up_at`, once; never raises except on cancellation."""
+        sent_at = asyncio.get_running_loop().time()
+        try:
+            answer = await self._http.post_json(f"/cgi-bin/{_SET_CONF}.cgi", body, give_up_at=give_up_at)
+        except NotConnectedError as error:
+            return Done(Outcome.UNREACHABLE, f"{_SET_CONF}: {error}")
+        except TransportError as error:
+            return Done(Outcome.UNKNOWN, f"{_SET_CONF}: {error}", sent_at, reached=True)
+        return _judge(answer, sent_at)
+
+    def close(self) -> None:
+        """Close the connections that no call is using."""
+        self._http.close()
+
+
+def _judge(answer: HttpAnswer, sent_at: float) -> Done:
+    """The answer to a write."""
+    if answer.status in _AT_THE_DOOR:
+        outcome, words = _AT_THE_DOOR[answer.status]
+        return Done(outcome, f"{_SET_CONF}: {words}", sent_at)
+    if answer.status != 200:  # the script may have come any distance
+        return Done(Outcome.UNKNOWN, f"{_SET_CONF}: status {answer.status}", sent_at, reached=True)
+    document = _json_object(answer.body)
+    code = document.get("code") if document else None
+    if document is None or not isinstance(code, str):
+        return Done(Outcome.UNKNOWN, f"{_SET_CONF}: {len(answer.body)} bytes without a code", sent_at, reached=True)
+    words = f"{code}: {document.get('msg', '')}"
+    if code == _SUCCESS:
+        return Done(Outcome.ACKNOWLEDGED, words, sent_at, reached=True)
+    return Done(Outcome.REFUSED, words, sent_at, reached=True)
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):  # brackets without end are no document either
+        return None
+    return found if isinstance(found, dict) else None
