@@ -27,7 +27,7 @@ from tests.bench.drivers.limits import allow_files
 from tests.bench.drivers.measure import Run, run
 from tests.bench.drivers.raw import Raw
 
-SHARES = {"WhatsMiner V2": 0.60, "LuxOS": 0.40}
+SHARES = {"WhatsMiner V2": 0.40, "Antminer stock": 0.35, "LuxOS": 0.25}
 CONTESTANTS: Mapping[str, Callable[[], Contestant]] = {
     report.GATHER: partial(StockPyasic, None),
     **{name: partial(StockPyasic, at_once) for at_once, name in report.SEMAPHORES.items()},

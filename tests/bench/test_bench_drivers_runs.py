@@ -18,7 +18,7 @@ from tests.bench.drivers.contestants import Contestant, Ours
 from tests.bench.drivers.farm_link import FarmLink, Site
 from tests.bench.drivers.measure import run
 
-MINERS = 40
+MINERS = 20
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,8 @@ class StockPyasic(Contestant):
     async def prepare(self, sites: Sequence[Site]) -> None:
         self.sites = sites
         self._miners = [self._build(site) for site in sites]
+        # Whatever port it is told, it reads an Antminer's configuration for `is_mining` on port 80.
+        self.can_sweep = all(site.web_port in (None, 80) for site in sites)
 
     @staticmethod
     def _build(site: Site) -> Any:

@@ -92,7 +92,10 @@ def run(contestant: Contestant, farm: FarmLink, families: list[str]) -> Run:
         finally:
             await contestant.close()
 
-    return asyncio.run(phases())
+    try:
+        return asyncio.run(phases())
+    finally:
+        gc.unfreeze()
 
 
 async def _shed(contestant: Contestant, farm: FarmLink) -> Cost:
@@ -125,14 +128,11 @@ async def timed(phase: Callable[[], Awaitable[int]]) -> tuple[int, Cost]:
     """Run `phase` with the collector as the daemon leaves it once it is ready: collected and frozen."""
     gc.collect()
     gc.freeze()
-    try:
-        heartbeat = Heartbeat()
-        cpu = time.process_time()
-        began = time.perf_counter()
-        count = await phase()
-        wall_s = time.perf_counter() - began
-        cpu_s = time.process_time() - cpu
-        block_ms, busy_ms = heartbeat.stop()
-        return count, Cost(wall_s, cpu_s, block_ms, busy_ms)
-    finally:
-        gc.unfreeze()
+    heartbeat = Heartbeat()
+    cpu = time.process_time()
+    began = time.perf_counter()
+    count = await phase()
+    wall_s = time.perf_counter() - began
+    cpu_s = time.process_time() - cpu
+    block_ms, busy_ms = heartbeat.stop()
+    return count, Cost(wall_s, cpu_s, block_ms, busy_ms)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tests.bench.drivers.contestants import CONCURRENCY, Contestant
 from tests.bench.drivers.farm_link import Site
+from tests.bench.drivers.raw_antminer import RawAntminer
 from tests.bench.drivers.raw_whatsminer import RawWhatsminer
 from tests.bench.drivers.raw_wire import between, one_shot
 
@@ -47,7 +48,11 @@ class RawLuxos:
         """Nothing is held."""
 
 
-FAMILIES: Mapping[str, Callable[[Site], RawMiner]] = {"LuxOS": RawLuxos, "WhatsMiner V2": RawWhatsminer}
+FAMILIES: Mapping[str, Callable[[Site], RawMiner]] = {
+    "Antminer stock": RawAntminer,
+    "LuxOS": RawLuxos,
+    "WhatsMiner V2": RawWhatsminer,
+}
 
 
 class Raw(Contestant):
