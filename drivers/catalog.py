@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from controller.domain.fleet import Level, MinerModel
 from controller.domain.metering import Point
 from controller.ports import Load, Meter
+from drivers.asic.antminer import AntminerStock
 from drivers.asic.budget import Budget
 from drivers.asic.dry_run import DryRunLoad
 from drivers.asic.luxos import LuxosMiner
@@ -117,8 +118,6 @@ def build_miner(
                 ladder=ladder,
             )
         case "Antminer stock":
-            from drivers.asic.antminer import AntminerStock
-
             return AntminerStock(
                 miner_id=miner_id,
                 index=index,
