@@ -20,7 +20,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
@@ -85,10 +85,14 @@ class Btminer:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token. `taken_at`: loop seconds when it was asked for, the earliest its life can have begun."""
+    """One token. `taken_at`: loop seconds when it was asked for, the earliest its life can have begun.
+
+    requests: what was encrypted with it, by arguments; the same order is the same bytes.
+    """
 
     data: Any
     taken_at: float
+    requests: dict[tuple[str, ...], bytes] = field(default_factory=dict)
 
 
 class Tokens:
@@ -144,6 +148,14 @@ class Tokens:
         self._pause_s = 0.0
         self._paused_until = 0.0
         return self._token
+
+    def request(self, token: Token, command: Mapping[str, str]) -> bytes:
+        """`command` encrypted with `token`."""
+        key = tuple(command.values())
+        request = token.requests.get(key)
+        if request is None:
+            request = token.requests[key] = self.crypto.sealed(token.data, command)
+        return request
 
     def drop(self) -> None:
         """The miner has forgotten it: a reboot, or it said so."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from controller.domain.fleet import Outcome
 from drivers.asic.rpc import Reply, ReplyKind, RpcWire, failed, judge
@@ -27,6 +28,8 @@ _CODE_BAD_BASE64: Final = 137
 _TOKEN_CODES: Final = frozenset({_CODE_BAD_JSON, _CODE_TOKEN_ERROR, _CODE_TOKENS_FULL, _CODE_BAD_BASE64})
 """Refusals that another token may not get."""
 _NO_WRITES: Final = "can't access write cmd"
+
+_turns: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
 
 _CLOSED: Final = (
     "the miner takes no writes from anybody: with the vendor's tool, change its password from the maker's "
@@ -106,10 +109,13 @@ class Writer:
         reply = await self._wire.send("get_token", deadline_s=give_up_at - asked_at)
         if reply.ok:
             try:
-                return self._tokens.take(reply.body, asked_at)
+                async with _one_at_a_time():
+                    token = self._tokens.take(reply.body, asked_at)
+                    await asyncio.sleep(0)
             except TokenUnreadableError as error:
                 self._tokens.failed(_now())
                 return Done(Outcome.UNREACHABLE, f"get_token: {error}")
+            return token
         full = reply.code == _CODE_TOKENS_FULL
         self._tokens.failed(_now(), table_full=full)
         if reply.kind is not ReplyKind.REJECTED:
@@ -123,7 +129,7 @@ class Writer:
         deadline_s = give_up_at - _now()
         if deadline_s <= 0:
             return Reply(ReplyKind.NOT_SENT, detail="no time left"), True
-        request = self._tokens.crypto.sealed(token.data, command)
+        request = self._tokens.request(token, command)
         try:
             answer = await exchange(self._host, self._port, request, deadline_s=deadline_s)
         except TransportError as error:
@@ -158,6 +164,11 @@ def _judged(reply: Reply, sent_at: float) -> Done:
 def _said(reply: Reply) -> str:
     """The miner's own words, its code in front."""
     return f"{reply.code}: {reply.detail}" if reply.code is not None else reply.detail
+
+
+def _one_at_a_time() -> asyncio.Lock:
+    """Held over a token's arithmetic: sixty answers that came together must not stop everything else for 40 ms."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _now() -> float:
