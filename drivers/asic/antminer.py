@@ -100,7 +100,7 @@ class AntminerStock:
         known.note(started_at, hashes=self._judge.hashes(rate_th), mute=mute and rate_th is None if answered else None)
         seen = known.seen(started_at, rate_th, "; ".join(words))
         judged = self._judge.judge(seen) if answered else Judgement(Condition.UNREACHABLE, detail="; ".join(words))
-        known.rate_before_th = rate_th
+        known.rate_before_th = 0.0 if rate_th is None and answered else rate_th
         return self._reading(judged, rate_th, started_at)
 
     async def perform(self, command: Command) -> CommandReport:

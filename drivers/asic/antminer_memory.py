@@ -56,7 +56,7 @@ class Known:
         self.written_at = at
         self.woken_at = at if before == SLEEP and target != SLEEP else None
         self.awake_mode = target if target != SLEEP else before if before != SLEEP else self.awake_mode
-        self.rate_before_th = None
+        self.rate_before_th = 0.0  # the mining process restarts
 
     def note(self, at: float, *, hashes: bool, mute: bool | None) -> None:
         """What a read that began at `at` showed. mute: nobody told a rate, neither zero nor any other; None when the
@@ -65,8 +65,8 @@ class Known:
             self.woken_at = None
         if not mute:
             self.mute_since = None
-        elif self.mute_since is None:
-            self.mute_since = at
+        else:
+            self.mute_since = at if self.mute_since is None else self.mute_since
 
     def seen(self, at: float, rate_th: float | None, words: str) -> Seen:
         """All of it for the judge."""

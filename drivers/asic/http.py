@@ -22,14 +22,15 @@ from drivers.asic.http_answer import AnswerParser, HttpAnswer
 from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError, TransportError
 
 _DEFAULT_PORT: Final = 80
-_LATE_S: Final = 60.0
+LATE_S: Final = 60.0
 """How long the connection of a late POST is left to its answer; a configuration write has been seen to take 21 s."""
 
 
 class HttpClient:
     """Requests to one miner. Calls may overlap: each has a connection to itself, and the last one sound is kept."""
 
-    def __init__(self, host: str, port: int, digest: Digest) -> None:
+    def __init__(self, host: str, port: int, digest: Digest, *, late_s: float = LATE_S) -> None:
+        self._late_s = late_s
         self._host = host
         self._port = port
         self._digest = digest
@@ -78,7 +79,7 @@ class HttpClient:
             if method == "GET" or not connection.expired:
                 connection.abort()
             else:
-                connection.leave_open(_LATE_S, self._late)
+                connection.leave_open(self._late_s, self._late)
             raise
         if answer.keeps_open and connection.is_sound():
             if self._kept is not None:
