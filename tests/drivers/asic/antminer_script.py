@@ -140,10 +140,14 @@ class Script:
     """Whether a write that is answered OK changes the mode that `get_miner_conf` tells."""
     nonce: str = "7d9c8566fed24a4148b8b7a362c8cdf1"
     challenge: str = 'Digest realm="{realm}", nonce="{nonce}", qop="auth"'
+    close_web_after: int = 0
+    """Close the web port after so many requests; 0: never."""
+    web_server: asyncio.Server | None = None
     asked: list[str] = field(default_factory=list)
     requests: list[Asked] = field(default_factory=list)
     web_connections: int = 0
     open_now: int = 0
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def ours(self, **given: Any) -> AntminerStock:
         """Our driver in front of it."""
@@ -186,6 +190,7 @@ class Script:
     async def serve_api(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection to port 4028."""
         self.open_now += 1
+        self.writers.add(writer)
         try:
             command = json.loads(await reader.read(65_536))["command"]
             self.asked.append(command)
@@ -205,9 +210,12 @@ class Script:
         """One connection to the web interface, kept open as long as the client likes."""
         self.open_now += 1
         self.web_connections += 1
+        self.writers.add(writer)
         try:
             while (request := await _request(reader)) is not None:
                 self.requests.append(request)
+                if len(self.requests) == self.close_web_after and self.web_server is not None:
+                    self.web_server.close()
                 if not self._knows(request):
                     challenge = self.challenge.format(realm=REALM, nonce=self.nonce)
                     writer.write(http(401, b"", f"WWW-Authenticate: {challenge}\r\n"))
@@ -219,9 +227,10 @@ class Script:
                 if answer is RESET:
                     writer.transport.abort()
                     return
-                if self.obeys and answer is OK:
+                told = self.web["get_miner_conf"]
+                if self.obeys and answer is OK and isinstance(told, dict):
                     mode = str(json.loads(request.body)["miner-mode"])
-                    self.web["get_miner_conf"] = self.web["get_miner_conf"] | {"bitmain-work-mode": mode}
+                    self.web["get_miner_conf"] = told | {"bitmain-work-mode": mode}
                 writer.write(_http_of(answer))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -283,16 +292,17 @@ async def scripted(**given: Any) -> AsyncIterator[Script]:
     api = await asyncio.start_server(script.serve_api, "127.0.0.1", 0)
     web = await asyncio.start_server(script.serve_web, "127.0.0.1", 0)
     script.port = api.sockets[0].getsockname()[1]
+    script.web_server = web
     script.web_port = web.sockets[0].getsockname()[1]
     try:
         yield script
     finally:
         api.close()
         web.close()
+        for writer in script.writers:
+            writer.transport.abort()
         serving = {task for task in asyncio.all_tasks() if "Script.serve" in repr(task.get_coro())}
-        for task in serving:
-            task.cancel()
         if serving:
-            await asyncio.wait(serving)
+            await asyncio.wait(serving, timeout=3.0)
         for _ in range(2):
             await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
