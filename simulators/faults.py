@@ -16,7 +16,7 @@ class Fault(StrEnum):
     """What can go wrong. The value is the name people type."""
 
     REFUSE = "refuse"
-    """The port is closed."""
+    """The port is closed, and whoever was connected is not any more."""
     RESET = "reset"
     """The connection is accepted, then reset."""
     HANG = "hang"

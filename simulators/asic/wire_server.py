@@ -253,6 +253,9 @@ class FirmwareServer:
         """Close the ports and drop every client."""
         self._running = False
         self._close()
+        self._drop_clients()
+
+    def _drop_clients(self) -> None:
         for transport in tuple(self._transports):
             transport.abort()
 
@@ -272,3 +275,5 @@ class FirmwareServer:
                 each.vanish()
             else:
                 each.reopen()
+        if Fault.REFUSE in self.firmware.faults:
+            self._drop_clients()  # nobody listens because nobody is there: kept connections are gone as well
