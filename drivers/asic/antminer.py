@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from controller.domain.fleet import (
@@ -26,8 +26,8 @@ from controller.domain.fleet import (
     Outcome,
     Verb,
 )
-from drivers.asic.antminer_conf import NORMAL, SLEEP, UnfitConfError, differences, is_mode, mode_of, with_mode
-from drivers.asic.antminer_memory import Known
+from drivers.asic.antminer_conf import SLEEP, UnfitConfError, differences, is_mode, mode_of, with_mode
+from drivers.asic.antminer_memory import Known, Order
 from drivers.asic.antminer_reading import Judge, Judgement, number, rate_in_summary
 from drivers.asic.antminer_web import CONF, SUMMARY, SYSTEM_INFO, AntminerWeb, Done, Page
 from drivers.asic.budget import Budget
@@ -109,12 +109,12 @@ class AntminerStock:
             done = Done(Outcome.UNSUPPORTED, "a change of level restarts this miner: it is only put to sleep and woken")
             return self._report(command.command_id, done)
         wakes = command.verb is Verb.WAKE
-        order = _Order(wakes, self._now() + self._deadline_s, command.urgent, prior=command.prior)
+        order = Order(wakes, self._now() + self._deadline_s, command.urgent, prior=command.prior)
         return self._report(command.command_id, await self._obey(order))
 
     async def restore(self, prior: str) -> CommandReport:
         """Set the work mode called `prior` if the miner is awake in another; wakes nobody."""
-        order = _Order(True, self._now() + self._deadline_s, urgent=False, prior=prior, restores=True)
+        order = Order(True, self._now() + self._deadline_s, urgent=False, prior=prior, restores=True)
         return self._report(RESTORE_COMMAND_ID, await self._obey(order))
 
     async def read_ladder(self) -> tuple[Level, ...]:
@@ -134,7 +134,7 @@ class AntminerStock:
 
     # --- commands ------------------------------------------------------------------------------------------------
 
-    async def _obey(self, order: _Order) -> Done:
+    async def _obey(self, order: Order) -> Done:
         """From the order to its outcome: is it our miner, does it need a write, may it have one."""
         if order.raises:
             await self._identify(order.give_up_at, mute=False)
@@ -154,16 +154,12 @@ class AntminerStock:
             write = with_mode(page.document, target)
         except UnfitConfError as error:
             return Done(Outcome.REFUSED, f"nothing written; {error}")
-        refusal = self._budget.refusal(raises=order.raises, urgent=order.urgent, now=self._now())
-        if refusal is not None:
-            return Done(Outcome.WITHHELD, refusal.reason, again_at=refusal.again_at)
-        done = await self._write(write.body, target, mode, order)
+        done = self._withheld(order) or await self._write(write.body, target, mode, order)
         if not order.urgent and done.reached:
             done = await self._read_back(done, page.document, target, order.give_up_at)
-        notes = (done.detail, note, self._budget.overdrawn(self._now()) if done.reached else "")
-        return replace(done, detail="; ".join(text for text in notes if text))
+        return self._with_notes(done, note)
 
-    async def _nothing_to_do(self, order: _Order, mode: str) -> Done | None:
+    async def _nothing_to_do(self, order: Order, mode: str) -> Done | None:
         """The outcome of an order that needs no write; None when it needs one."""
         if order.restores and not is_mode(order.prior or ""):
             return Done(Outcome.UNSUPPORTED, f"{order.prior!r} is no work mode")
@@ -175,9 +171,13 @@ class AntminerStock:
             return None if mode == SLEEP else Done(Outcome.APPLIED, f"already awake, in mode {mode}; nothing written")
         if mode != SLEEP:
             return None
-        if await self._hashes_on(order.give_up_at):
-            return None  # somebody's word against the hash rate: say it again
-        return Done(Outcome.APPLIED, "already configured to sleep; nothing written")
+        if not await self._hashes_on(order.give_up_at):
+            return Done(Outcome.APPLIED, "already configured to sleep; nothing written")
+        # A write of the mode that is set already reloads the pools and no more: only a restart says it again.
+        done = self._withheld(order) or await self._web.reboot(self._answer_by(order))
+        if done.reached:
+            self._spend(SLEEP, SLEEP)
+        return self._with_notes(done, "configured to sleep, but it hashed: restarted")
 
     async def _hashes_on(self, give_up_at: float) -> bool:
         """Whether the miner shows a hash rate that a write of ours cannot be about to end."""
@@ -186,14 +186,31 @@ class AntminerStock:
         reply = await self._rpc.send("summary", deadline_s=give_up_at - self._now())
         return reply.ok and self._judge.hashes(rate_in_summary(reply.first("SUMMARY")))
 
-    async def _write(self, body: bytes, target: str, mode: str | None, order: _Order) -> Done:
-        now = self._now()
-        limit = min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
-        done = await self._web.set_conf(body, limit)
+    def _withheld(self, order: Order) -> Done | None:
+        """Why the budget leaves no room for this order; None when it does."""
+        refusal = self._budget.refusal(raises=order.raises, urgent=order.urgent, now=self._now())
+        return None if refusal is None else Done(Outcome.WITHHELD, refusal.reason, again_at=refusal.again_at)
+
+    async def _write(self, body: bytes, target: str, mode: str | None, order: Order) -> Done:
+        done = await self._web.set_conf(body, self._answer_by(order))
         if done.reached:
-            self._budget.spend(self._now())
-            self._known.written(now, target, mode)
+            self._spend(target, mode)
         return done
+
+    def _answer_by(self, order: Order) -> float:
+        """Until when an answer is waited for."""
+        return min(order.give_up_at, self._now() + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
+
+    def _spend(self, target: str, mode: str | None) -> None:
+        """The miner has perhaps been given the mode `target`, over the mode `mode`."""
+        self._budget.spend(self._now())
+        self._known.written(self._now(), target, mode)
+
+    def _with_notes(self, done: Done, note: str) -> Done:
+        if not done.reached:
+            return done
+        notes = (done.detail, note, self._budget.overdrawn(self._now()))
+        return replace(done, detail="; ".join(text for text in notes if text))
 
     async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:
         """One look at the configuration: all as it was but the mode -> APPLIED, whatever the answer to the write."""
@@ -265,26 +282,6 @@ class AntminerStock:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """One change to make. raises: it may increase the load. prior: the mode its owner had set, as text."""
-
-    raises: bool
-    give_up_at: float
-    urgent: bool
-    prior: str | None = None
-    restores: bool = False
-
-    def target(self, awake_mode: str | None) -> tuple[str, str]:
-        """The mode to write, and what is to be said of it. awake_mode: what we last saw it in, None when never."""
-        if not self.raises:
-            return SLEEP, ""
-        for mode in (self.prior, awake_mode):
-            if mode is not None and is_mode(mode) and mode != SLEEP:
-                return mode, ""
-        return NORMAL, "woken in normal mode: nobody knows its earlier one"
 
 
 def _first(page: Page, section: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What the driver of one stock Antminer remembers between its calls, and when that is too old to be used. Pure."""
+"""What the driver of one stock Antminer remembers between its calls, and what it is told to do. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from drivers.asic.antminer_conf import SLEEP
+from drivers.asic.antminer_conf import NORMAL, SLEEP, is_mode
 from drivers.asic.antminer_reading import Seen
 
 _CONF_KNOWN_S: Final = 60.0
@@ -79,3 +79,23 @@ class Known:
             mute_s=None if self.mute_since is None else at - self.mute_since,
             words=words,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One change to make. raises: it may increase the load. prior: the mode its owner had set, as text."""
+
+    raises: bool
+    give_up_at: float
+    urgent: bool
+    prior: str | None = None
+    restores: bool = False
+
+    def target(self, awake_mode: str | None) -> tuple[str, str]:
+        """The mode to write, and what is to be said of it. awake_mode: what we last saw it in, None when never."""
+        if not self.raises:
+            return SLEEP, ""
+        for mode in (self.prior, awake_mode):
+            if mode is not None and is_mode(mode) and mode != SLEEP:
+                return mode, ""
+        return NORMAL, "woken in normal mode: nobody knows its earlier one"

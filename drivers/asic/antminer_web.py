@@ -22,6 +22,7 @@ CONF: Final = "get_miner_conf"
 SUMMARY: Final = "summary"
 SYSTEM_INFO: Final = "get_system_info"
 _SET_CONF: Final = "set_miner_conf"
+_REBOOT: Final = "reboot"
 
 _SUCCESS: Final = "M000"
 _AT_THE_DOOR: Final = {
@@ -85,6 +86,21 @@ class AntminerWeb:
         except TransportError as error:
             return Done(Outcome.UNKNOWN, f"{_SET_CONF}: {error}", sent_at, reached=True)
         return _judge(answer, sent_at)
+
+    async def reboot(self, give_up_at: float) -> Done:
+        """Restart the whole miner by loop second `give_up_at`, once; never raises except on cancellation."""
+        sent_at = asyncio.get_running_loop().time()
+        try:
+            answer = await self._http.get(f"/cgi-bin/{_REBOOT}.cgi", give_up_at=give_up_at, once=True)
+        except NotConnectedError as error:
+            return Done(Outcome.UNREACHABLE, f"{_REBOOT}: {error}")
+        except TransportError as error:  # most likely it went down under us
+            return Done(Outcome.UNKNOWN, f"{_REBOOT}: {error}", sent_at, reached=True)
+        if answer.status in _AT_THE_DOOR:
+            outcome, words = _AT_THE_DOOR[answer.status]
+            return Done(outcome, f"{_REBOOT}: {words}", sent_at)
+        outcome = Outcome.ACKNOWLEDGED if answer.status == 200 else Outcome.UNKNOWN
+        return Done(outcome, f"{_REBOOT}: status {answer.status}", sent_at, reached=True)
 
     def close(self) -> None:
         """Close the connections that no call is using."""

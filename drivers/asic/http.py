@@ -15,7 +15,7 @@ configured to sleep and hashing. The call itself returns at its deadline, and `c
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from drivers.asic.digest import Digest
 from drivers.asic.http_answer import AnswerParser, HttpAnswer
@@ -26,6 +26,30 @@ LATE_S: Final = 60.0
 """How long the connection of a late POST is left to its answer; a configuration write has been seen to take 21 s."""
 
 
+def host_line(host: str, port: int) -> str:
+    """The `Host` header of requests to an IP address and a port."""
+    name = f"[{host}]" if ":" in host else host
+    return f"Host: {name if port == _DEFAULT_PORT else f'{name}:{port}'}\r\n"
+
+
+class _Request(NamedTuple):
+    """One wish. body: None for a GET. once: never to be sent a second time unless the miner turned the first away."""
+
+    method: str
+    path: str
+    body: bytes | None
+    once: bool
+    give_up_at: float
+
+    def encoded(self, host_line: str, credentials: str) -> bytes:
+        """As it goes on the wire."""
+        authorization = f"Authorization: {credentials}\r\n" if credentials else ""
+        if self.body is None:
+            return f"{self.method} {self.path} HTTP/1.1\r\n{host_line}{authorization}\r\n".encode()
+        head = f"{self.method} {self.path} HTTP/1.1\r\n{host_line}Content-Length: {len(self.body)}\r\n"
+        return f"{head}Content-Type: application/json\r\n{authorization}\r\n".encode() + self.body
+
+
 class HttpClient:
     """Requests to one miner. Calls may overlap: each has a connection to itself, and the last one sound is kept."""
 
@@ -34,19 +58,19 @@ class HttpClient:
         self._host = host
         self._port = port
         self._digest = digest
-        name = f"[{host}]" if ":" in host else host
-        self._host_line = f"Host: {name if port == _DEFAULT_PORT else f'{name}:{port}'}\r\n"
+        self._host_line = host_line(host, port)
         self._kept: _Connection | None = None
         self._late: set[_Connection] = set()
 
-    async def get(self, path: str, *, give_up_at: float) -> HttpAnswer:
-        """GET by loop second `give_up_at`. Raises NotConnectedError, NoAnswerError or BadAnswerError."""
-        return await self._authorized("GET", path, b"", give_up_at)
+    async def get(self, path: str, *, give_up_at: float, once: bool = False) -> HttpAnswer:
+        """GET by loop second `give_up_at`; `once` for a page that does something. Raises NotConnectedError,
+        NoAnswerError or BadAnswerError."""
+        return await self._authorized(_Request("GET", path, None, once, give_up_at))
 
     async def post_json(self, path: str, body: bytes, *, give_up_at: float) -> HttpAnswer:
         """POST of a JSON body by loop second `give_up_at`. After NotConnectedError it cannot have been carried out;
         after NoAnswerError and BadAnswerError nobody knows."""
-        return await self._authorized("POST", path, body, give_up_at)
+        return await self._authorized(_Request("POST", path, body, True, give_up_at))
 
     def close(self) -> None:
         """Close every connection that no call is using; the next call opens another."""
@@ -56,27 +80,29 @@ class HttpClient:
         for connection in tuple(self._late):
             connection.abort()
 
-    async def _authorized(self, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
-        answer = await self._once_more_if_unheard(method, path, body, give_up_at)
+    async def _authorized(self, request: _Request) -> HttpAnswer:
+        answer = await self._on_the_kept_connection(request)
         if answer.status == 401 and self._digest.take(answer.challenges):
-            answer = await self._once_more_if_unheard(method, path, body, give_up_at)
+            answer = await self._on_the_kept_connection(request)
         return answer
 
-    async def _once_more_if_unheard(self, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
+    async def _on_the_kept_connection(self, request: _Request) -> HttpAnswer:
+        """On the kept connection; without one, or when it dies unheard and the request bears it, on a fresh one."""
         connection, self._kept = self._kept, None
         if connection is not None and connection.is_sound():
             try:
-                return await self._ask(connection, method, path, body, give_up_at)
+                return await self._ask(connection, request)
             except NoAnswerError:
-                if method != "GET" or connection.heard or connection.expired:
+                if request.once or connection.heard or connection.expired:
                     raise
-        return await self._ask(await self._connect(give_up_at), method, path, body, give_up_at)
+        return await self._ask(await self._connect(request.give_up_at), request)
 
-    async def _ask(self, connection: _Connection, method: str, path: str, body: bytes, give_up_at: float) -> HttpAnswer:
+    async def _ask(self, connection: _Connection, request: _Request) -> HttpAnswer:
+        credentials = self._digest.authorization(request.method, request.path)
         try:
-            answer = await connection.ask(self._request(method, path, body), give_up_at)
+            answer = await connection.ask(request.encoded(self._host_line, credentials), request.give_up_at)
         except BaseException:
-            if method == "GET" or not connection.expired:
+            if request.body is None or not connection.expired:
                 connection.abort()
             else:
                 connection.leave_open(self._late_s, self._late)
@@ -88,14 +114,6 @@ class HttpClient:
         else:
             connection.abort()
         return answer
-
-    def _request(self, method: str, path: str, body: bytes) -> bytes:
-        credentials = self._digest.authorization(method, path)
-        authorization = f"Authorization: {credentials}\r\n" if credentials else ""
-        if method == "GET":
-            return f"GET {path} HTTP/1.1\r\n{self._host_line}{authorization}\r\n".encode("latin-1")
-        head = f"{method} {path} HTTP/1.1\r\n{self._host_line}Content-Length: {len(body)}\r\n"
-        return f"{head}Content-Type: application/json\r\n{authorization}\r\n".encode("latin-1") + body
 
     async def _connect(self, give_up_at: float) -> _Connection:
         loop = asyncio.get_running_loop()

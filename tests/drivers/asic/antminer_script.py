@@ -144,6 +144,7 @@ class Script:
     """Close the web port after so many requests; 0: never."""
     web_server: asyncio.Server | None = None
     asked: list[str] = field(default_factory=list)
+    asked_raw: list[bytes] = field(default_factory=list)
     requests: list[Asked] = field(default_factory=list)
     web_connections: int = 0
     open_now: int = 0
@@ -192,8 +193,10 @@ class Script:
         self.open_now += 1
         self.writers.add(writer)
         try:
-            command = json.loads(await reader.read(65_536))["command"]
+            request = await reader.read(65_536)
+            command = json.loads(request)["command"]
             self.asked.append(command)
+            self.asked_raw.append(request)
             answer = _next(self.api, command)
             if answer is None:
                 await reader.read()

@@ -131,12 +131,35 @@ async def test_a_miner_configured_to_sleep_is_not_told_again(script: Script, our
     assert script.written == []
 
 
-async def test_a_miner_configured_to_sleep_that_hashes_is_told_again(script: Script, ours: Any) -> None:
+@pytest.mark.parametrize(
+    ("answer", "outcome", "wear"),
+    [
+        ({"stats": "success"}, Outcome.ACKNOWLEDGED, 1),
+        (RESET, Outcome.UNKNOWN, 1),  # it went down under us
+        (500, Outcome.UNKNOWN, 1),
+        (403, Outcome.REFUSED, 0),
+        (404, Outcome.UNSUPPORTED, 0),
+    ],
+)
+async def test_a_miner_configured_to_sleep_that_hashes_is_restarted_not_written(
+    script: Script, ours: Any, answer: Any, outcome: Outcome, wear: int
+) -> None:
+    """A write of the mode that is set already only reloads the pools."""
     asleep(script)
     script.api["summary"] = summary()
+    script.web["reboot"] = answer
     report = await ours.perform(SHED)
-    assert (report.outcome, report.wear) == (Outcome.ACKNOWLEDGED, 1)
-    assert len(script.written) == 1
+    assert (report.outcome, report.wear) == (outcome, wear)
+    assert (script.names[-1], script.written) == ("reboot", [])
+
+
+async def test_a_restart_needs_room_in_the_budget_too(script: Script) -> None:
+    asleep(script)
+    script.api["summary"] = summary()
+    ours = script.ours(budget=Budget(1, spent=1))
+    assert (await ours.perform(SLEEP)).outcome is Outcome.WITHHELD
+    assert "reboot" not in script.names
+    await ours.close()
 
 
 async def test_a_rate_that_a_write_is_about_to_end_is_no_reason_for_another(script: Script, ours: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drivers.asic.digest import Digest
-from drivers.asic.http import HttpClient
+from drivers.asic.http import HttpClient, host_line
 from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError
 from tests.drivers.asic.antminer_script import PASSWORD, RESET, Script, scripted, until
 from tests.drivers.asic.antminer_script import http as answer
@@ -81,15 +81,16 @@ async def test_a_challenge_we_cannot_answer_is_handed_up() -> None:
         assert len(script.requests) == 1
 
 
-@pytest.mark.parametrize(("port", "host_line"), [(80, "127.0.0.1"), (8080, "127.0.0.1:8080")])
-def test_the_host_names_its_port_unless_it_is_the_usual_one(port: int, host_line: str) -> None:
-    sent = HttpClient("127.0.0.1", port, Digest("root", "root"))._request("GET", "/a", b"")
-    assert sent == f"GET /a HTTP/1.1\r\nHost: {host_line}\r\n\r\n".encode()
-
-
-def test_an_ipv6_address_stands_in_brackets() -> None:
-    sent = HttpClient("::1", 80, Digest("root", "root"))._request("GET", "/a", b"")
-    assert b"Host: [::1]\r\n" in sent
+@pytest.mark.parametrize(
+    ("host", "port", "line"),
+    [
+        ("127.0.0.1", 80, "Host: 127.0.0.1\r\n"),
+        ("127.0.0.1", 8080, "Host: 127.0.0.1:8080\r\n"),
+        ("::1", 80, "Host: [::1]\r\n"),
+    ],
+)
+def test_the_host_names_its_port_unless_it_is_the_usual_one(host: str, port: int, line: str) -> None:
+    assert host_line(host, port) == line
 
 
 # --- connections that end ------------------------------------------------------------------------------------------
@@ -128,6 +129,14 @@ async def test_a_post_that_dies_unheard_is_never_sent_again() -> None:
         script.web["set_miner_conf"] = RESET
         await _raises(client.post_json(SET, b'{"miner-mode":1}', give_up_at=soon()), NoAnswerError)
         assert len(script.written) == 1
+
+
+async def test_a_get_that_does_something_is_never_sent_again_either() -> None:
+    async with scene() as (script, client):
+        await client.get(CONF, give_up_at=soon())
+        script.web["reboot"] = RESET
+        await _raises(client.get("/cgi-bin/reboot.cgi", give_up_at=soon(), once=True), NoAnswerError)
+        assert script.names[1:] == ["reboot"]
 
 
 async def test_a_get_that_was_heard_in_part_is_not_sent_again() -> None:
