@@ -1,4 +1,4 @@
-"""A WhatsMiner by hand: the token once, then one encrypted request for each write."""
+"""A WhatsMiner by hand: the token once, and the order encrypted with it, which is the same bytes every time."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ class RawWhatsminer:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._token = ""
-        self._cipher: Cipher[modes.ECB] | None = None
+        self._request = b""
 
     async def sleep(self) -> bool:
-        if self._cipher is None:
-            self._cipher = await self._log_on()
-        text = json.dumps({"cmd": "power_off", "respbefore": "true", "token": self._token}).encode()
-        sealed = self._cipher.encryptor().update(text + bytes(-len(text) % 16))
-        request = b'{"enc": 1, "data": "' + base64.b64encode(sealed) + b'"}'
-        return b'"enc"' in await one_shot(self._site, request)
+        if not self._request:
+            self._request = await self._log_on()
+        return b'"enc"' in await one_shot(self._site, self._request)
 
-    async def _log_on(self) -> Cipher[modes.ECB]:
+    async def _log_on(self) -> bytes:
         reply = await one_shot(self._site, b'{"command": "get_token"}')
         time, salt, newsalt = (
             between(reply, b'"%s":"' % name, b'"').decode() for name in (b"time", b"salt", b"newsalt")
         )
         crypt = import_btminer()._crypt
         key = crypt(self._site.password, f"$1${salt}$").split("$")[3]
-        self._token = crypt(key + time, f"$1${newsalt}$").split("$")[3]
-        return Cipher(algorithms.AES(sha256(key.encode()).digest()), modes.ECB())  # noqa: S305 - the miner's choice
+        token = crypt(key + time, f"$1${newsalt}$").split("$")[3]
+        text = json.dumps({"cmd": "power_off", "respbefore": "true", "token": token}).encode()
+        cipher = Cipher(algorithms.AES(sha256(key.encode()).digest()), modes.ECB())  # noqa: S305 - the miner's choice
+        sealed = cipher.encryptor().update(text + bytes(-len(text) % 16))
+        return b'{"enc": 1, "data": "' + base64.b64encode(sealed) + b'"}'
 
     async def read(self) -> bool:
         return b'"Power"' in await one_shot(self._site, b'{"command": "summary"}')
