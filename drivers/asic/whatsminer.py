@@ -44,8 +44,6 @@ from drivers.asic.whatsminer_writes import Done, Writer
 _DEFAULT_PASSWORD: Final = "admin"  # noqa: S105  # the maker's, as pyasic has it; writes are refused until it is changed
 _SLEEP: Final = {"cmd": "power_off", "respbefore": "true"}
 _WAKE: Final = {"cmd": "power_on"}
-_LATELY_S: Final = 30.0
-"""For so long after a sleep or a wake `summary` alone proves nothing: the mining process comes and goes."""
 _NOT_ASKED: Final = Reply(ReplyKind.NOT_SENT)
 
 
@@ -93,7 +91,6 @@ class WhatsMinerV2:
         self._percent = Percent(self._levels)
         self._prior: str | None = None
         self._condition = Condition.UNKNOWN
-        self._changed_at: float | None = None
         self._off_at: float | None = None
 
     async def read(self) -> MinerReading:
@@ -110,8 +107,7 @@ class WhatsMinerV2:
         seen = await self._look(give_up_at)
         reading = self._reading(seen, started_at)
         if seen.condition is Condition.UNREACHABLE:
-            self._identity.lost()
-            self._model = Told()
+            self._lost()
             return reading
         # A stopped miner cannot tell its model, and one that answers as asleep is a WhatsMiner.
         if seen.condition is not Condition.ASLEEP and self._identity.due(self._now()):
@@ -174,12 +170,10 @@ class WhatsMinerV2:
         summary = await self._ask("summary", give_up_at)
         figures = figures_of(summary)
         plain = hashes(figures, lowest) and draws(figures, lowest) is True
-        lately = self._changed_at is not None and asked_at - self._changed_at < _LATELY_S
-        status = _NOT_ASKED
-        answered = summary.ok or summary.kind is ReplyKind.REJECTED
-        if answered and (not plain or lately or self._condition is not Condition.HASHING):
-            status = await self._ask("status", give_up_at)
         off_lately = self._off_at is not None and asked_at - self._off_at < STALE_S
+        status = _NOT_ASKED
+        if (summary.ok or summary.kind is ReplyKind.REJECTED) and (not plain or off_lately):
+            status = await self._ask("status", give_up_at)
         condition, detail = condition_of(summary, figures, status, lowest, off_lately=off_lately)
         if figures.uptime_s is not None:
             self._writer.running_since(asked_at - figures.uptime_s - 1.0)
@@ -209,7 +203,7 @@ class WhatsMinerV2:
     async def _sleep(self, urgent: bool, give_up_at: float) -> Done:
         done = await self._write(_SLEEP, urgent, give_up_at)
         if done.outcome in (Outcome.ACKNOWLEDGED, Outcome.UNKNOWN):
-            self._changed_at = self._off_at = done.sent_at
+            self._off_at = done.sent_at
         return done if urgent else await self._read_back(done, True, give_up_at)
 
     async def _wake(self, command: Command, give_up_at: float) -> CommandReport:
@@ -222,7 +216,7 @@ class WhatsMinerV2:
         done = await self._write(_WAKE, command.urgent, give_up_at)
         wear = 0
         if done.outcome in (Outcome.ACKNOWLEDGED, Outcome.UNKNOWN):
-            self._changed_at, self._off_at = done.sent_at, None
+            self._off_at = None
             self._percent.set(FULL, now)
             self._budget.spend(now)
             wear = 1
@@ -254,9 +248,15 @@ class WhatsMinerV2:
         """The reading of another machine, of which nothing is about the inventory's; None while none says it is one."""
         if not self._identity.sentence:
             return None
-        gone = reply.kind in (ReplyKind.NOT_SENT, ReplyKind.NO_ANSWER)
-        condition = Condition.UNREACHABLE if gone else Condition.CONTRADICTS
-        return self._reading(_Seen(condition, Figures(), self._identity.sentence), started_at)
+        if reply.kind in (ReplyKind.NOT_SENT, ReplyKind.NO_ANSWER):
+            self._lost()
+            return self._reading(_Seen(Condition.UNREACHABLE, Figures(), reply.detail), started_at)
+        return self._reading(_Seen(Condition.CONTRADICTS, Figures(), self._identity.sentence), started_at)
+
+    def _lost(self) -> None:
+        """Out of reach: whatever answers next may be another machine."""
+        self._identity.lost()
+        self._model = Told()
 
     async def _ask_who(self, give_up_at: float) -> Reply:
         """Ask who answers there; the answer to `get_version`."""
@@ -265,11 +265,11 @@ class WhatsMinerV2:
         if self._condition is not Condition.ASLEEP:
             model = told_by_devdetails((await self._ask("devdetails", give_up_at)).body)
             self._model = model if model.model else self._model
-        if reply.kind not in (ReplyKind.NOT_SENT, ReplyKind.NO_ANSWER):
-            # The model as last heard: an answer without one, as of a stopped miner, takes nothing back.
-            words = ", ".join(text for text in (told.words, self._model.words) if text)
-            told = Told(told.firmware or self._model.firmware, self._model.model, words)
-            self._identity.heard(told, self._now())
+        # The model as last heard: an answer without one, as of a stopped miner, takes nothing back.
+        words = ", ".join(text for text in (told.words, self._model.words) if text)
+        self._identity.heard(Told(told.firmware or self._model.firmware, self._model.model, words), self._now())
+        if not self._model.model:
+            self._identity.heard(Told(), self._now())  # no more than half an answer: not the last one for an hour
         return reply
 
     async def _ask(self, command: str, give_up_at: float) -> Reply:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,13 @@ async def test_a_read_back_that_fails_leaves_the_acknowledgement(script: Script)
     report = await script.ours().perform(SLEEP)
     assert report.outcome is Outcome.ACKNOWLEDGED
     assert report.detail.endswith("; not read back: API command ERROR")
+
+
+@pytest.mark.parametrize("command", [SHED, replace(WAKE, urgent=True), trim(3, urgent=True)])
+async def test_an_urgent_command_is_one_round_trip_and_not_read_back(script: Script, command: Command) -> None:
+    miner = await warmed(script)
+    assert (await miner.perform(command)).outcome is Outcome.ACKNOWLEDGED
+    assert len(script.asked) == 1
 
 
 async def test_a_percentage_cannot_be_read_back(script: Script) -> None:
@@ -295,8 +303,9 @@ async def test_the_miners_reboot_drops_the_token_and_the_same_read_gets_another(
     assert script.asked == [POWER_OFF]
 
 
-async def test_a_renewal_that_fails_spoils_no_read_and_is_not_repeated_at_once(script: Script) -> None:
-    script.answers["get_token"] = error(136, "over max connect")
+@pytest.mark.parametrize("answer", [error(136, "over max connect"), {**OK, "Msg": "no token"}, b"nonsense"])
+async def test_a_renewal_that_fails_spoils_no_read_and_is_not_repeated_at_once(script: Script, answer: Any) -> None:
+    script.answers["get_token"] = answer
     miner = script.ours()
     assert (await miner.read()).condition is Condition.HASHING
     assert script.asked[-1] == "get_token"
@@ -335,6 +344,15 @@ async def test_a_miner_that_plainly_hashes_takes_one_round_trip(script: Script) 
         "",
     )
     assert (reading.level, reading.prior) == (12, "100")
+
+
+async def test_after_a_wake_an_earlier_sleep_excuses_nothing(script: Script) -> None:
+    miner = await warmed(script)
+    await miner.perform(SHED)
+    await miner.perform(WAKE)
+    script.answers |= {"summary": summary(3_200, 0.0), "status": status("true")}
+    reading = await miner.read()
+    assert (reading.condition, reading.detail) == (Condition.HASHING, "says it is off, but shows 3200 W")
 
 
 async def test_a_sleeping_miner_takes_two_and_will_wake_at_full_power(script: Script) -> None:
@@ -523,6 +541,29 @@ async def test_what_says_nothing_is_no_contradiction(script: Script, told: dict[
     assert (await script.ours().read()).condition is Condition.HASHING
 
 
+async def test_a_parked_machine_that_only_falls_silent_about_its_model_stays_parked(script: Script) -> None:
+    script.answers["devdetails"] = devdetails("M60S_VK30")
+    miner = script.ours()
+    await miner.read()
+    script.answers["devdetails"] = error(132, "btminer process is down")
+    assert (await miner.read()).condition is Condition.CONTRADICTS
+
+
+async def test_a_parked_machine_that_was_taken_away_is_no_reason_to_park_the_next(script: Script) -> None:
+    script.answers["devdetails"] = devdetails("M60S_VK30")
+    miner = script.ours(deadline_s=0.3)
+    await miner.read()
+    script.answers["get_version"] = None
+    assert (await miner.read()).condition is Condition.UNREACHABLE
+    asleep = {
+        "summary": summary(20, 0.0),
+        "status": status("true"),
+        "devdetails": error(132, "btminer process is down"),
+    }
+    script.answers |= {**asleep, "get_version": version()}
+    assert (await miner.read()).condition is Condition.ASLEEP
+
+
 async def test_a_sleeping_miner_is_not_asked_who_it_is(script: Script) -> None:
     script.answers |= {"summary": summary(20, 0.0), "status": status("true")}
     miner = script.ours()
@@ -541,6 +582,17 @@ async def test_a_miner_is_asked_again_after_it_could_not_be_reached(script: Scri
     await miner.read()
     script.answers |= {"summary": hashing, "devdetails": devdetails("M60S_VK30")}
     assert (await miner.read()).condition is Condition.CONTRADICTS
+
+
+@pytest.mark.parametrize(("told", "again"), [(devdetails(), False), (error(132, "btminer process is down"), True)])
+async def test_a_model_that_was_not_told_is_asked_for_again_in_a_minute(
+    script: Script, told: dict[str, Any], again: bool
+) -> None:
+    script.answers["devdetails"] = told
+    miner = await warmed(script)
+    await miner.read()
+    assert script.asked == ["summary"], "but not with every read"
+    assert miner._identity.due(asyncio.get_running_loop().time() + 61.0) is again
 
 
 async def test_lowering_never_waits_for_the_question(script: Script) -> None:
