@@ -1,10 +1,8 @@
-"""The WhatsMiner driver against a scripted miner: outcomes, round trips, tokens, identity, giving back."""
+"""The WhatsMiner driver against a scripted miner: outcomes, readings, percentages, giving back, wear."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,28 +10,24 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from controller.domain.fleet import Command, Condition, Outcome, Verb
-from drivers.asic.profiles import LadderUnreadableError
+from controller.domain.fleet import Command, Condition, Outcome
 from tests.drivers.asic.whatsminer_script import (
-    FACTS,
     OK,
     SHED,
     SLEEP,
     WAKE,
     Script,
     Sealed,
-    devdetails,
     error,
     running,
     status,
     summary,
     trim,
     until,
-    version,
+    warmed,
 )
 
 POWER_OFF = "enc power_off respbefore=true"
-POWER_ON = "enc power_on"
 
 
 @pytest_asyncio.fixture
@@ -43,15 +37,7 @@ async def script() -> AsyncIterator[Script]:
         yield scripted
 
 
-async def warmed(script: Script, **given: Any) -> Any:
-    """Our driver after its first read, with a token in hand, and a clean record."""
-    miner = script.ours(**given)
-    await miner.read()
-    script.forget()
-    return miner
-
-
-# --- outcomes ----------------------------------------------------------------------------------------------------
+# --- outcomes --------------------------------------------------------------------------------------------------------
 
 
 async def test_sleep_and_wake_are_applied_once_status_agrees(script: Script) -> None:
@@ -175,162 +161,7 @@ async def test_a_report_tells_when_the_deciding_request_left(script: Script) -> 
     assert before < report.sent_at < report.answered_at
 
 
-# --- tokens ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_read_brings_a_token_along_and_a_shed_then_takes_one_connection(script: Script) -> None:
-    miner = script.ours()
-    await miner.read()
-    assert script.asked[-1] == "get_token"
-    script.forget()
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert (script.connections, script.asked) == (1, [POWER_OFF])
-    script.forget()
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert script.connections == 1
-
-
-async def test_a_cold_shed_takes_two_connections(script: Script) -> None:
-    assert (await script.ours().perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert script.asked == ["get_token", POWER_OFF]
-
-
-async def test_a_token_the_miner_has_forgotten_costs_one_retry(script: Script) -> None:
-    miner = await warmed(script)
-    script.tokens.clear()
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert script.asked == [POWER_OFF, "get_token", POWER_OFF]
-    script.forget()
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert script.asked == [POWER_OFF], "the new token is kept"
-
-
-@pytest.mark.parametrize("code", [23, 135, 136, 137])
-async def test_a_token_that_is_refused_again_is_refused_with_the_words(script: Script, code: int) -> None:
-    miner = await warmed(script)
-    script.answers["power_off"] = error(code, "its own words")
-    report = await miner.perform(SLEEP)
-    assert report.outcome is Outcome.REFUSED
-    assert report.detail.startswith(f"{code}: its own words, ")
-    assert ("password" in report.detail) is (code != 136)
-    assert script.asked == [POWER_OFF, "get_token", POWER_OFF]
-
-
-async def test_a_wrong_password_is_refused_and_named(script: Script) -> None:
-    report = await script.ours(password="wrong").perform(SLEEP)
-    assert report.outcome is Outcome.REFUSED
-    assert report.detail.startswith("23: enc json load err, with a fresh token as well: is the configured password")
-    assert script.asked == ["get_token", "enc", "get_token", "enc"]
-
-
-async def test_a_wrong_password_costs_one_token_per_command_and_then_none(script: Script) -> None:
-    miner = await warmed(script, password="wrong")
-    outcomes = [(await miner.perform(SLEEP)).outcome for _ in range(7)]
-    assert outcomes == [Outcome.REFUSED] * 7
-    assert script.asked.count("get_token") == 7
-    script.forget()
-    report = await miner.perform(SLEEP)
-    assert (report.outcome, script.asked) == (Outcome.REFUSED, ["enc"])
-    assert "no other token: get_token: 8 asked for within 30 minutes" in report.detail
-
-
-async def test_without_a_token_and_without_a_right_to_ask_a_command_is_withheld_until_then(script: Script) -> None:
-    script.answers["get_token"] = b""
-    miner = script.ours()
-    began = asyncio.get_running_loop().time()
-    outcomes = [(await miner.perform(SLEEP)).outcome for _ in range(8)]
-    assert outcomes == [Outcome.UNREACHABLE] * 8
-    report = await miner.perform(SLEEP)
-    assert (report.outcome, len(script.asked)) == (Outcome.WITHHELD, 8)
-    assert report.again_at == pytest.approx(began + 1800.0, abs=5.0)
-    script.answers.pop("get_token")
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED, "the grid first"
-
-
-async def test_a_full_token_table_is_refused_with_the_words_and_asked_once(script: Script) -> None:
-    script.answers["get_token"] = error(136, "over max connect")
-    report = await script.ours().perform(SLEEP)
-    assert report.outcome is Outcome.REFUSED
-    assert report.detail.startswith("get_token: 136: over max connect, all tokens are lent out")
-    assert script.asked == ["get_token"]
-
-
-async def test_a_foreign_tool_that_took_every_token_is_refused_with_both_answers(script: Script) -> None:
-    miner = await warmed(script)
-    script.tokens.clear()
-    script.answers["get_token"] = error(136, "over max connect")
-    report = await miner.perform(SLEEP)
-    assert report.outcome is Outcome.REFUSED
-    assert report.detail.startswith("135: check token err; no other token: get_token: 136: over max connect")
-
-
-async def test_an_answer_in_another_key_costs_one_retry(script: Script) -> None:
-    miner = await warmed(script)
-    script.answers["power_off"] = deque([Sealed(OK, "another"), Sealed(OK, script.key)])
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert script.asked == [POWER_OFF, "get_token", POWER_OFF]
-
-
-async def test_an_answer_that_is_never_readable_is_unknown(script: Script) -> None:
-    miner = await warmed(script)
-    script.answers["power_off"] = Sealed(OK, "another")
-    report = await miner.perform(SHED)
-    assert (report.outcome, len(script.asked)) == (Outcome.UNKNOWN, 3)
-
-
-async def test_a_write_that_may_have_been_obeyed_stays_unknown_whatever_the_second_says(script: Script) -> None:
-    miner = await warmed(script)
-    script.answers["power_off"] = deque([Sealed(OK, "another"), error(132, "API command ERROR")])
-    report = await miner.perform(SHED)
-    assert report.outcome is Outcome.UNKNOWN
-    assert "cannot be decrypted" in report.detail
-    assert "132: API command ERROR" in report.detail
-
-
-async def test_the_miners_reboot_drops_the_token_and_the_same_read_gets_another(script: Script) -> None:
-    script.answers["summary"] = summary(Uptime=25_000)
-    miner = await warmed(script)
-    await miner.read()
-    assert script.asked == ["summary"]
-    script.tokens.clear()
-    script.answers["summary"] = summary(Uptime=0, Elapsed=0)
-    await asyncio.sleep(1.1)  # the firmware counts whole seconds
-    script.forget()
-    await miner.read()
-    assert script.asked == ["summary", "get_token"]
-    script.forget()
-    await miner.perform(SHED)
-    assert script.asked == [POWER_OFF]
-
-
-@pytest.mark.parametrize("answer", [error(136, "over max connect"), {**OK, "Msg": "no token"}, b"nonsense"])
-async def test_a_renewal_that_fails_spoils_no_read_and_is_not_repeated_at_once(script: Script, answer: Any) -> None:
-    script.answers["get_token"] = answer
-    miner = script.ours()
-    assert (await miner.read()).condition is Condition.HASHING
-    assert script.asked[-1] == "get_token"
-    script.forget()
-    await miner.read()
-    assert script.asked == ["summary"]
-
-
-async def test_an_abandoned_renewal_counts_and_leaves_nothing_open(script: Script) -> None:
-    script.answers["get_token"] = None
-    miner = script.ours(deadline_s=60.0)
-    tasks = asyncio.all_tasks()
-    for turn in range(4):
-        reading = asyncio.create_task(miner.read())
-        await until(lambda: script.asked.count("get_token") > turn)  # noqa: B023  # awaited here and now
-        reading.cancel()
-        await asyncio.wait({reading})
-        assert reading.cancelled()
-    assert (await miner.read()).condition is Condition.HASHING
-    assert script.asked.count("get_token") == 4, "renewals stop before the table is full"
-    await until(lambda: not script.open_now)
-    assert {task for task in asyncio.all_tasks() - tasks if "Script" not in repr(task)} == set()
-
-
-# --- readings ----------------------------------------------------------------------------------------------------
+# --- readings --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_miner_that_plainly_hashes_takes_one_round_trip(script: Script) -> None:
@@ -400,7 +231,7 @@ async def test_an_abandoned_read_closes_its_socket_at_once(script: Script) -> No
     await until(lambda: not script.open_now)  # the miner saw it go, long before any deadline
 
 
-# --- the percentage ----------------------------------------------------------------------------------------------
+# --- the percentage --------------------------------------------------------------------------------------------------
 
 
 async def test_the_percentage_is_remembered_until_the_mining_process_starts_anew(script: Script) -> None:
@@ -435,7 +266,7 @@ async def test_a_wake_starts_at_full_power(script: Script) -> None:
     assert (await miner.read()).level == 12
 
 
-# --- giving back -------------------------------------------------------------------------------------------------
+# --- giving back -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_prior_percentage_is_set_even_off_the_ladder(script: Script) -> None:
@@ -460,7 +291,7 @@ async def test_what_is_no_percentage_is_not_restored(script: Script, prior: str)
     assert (report.outcome, script.asked) == (Outcome.UNSUPPORTED, [])
 
 
-# --- wear --------------------------------------------------------------------------------------------------------
+# --- wear ------------------------------------------------------------------------------------------------------------
 
 
 async def test_only_a_wake_wears_and_only_a_wake_runs_out(script: Script) -> None:
@@ -480,173 +311,3 @@ async def test_a_wake_that_may_have_been_obeyed_counts(script: Script, answer: A
     miner = await warmed(script, deadline_s=0.4)
     script.answers["power_on"] = answer
     assert (await miner.perform(WAKE)).wear == wear
-
-
-# --- who it is ---------------------------------------------------------------------------------------------------
-
-OTHERS: list[tuple[dict[str, Any], str]] = [
-    ({"get_version": version("20250409.15.REL")}, "V3"),
-    ({"get_version": version("20250409.15.REL", "3.0.2")}, "V3"),
-    ({"get_version": version("20210322.22.REL", "whatsminer v1.4.0")}, "V1"),
-    ({"devdetails": devdetails("M60S_VK30")}, "M60S"),
-    (
-        {"get_version": {"STATUS": [{"STATUS": "E", "Code": 14, "Msg": "Invalid", "Description": "LUXminer 2025"}]}},
-        "LuxOS",
-    ),
-]
-
-
-@pytest.mark.parametrize(("told", "words"), OTHERS, ids=[words for _, words in OTHERS])
-async def test_another_machine_is_parked_until_it_is_the_right_one(
-    script: Script, told: dict[str, Any], words: str
-) -> None:
-    right = dict(script.answers)
-    script.answers |= told
-    miner = script.ours()
-    reading = await miner.read()
-    assert (reading.condition, reading.power_w, reading.level) == (Condition.CONTRADICTS, None, None)
-    assert words in reading.detail
-    assert "get_token" not in script.asked
-    script.forget()
-    for command in (SLEEP, SHED, WAKE, trim(3)):
-        report = await miner.perform(command)
-        assert (report.outcome, report.detail) == (Outcome.WITHHELD, reading.detail)
-    assert (await miner.restore("100")).outcome is Outcome.WITHHELD
-    assert not [name for name in script.asked if name.startswith("enc")]
-    script.answers = right
-    assert (await miner.read()).condition is Condition.HASHING
-    assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-
-
-async def test_a_parked_machine_that_is_gone_is_unreachable() -> None:
-    async with running() as script:
-        script.answers["devdetails"] = devdetails("M60S_VK30")
-        miner = script.ours()
-        await miner.read()
-    assert (await miner.read()).condition is Condition.UNREACHABLE
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        {"devdetails": error(132, "btminer process is down")},
-        {"get_version": error(14, "invalid cmd"), "devdetails": error(14, "invalid cmd")},
-        {"get_version": b"", "devdetails": b""},
-        {"get_version": b"nonsense", "devdetails": {}},
-        {"devdetails": devdetails("something else")},
-    ],
-)
-async def test_what_says_nothing_is_no_contradiction(script: Script, told: dict[str, Any]) -> None:
-    script.answers |= told
-    assert (await script.ours().read()).condition is Condition.HASHING
-
-
-async def test_a_parked_machine_that_only_falls_silent_about_its_model_stays_parked(script: Script) -> None:
-    script.answers["devdetails"] = devdetails("M60S_VK30")
-    miner = script.ours()
-    await miner.read()
-    script.answers["devdetails"] = error(132, "btminer process is down")
-    assert (await miner.read()).condition is Condition.CONTRADICTS
-
-
-async def test_a_parked_machine_that_was_taken_away_is_no_reason_to_park_the_next(script: Script) -> None:
-    script.answers["devdetails"] = devdetails("M60S_VK30")
-    miner = script.ours(deadline_s=0.3)
-    await miner.read()
-    script.answers["get_version"] = None
-    assert (await miner.read()).condition is Condition.UNREACHABLE
-    asleep = {
-        "summary": summary(20, 0.0),
-        "status": status("true"),
-        "devdetails": error(132, "btminer process is down"),
-    }
-    script.answers |= {**asleep, "get_version": version()}
-    assert (await miner.read()).condition is Condition.ASLEEP
-
-
-async def test_a_sleeping_miner_is_not_asked_who_it_is(script: Script) -> None:
-    script.answers |= {"summary": summary(20, 0.0), "status": status("true")}
-    miner = script.ours()
-    await miner.read()
-    assert script.asked == ["summary", "status", "get_token"]
-    script.forget()
-    script.answers["devdetails"] = error(132, "btminer process is down")
-    await miner.perform(WAKE)
-    assert script.asked == ["get_version", POWER_ON, "status"], "only the board itself, before the load may rise"
-
-
-async def test_a_miner_is_asked_again_after_it_could_not_be_reached(script: Script) -> None:
-    miner = await warmed(script, deadline_s=0.3)
-    hashing = script.answers["summary"]
-    script.answers["summary"] = None
-    await miner.read()
-    script.answers |= {"summary": hashing, "devdetails": devdetails("M60S_VK30")}
-    assert (await miner.read()).condition is Condition.CONTRADICTS
-
-
-@pytest.mark.parametrize(("told", "again"), [(devdetails(), False), (error(132, "btminer process is down"), True)])
-async def test_a_model_that_was_not_told_is_asked_for_again_in_a_minute(
-    script: Script, told: dict[str, Any], again: bool
-) -> None:
-    script.answers["devdetails"] = told
-    miner = await warmed(script)
-    await miner.read()
-    assert script.asked == ["summary"], "but not with every read"
-    assert miner._identity.due(asyncio.get_running_loop().time() + 61.0) is again
-
-
-async def test_lowering_never_waits_for_the_question(script: Script) -> None:
-    await script.ours().perform(SHED)
-    await script.ours().perform(trim(3))
-    assert "get_version" not in script.asked
-    await script.ours().perform(Command(45, 0, Verb.TRIM, 3, raises=True, urgent=False, reason="test"))
-    assert "get_version" in script.asked
-
-
-async def test_the_ladder_is_the_one_on_file_when_the_model_is(script: Script) -> None:
-    assert await script.ours().read_ladder() == FACTS.envelope.levels
-    script.answers["devdetails"] = devdetails("M60S_VK30")
-    with pytest.raises(LadderUnreadableError, match=r"rack-1/0: .*M60S"):
-        await script.ours().read_ladder()
-
-
-async def test_the_ladder_of_a_miner_that_does_not_answer_cannot_be_read() -> None:
-    async with running() as script:
-        pass
-    with pytest.raises(LadderUnreadableError, match=r"rack-1/0: get_version: connect failed"):
-        await script.ours().read_ladder()
-
-
-def test_a_host_name_is_refused_when_the_miner_is_built() -> None:
-    with pytest.raises(ValueError, match="miner-7"):
-        Script().ours().__class__(
-            miner_id="x",
-            index=0,
-            facts=FACTS,
-            host="miner-7.example",
-            port=1,
-            password=None,
-            deadline_s=1.0,
-            budget=None,  # type: ignore[arg-type]  # never looked at
-        )
-
-
-async def test_tokens_that_come_together_are_worked_out_one_at_a_time(script: Script) -> None:
-    grant = {"time": "5626", "salt": script.salt, "newsalt": "KrTFM3PY"}
-    script.answers |= {"get_token": {"STATUS": "S", "Code": 134, "Msg": grant}, "power_off": OK}
-    miners = [script.ours(index=index) for index in range(48)]
-    await miners[0].perform(SHED)  # whatever a first call costs
-    loop, busiest_s = asyncio.get_running_loop(), 0.0
-    last_s = time.process_time()
-
-    def beat() -> None:
-        nonlocal busiest_s, last_s, timer
-        now_s = time.process_time()  # CPU of ours alone, whatever else this machine does
-        busiest_s, last_s = max(busiest_s, now_s - last_s), now_s
-        timer = loop.call_later(0.0005, beat)
-
-    timer = loop.call_later(0.0, beat)
-    reports = await asyncio.gather(*(miner.perform(SHED) for miner in miners[1:]))
-    timer.cancel()
-    assert {report.outcome for report in reports} == {Outcome.ACKNOWLEDGED}
-    assert busiest_s < 0.020, "47 tokens at once are 33 ms and more"

@@ -250,3 +250,11 @@ async def running() -> AsyncIterator[Script]:
         tasks = {task for task in asyncio.all_tasks() if "Script.serve" in repr(task.get_coro())}
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+
+
+async def warmed(script: Script, **given: Any) -> Any:
+    """Our driver after its first read, with a token in hand, and a clean record."""
+    miner = script.ours(**given)
+    await miner.read()
+    script.forget()
+    return miner
