@@ -240,7 +240,11 @@ class FleetRules(Section):
     )
     call_deadline: Duration = key("one call to one miner, all included", "3 s", why="a healthy miner answers in 0.1 s")
     concurrency: int = key(
-        "calls in flight at once", 64, why="beyond it one process starves its own deadlines", ge=1, le=1024
+        "calls that run at once; a shed makes room after 0.15 s of waiting",
+        64,
+        why="beyond it one process starves its own deadlines",
+        ge=1,
+        le=1024,
     )
     restarts_per_day: int = key(
         "writes to a miner's flash and restarts of its mining that normal moves may cost it in 24 h. A wake keeps room "

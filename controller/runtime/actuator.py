@@ -16,6 +16,7 @@ from controller.ports import Durable, Load
 
 CLOSE_WITHIN_S = 5.0
 RAISE_WITHIN_S = 5.0  # a raise the journal has not taken by then was decided about a site that may be another by now
+SLOT_S = 0.15  # a healthy miner has answered by then; one that hangs must not keep a shed from the others
 FIRST_SWEEP_WITHIN_S = 2.0  # nothing can be decided about a miner nobody has read
 
 
@@ -171,6 +172,7 @@ class Actuator:
 
     async def _obey(self, miner: int) -> Command:
         command = await self._take_slot(miner)
+        slot = _Slot(self._command_slots, None if command.raises else SLOT_S)
         try:
             self._queue[miner] = None
             self._queued[miner].clear()
@@ -183,7 +185,7 @@ class Actuator:
             if self._queue[miner] is not None:
                 self._count_waiting(+1)
             self._note_lowering(miner)
-            self._command_slots.release()
+            slot.give_back()
         return command
 
     async def _take_slot(self, miner: int) -> Command:
@@ -237,6 +239,26 @@ class Actuator:
         """Hold on to a task that nobody awaits until it has ended."""
         self._side_tasks.add(task)
         task.add_done_callback(self._side_tasks.discard)
+
+
+class _Slot:
+    """One of the limiter's slots, given back once: by its holder, or after `at_most_s` though the call goes on.
+
+    The limiter is there for our own processor, which has nothing to do while a miner keeps us waiting.
+    """
+
+    def __init__(self, slots: asyncio.Semaphore, at_most_s: float | None) -> None:
+        self._slots: asyncio.Semaphore | None = slots
+        loop = asyncio.get_running_loop()
+        self._timer = None if at_most_s is None else loop.call_later(at_most_s, self.give_back)
+
+    def give_back(self) -> None:
+        """No effect the second time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._slots is not None:
+            self._slots.release()
+            self._slots = None
 
 
 def _tell(done: asyncio.Future[CommandReport], report: CommandReport) -> None:

@@ -101,9 +101,12 @@ async def test_a_lowering_command_overtakes_all_raises_that_wait_for_a_slot() ->
         crew.submit(*(command(number, miner=number, verb=Verb.WAKE) for number in range(1, 11)))
         await asyncio.sleep(1)
         crew.submit(command(11, miner=11), command(12, miner=10))  # one of another miner, one in place of its raise
-        await asyncio.sleep(9)
-        assert (len(loads[1].obeyed), loads[11].obeyed, loads[10].obeyed) == (1, [11], [12])
-        assert sum(len(load.obeyed) for load in loads) == 4, "the next raise follows the last lowering command"
+        await asyncio.sleep(3)
+        assert (loads[11].obeyed, loads[10].obeyed) == ([11], [12])
+        lowered_at = [load.performed[0][0] for load in loads[10:]]
+        raised_at = sorted(load.performed[0][0] for load in loads[:10] if load.performed)
+        assert raised_at[0] < min(lowered_at), "the one that was under way"
+        assert all(at > max(lowered_at) for at in raised_at[1:]), "the next raise follows the last lowering command"
         await asyncio.sleep(30)
         assert sum(len(load.obeyed) for load in loads) == 11, "no raise is forgotten"
 
@@ -112,7 +115,7 @@ async def test_no_sweep_starts_while_a_command_waits_for_a_slot() -> None:
     loads = [FakeLoad(miner, perform_s=4) for miner in range(3)]
     async with Crew(loads, concurrency=1, sweep_period_s=1) as crew:
         await asyncio.sleep(5.2)
-        crew.submit(command(1, miner=0), command(2, miner=1))
+        crew.submit(command(1, miner=0, verb=Verb.WAKE), command(2, miner=1, verb=Verb.WAKE))
         await let_run()
         reads = len(loads[2].reads)
         await asyncio.sleep(3.5)  # the second waits behind the first
@@ -125,7 +128,7 @@ async def test_a_command_for_a_miner_whose_sweep_was_held_back_is_delivered() ->
     loads = [FakeLoad(0, perform_s=4), FakeLoad(1, perform_s=4), FakeLoad(2)]
     async with Crew(loads, concurrency=1, sweep_period_s=1) as crew:
         await asyncio.sleep(5.2)
-        crew.submit(command(1, miner=0), command(2, miner=1))
+        crew.submit(command(1, miner=0, verb=Verb.WAKE), command(2, miner=1, verb=Verb.WAKE))
         await asyncio.sleep(2)  # miner 2 is due for its sweep, which rests
         crew.submit(command(3, miner=2))
         await asyncio.sleep(10)
@@ -155,10 +158,21 @@ async def test_a_hung_miner_does_not_hold_up_commands_to_others() -> None:
         assert loads[1].obeyed == [2, 4]
 
 
-async def test_never_more_commands_at_once_than_the_limiter_allows() -> None:
+async def test_miners_that_hang_hardly_delay_a_shed_of_the_others() -> None:
+    loads = [FakeLoad(miner, perform_s=None if miner < 40 else 0.05) for miner in range(60)]
+    async with Crew(loads, concurrency=8) as crew:
+        began = asyncio.get_running_loop().time()
+        crew.submit(*(command(miner + 1, miner) for miner in range(60)))
+        await asyncio.sleep(2)
+        last = max(at for load in loads for at, _ in load.performed)
+        assert all(load.obeyed for load in loads)
+        assert last - began < 1.0, "40 that hang, 8 at a time, and each holds its slot for a moment only"
+
+
+async def test_a_raise_keeps_its_slot_for_as_long_as_it_takes() -> None:
     loads = [FakeLoad(miner, perform_s=1) for miner in range(6)]
     async with Crew(loads, concurrency=2) as crew:
-        crew.submit(*(command(miner + 1, miner) for miner in range(6)))
+        crew.submit(*(command(miner + 1, miner, Verb.WAKE) for miner in range(6)))
         for _ in range(12):
             await asyncio.sleep(0.25)
             assert sum(load.busy for load in loads) <= 2
