@@ -204,10 +204,17 @@ def test_without_watts_the_usual_is_assumed() -> None:
 
 def test_what_was_set_holds_while_the_watts_do_not_say_otherwise_for_long() -> None:
     percent = Percent(LEVELS)
+    assert watched(percent, showing(3_000, elapsed_s=9_000), T0 - 40) == ["100", "100"]
     percent.set("60", T0)
     assert percent.hashing(showing(3_000, elapsed_s=9_000), T0 + 1) == "60", "watts follow later"
     assert watched(percent, showing(2_200, elapsed_s=9_000), T0 + 10) == ["60", "60"]
     assert watched(percent, showing(3_000, elapsed_s=9_000), T0 + 60) == ["60", "100"], "it was not obeyed"
+
+
+def test_a_miner_that_draws_more_than_it_should_keeps_the_percentage_it_was_set_to() -> None:
+    percent = Percent(LEVELS)
+    percent.set("90", T0)
+    assert watched(percent, showing(3_200), T0 + 10) == ["90", "90"]
 
 
 def test_what_somebody_else_set_is_found_by_its_watts() -> None:
@@ -228,6 +235,7 @@ def test_a_percentage_found_by_watts_is_not_taken_for_older_than_the_process() -
     percent = Percent(LEVELS)
     assert watched(percent, showing(1_800, elapsed_s=900), T0) == [None, "60"]
     assert percent.hashing(showing(1_800, elapsed_s=960), T0 + 60) == "60"
+    assert percent.hashing(showing(1_800, elapsed_s=20), T0 + 90) == "100", "but for younger than a later one"
 
 
 def test_after_doubt_nothing_is_assumed_before_the_watts_are_steady() -> None:

@@ -161,6 +161,14 @@ async def test_a_renewal_that_fails_spoils_no_read_and_is_not_repeated_at_once(s
     assert script.asked == ["summary"]
 
 
+async def test_a_read_that_took_all_its_time_is_no_failed_renewal(script: Script) -> None:
+    miner = script.ours()
+    await miner._writer.renew(asyncio.get_running_loop().time())
+    assert script.asked == []
+    await miner.read()
+    assert script.asked[-1] == "get_token"
+
+
 async def test_an_abandoned_renewal_counts_and_leaves_nothing_open(script: Script) -> None:
     script.answers["get_token"] = None
     miner = script.ours(deadline_s=60.0)

@@ -42,6 +42,16 @@ def test_a_request_can_be_read_by_the_firmware_and_its_answer_by_us() -> None:
     assert ours.crypto.opened(taken.data, {"enc": envelope.seal(answer)}) == answer
 
 
+def test_the_same_order_is_encrypted_once_per_token() -> None:
+    ours = tokens()
+    taken = ours.take(grant(), T0)
+    off, trim = {"cmd": "power_off", "respbefore": "true"}, {"cmd": "set_power_pct", "percent": "60"}
+    assert ours.request(taken, off) is ours.request(taken, dict(off))
+    assert ours.request(taken, off) == ours.crypto.sealed(taken.data, off)
+    assert ours.request(taken, trim) == ours.crypto.sealed(taken.data, trim)
+    assert ours.request(ours.take(grant(time="9999"), T0), off) != ours.request(taken, off)
+
+
 @pytest.mark.parametrize("enc", [None, 5, "", "AAAA", "no base64!", ["x"], Envelope("another").seal({"STATUS": "S"})])
 def test_what_cannot_be_decrypted_says_so(enc: object) -> None:
     ours = tokens()
