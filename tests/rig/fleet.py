@@ -20,10 +20,44 @@ LUXOS_CLASS = ResponseClass(
 )
 
 
+WHATSMINER_CLASS = ResponseClass(
+    name="WhatsMiner V2",
+    sleep_dead_s=2.0,
+    sleep_90_s=3.0,
+    wake_dead_s=10.0,
+    wake_90_s=30.0,
+    trim_dead_s=2.0,
+    trim_90_s=6.0,
+    sleep_power_w=25,
+)
+ANTMINER_CLASS = ResponseClass(
+    name="Antminer stock",
+    sleep_dead_s=4.0,
+    sleep_90_s=4.0,
+    wake_dead_s=25.0,
+    wake_90_s=60.0,
+    trim_dead_s=25.0,
+    trim_90_s=60.0,
+    sleep_power_w=30,
+)
+CLASSES = {
+    models.Family.LUXOS: LUXOS_CLASS,
+    models.Family.WHATSMINER: WHATSMINER_CLASS,
+    models.Family.ANTMINER: ANTMINER_CLASS,
+}
+
+
 def core_model(model: models.MinerModel) -> MinerModel:
-    """One simulated model as the core sees it: the whole ladder and the response class."""
+    """One simulated model as the core sees it: the whole ladder, the response class, what it cannot do."""
     levels = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in model.profiles)
-    return MinerModel(model.key, levels, LUXOS_CLASS)
+    return MinerModel(
+        model.key,
+        levels,
+        CLASSES[model.family],
+        nameplate_level=model.default_profile,
+        trims=model.trims,
+        reports_power=model.family is not models.Family.ANTMINER,
+    )
 
 
 def core_fleet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -10,11 +11,14 @@ import numpy as np
 
 from controller.domain.fleet import Command, CommandReport, Condition, Fleet, MinerReading, Outcome, Verb
 from simulators.asic.bank import MinerBank
-from simulators.asic.response import Answer
+from simulators.asic.models import Family
+from simulators.asic.response import Answer, Mode, Phase
 from tests.rig.setup import Outage
 
 LATENCY_S = (0.02, 0.30)
 NOBODY_ANSWERS_S = 2.0
+ANTMINER_ERROR_RATIO = 0.12  # of an estimate from mode and hash rate
+ANTMINER_BOOTS_WITHIN_S = 75.0  # one that was woken and shows no rate for so long still sleeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,13 @@ class MinerLink:
         self._free_at = np.zeros(bank.count)
         self._waiting: dict[int, Command] = {}
         self._lowest_w = facts.level_power_w[:, 0]
+        self._estimate_w: dict[int, float] = {}
+        self._woken_at: dict[int, float] = {}
+        self._read: dict[Family, Callable[[int, float, float], MinerReading]] = {
+            Family.LUXOS: self._read_luxos,
+            Family.WHATSMINER: self._read_whatsminer,
+            Family.ANTMINER: self._read_antminer,
+        }
         self.readings: list[MinerReading] = []
         self.reports: list[CommandReport] = []
         for miner in range(bank.count):
@@ -111,25 +122,75 @@ class MinerLink:
                 miner, Condition.UNREACHABLE, None, None, None, read.began_at, at, detail="no answer"
             )
         else:
-            level = int(self._bank.profile_index[miner])
-            reading = MinerReading(
-                miner=miner,
-                condition=self._condition(miner),
-                power_w=float(round(self._bank.reported_power_w[miner])),
-                hashrate_th=float(self._bank.reported_hashrate_th[miner]),
-                level=level,
-                started_at=read.began_at,
-                finished_at=at,
-                prior=self._facts.units[miner].model.levels[level].name,
-            )
+            reading = self._read[self._bank.models[miner].family](miner, read.began_at, at)
         self.readings.append(reading)
 
-    def _condition(self, miner: int) -> Condition:
+    def _read_luxos(self, miner: int, began_at: float, at: float) -> MinerReading:
         """What the watts and the supply prove, whatever the miner claims."""
         draws = self._bank.reported_power_w[miner] > self._lowest_w[miner] / 2.0
+        condition = Condition.HASHING
         if not self._bank.boards_on[miner]:
-            return Condition.UNKNOWN if draws else Condition.ASLEEP
-        return Condition.HASHING
+            condition = Condition.UNKNOWN if draws else Condition.ASLEEP
+        level = int(self._bank.profile_index[miner])
+        return self._reading(miner, condition, level, began_at, at)
+
+    def _read_whatsminer(self, miner: int, began_at: float, at: float) -> MinerReading:
+        """Off when it says so and draws nothing. Otherwise awake, though no watt may have moved yet."""
+        draws = self._bank.reported_power_w[miner] > self._lowest_w[miner] / 2.0
+        off = self._bank.mode[miner] == Mode.SLEEP
+        if off and not draws:
+            return self._reading(miner, Condition.ASLEEP, self._full(miner), began_at, at)
+        stale = off and self._bank.phase[miner] != Phase.STEADY
+        condition = Condition.UNKNOWN if stale else Condition.HASHING
+        return self._reading(miner, condition, int(self._bank.profile_index[miner]), began_at, at)
+
+    def _read_antminer(self, miner: int, began_at: float, at: float) -> MinerReading:
+        """By hash rate and configured mode; the watts are an estimate from both."""
+        level = int(self._bank.profile_index[miner])
+        rung = self._facts.units[miner].model.levels[level]
+        asleep_w = float(self._facts.sleep_power_w[miner])
+        rate_th = float(self._bank.reported_hashrate_th[miner])
+        sleeps = self._bank.mode[miner] == Mode.SLEEP
+        before_w = self._estimate_w.get(miner)
+        condition = Condition.HASHING
+        if rate_th > 0.01 * rung.hashrate_th:
+            power_w = asleep_w + (rung.power_w - asleep_w) * min(rate_th / rung.hashrate_th, 1.2)
+            error_w = ANTMINER_ERROR_RATIO * power_w + (0.0 if before_w is None else abs(power_w - before_w))
+            self._estimate_w[miner] = power_w
+            self._woken_at.pop(miner, None)
+        else:
+            self._estimate_w.pop(miner, None)
+            boot_w = 0.25 * (rung.power_w - asleep_w)
+            if sleeps or at - self._woken_at.get(miner, at) >= ANTMINER_BOOTS_WITHIN_S:
+                condition = Condition.ASLEEP
+            power_w, error_w = (asleep_w, asleep_w) if sleeps else (asleep_w + boot_w, boot_w)
+        return MinerReading(
+            miner=miner,
+            condition=condition,
+            power_w=power_w,
+            hashrate_th=rate_th,
+            level=level,
+            started_at=began_at,
+            finished_at=at,
+            prior=None if sleeps else rung.name,
+            power_error_w=error_w,
+        )
+
+    def _reading(self, miner: int, condition: Condition, level: int, began_at: float, at: float) -> MinerReading:
+        return MinerReading(
+            miner=miner,
+            condition=condition,
+            power_w=float(round(self._bank.reported_power_w[miner])),
+            hashrate_th=float(self._bank.reported_hashrate_th[miner]),
+            level=level,
+            started_at=began_at,
+            finished_at=at,
+            prior=self._facts.units[miner].model.levels[level].name,
+        )
+
+    def _full(self, miner: int) -> int:
+        """Where a WhatsMiner wakes, whatever it was trimmed to."""
+        return int(self._bank.configured_profile[miner])
 
     def _arrive(self, arrival: _Arrives, at: float) -> None:
         command = arrival.command
@@ -139,7 +200,7 @@ class MinerLink:
         if not arrival.reached:
             self._report(command, Outcome.UNREACHABLE, None, at)
             return
-        answer = self._perform(command)
+        answer = self._perform(command, at)
         if self._rng.random() < self._lost:
             self._report(command, Outcome.UNKNOWN, arrival.sent_at, at)
         elif answer is Answer.REFUSED:
@@ -147,11 +208,12 @@ class MinerLink:
         else:
             self._report(command, Outcome.ACKNOWLEDGED, arrival.sent_at, at)
 
-    def _perform(self, command: Command) -> Answer:
+    def _perform(self, command: Command, at: float) -> Answer:
         match command.verb:
             case Verb.SLEEP:
                 return self._bank.command_sleep(command.miner)
             case Verb.WAKE:
+                self._woken_at[command.miner] = at
                 return self._bank.command_wake(command.miner)
             case Verb.TRIM:
                 assert command.level is not None, "a trim names its level"
