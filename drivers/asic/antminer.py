@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any, Final
 
 from controller.domain.fleet import (
@@ -73,6 +73,7 @@ class AntminerStock:
         self._budget = budget
         self._identity = IdentityCheck(facts)
         self._known = Known()
+        self._prepared: tuple[Page | None, str, bytes] = (None, "", b"")
 
     async def read(self) -> MinerReading:
         """Telemetry: one round trip while it hashes, and the configured mode when the rate is gone, after a command
@@ -92,7 +93,8 @@ class AntminerStock:
             answered = answered or page.answered
             words += self._learn_mode(page, started_at)
             if mute and page.answered:
-                rate_th = rate_in_summary(_first(await self._web.page(SUMMARY, give_up_at), "SUMMARY"))
+                told = await self._web.page(SUMMARY, give_up_at)
+                rate_th = rate_in_summary(Reply(ReplyKind.ACCEPTED, told.document or {}).first("SUMMARY"))
         if answered:
             await self._identify(give_up_at, mute=mute)
         else:
@@ -145,21 +147,33 @@ class AntminerStock:
         if page.document is None:
             return Done(page.outcome, f"nothing written; {page.words}")
         mode = mode_of(page.document)
-        if mode is not None:
+        if mode == SLEEP or order.raises:
             settled = await self._nothing_to_do(order, mode)
             if settled is not None:
                 return settled
         target, note = order.target(self._known.awake_mode)
         try:
-            write = with_mode(page.document, target)
+            body = self._body_for(page, target)
         except UnfitConfError as error:
             return Done(Outcome.REFUSED, f"nothing written; {error}")
-        done = self._withheld(order) or await self._write(write.body, target, mode, order)
-        if not order.urgent and done.reached:
+        now = self._now()
+        done = self._withheld(order, now) or await self._web.set_conf(body, self._answer_by(order, now))
+        if not done.reached:
+            return done
+        overdrawn = self._spend(target, mode)
+        if not order.urgent:
             done = await self._read_back(done, page.document, target, order.give_up_at)
-        return self._with_notes(done, note)
+        return _with_notes(done, note, overdrawn)
 
-    async def _nothing_to_do(self, order: Order, mode: str) -> Done | None:
+    def _body_for(self, page: Page, target: str) -> bytes:
+        """What to write so that the mode becomes `target`; worked out once for one configuration."""
+        known_page, known_target, body = self._prepared
+        if known_page is not page or known_target != target:
+            body = with_mode(page.document, target).body
+            self._prepared = page, target, body
+        return body
+
+    async def _nothing_to_do(self, order: Order, mode: str | None) -> Done | None:
         """The outcome of an order that needs no write; None when it needs one."""
         if order.restores and not is_mode(order.prior or ""):
             return Done(Outcome.UNSUPPORTED, f"{order.prior!r} is no work mode")
@@ -168,16 +182,16 @@ class AntminerStock:
         if order.restores:
             return Done(Outcome.APPLIED, f"already in mode {mode}") if mode == order.prior else None
         if order.raises:
-            return None if mode == SLEEP else Done(Outcome.APPLIED, f"already awake, in mode {mode}; nothing written")
-        if mode != SLEEP:
-            return None
+            awake = mode not in (SLEEP, None)
+            return Done(Outcome.APPLIED, f"already awake, in mode {mode}; nothing written") if awake else None
         if not await self._hashes_on(order.give_up_at):
             return Done(Outcome.APPLIED, "already configured to sleep; nothing written")
         # A write of the mode that is set already reloads the pools and no more: only a restart says it again.
-        done = self._withheld(order) or await self._web.reboot(self._answer_by(order))
-        if done.reached:
-            self._spend(SLEEP, SLEEP)
-        return self._with_notes(done, "configured to sleep, but it hashed: restarted")
+        now = self._now()
+        done = self._withheld(order, now) or await self._web.reboot(self._answer_by(order, now))
+        if not done.reached:
+            return done
+        return _with_notes(done, "configured to sleep, but it hashed: restarted", self._spend(SLEEP, SLEEP))
 
     async def _hashes_on(self, give_up_at: float) -> bool:
         """Whether the miner shows a hash rate that a write of ours cannot be about to end."""
@@ -186,44 +200,35 @@ class AntminerStock:
         reply = await self._rpc.send("summary", deadline_s=give_up_at - self._now())
         return reply.ok and self._judge.hashes(rate_in_summary(reply.first("SUMMARY")))
 
-    def _withheld(self, order: Order) -> Done | None:
+    def _withheld(self, order: Order, now: float) -> Done | None:
         """Why the budget leaves no room for this order; None when it does."""
-        refusal = self._budget.refusal(raises=order.raises, urgent=order.urgent, now=self._now())
+        refusal = self._budget.refusal(raises=order.raises, urgent=order.urgent, now=now)
         return None if refusal is None else Done(Outcome.WITHHELD, refusal.reason, again_at=refusal.again_at)
 
-    async def _write(self, body: bytes, target: str, mode: str | None, order: Order) -> Done:
-        done = await self._web.set_conf(body, self._answer_by(order))
-        if done.reached:
-            self._spend(target, mode)
-        return done
-
-    def _answer_by(self, order: Order) -> float:
+    @staticmethod
+    def _answer_by(order: Order, now: float) -> float:
         """Until when an answer is waited for."""
-        return min(order.give_up_at, self._now() + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
+        return min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
 
-    def _spend(self, target: str, mode: str | None) -> None:
-        """The miner has perhaps been given the mode `target`, over the mode `mode`."""
-        self._budget.spend(self._now())
-        self._known.written(self._now(), target, mode)
-
-    def _with_notes(self, done: Done, note: str) -> Done:
-        if not done.reached:
-            return done
-        notes = (done.detail, note, self._budget.overdrawn(self._now()))
-        return replace(done, detail="; ".join(text for text in notes if text))
+    def _spend(self, target: str, mode: str | None) -> str:
+        """The miner has perhaps been given the mode `target`, over the mode `mode`; what to say of the budget."""
+        now = self._now()
+        self._budget.spend(now)
+        self._known.written(now, target, mode)
+        return self._budget.overdrawn(now)
 
     async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:
         """One look at the configuration: all as it was but the mode -> APPLIED, whatever the answer to the write."""
         page = await self._web.page(CONF, give_up_at)
         if page.document is None:
-            return replace(done, detail=f"{done.detail}; not read back: {page.words}")
+            return done._replace(detail=f"{done.detail}; not read back: {page.words}")
         mode, others = mode_of(page.document), differences(before, page.document)
         if mode != target:
-            done = replace(done, detail=f"{done.detail}; read back in mode {mode}")
+            done = done._replace(detail=f"{done.detail}; read back in mode {mode}")
         elif not others:
-            return replace(done, outcome=Outcome.APPLIED)
+            return done._replace(outcome=Outcome.APPLIED)
         if others:
-            done = replace(done, detail=f"{done.detail}; changed beside the mode: {', '.join(others)}")
+            done = done._replace(detail=f"{done.detail}; changed beside the mode: {', '.join(others)}")
         return done
 
     # --- telemetry -----------------------------------------------------------------------------------------------
@@ -232,9 +237,12 @@ class AntminerStock:
         """Take up the configured mode; what failed, in words."""
         mode = None if page.document is None else mode_of(page.document)
         self._known.learn_mode(mode, asked_at)
-        if mode is not None:
-            return []
-        return [page.words or f"{CONF}: no work mode in it"]
+        if mode is None:
+            return [page.words or f"{CONF}: no work mode in it"]
+        if mode != SLEEP:
+            with suppress(UnfitConfError):
+                self._body_for(page, SLEEP)  # a shed finds it ready
+        return []
 
     async def _identify(self, give_up_at: float, *, mute: bool) -> bool:
         """Ask the miner who it is when that is due: port 4028, and the web interface when that says nothing."""
@@ -284,5 +292,7 @@ class AntminerStock:
         return asyncio.get_running_loop().time()
 
 
-def _first(page: Page, section: str) -> Mapping[str, Any]:
-    return Reply(ReplyKind.ACCEPTED, page.document or {}).first(section)
+def _with_notes(done: Done, *notes: str) -> Done:
+    if not any(notes):
+        return done
+    return done._replace(detail="; ".join(text for text in (done.detail, *notes) if text))

@@ -89,12 +89,16 @@ def with_mode(conf: object, mode: str) -> ConfWrite:
     body: dict[str, Any] = {_RENAMED.get(key, key): conf[key] for key in carried}
     # Versions differ in which of the two sets the mode; each ignores the other (asic-rs pull requests 249 and 312).
     body |= {_MODE_WRITTEN: int(mode), _MODE_READ: mode, "pools": conf["pools"]}
-    text = _json(body)
+    try:
+        text = _json(body)
+        encoded = text.encode()
+    except ValueError as error:  # not a number, or half of a character
+        raise UnfitConfError(f"the configuration read cannot be written as JSON: {error}") from error
     if _would_garble(text):
         culprit = next(key for key, value in body.items() if _would_garble(_json({key: value})))
         raise UnfitConfError(f"{culprit!r} holds a blank, a quote or a backslash, and the miner's script garbles those")
     dropped = tuple(key for key in told if key not in carried)
-    return ConfWrite(text.encode(), (*carried, _told_mode_key(conf), "pools"), dropped)
+    return ConfWrite(encoded, (*carried, _told_mode_key(conf), "pools"), dropped)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -121,9 +125,4 @@ def _would_garble(text: str) -> bool:
 
 
 def _json(value: object) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        text.encode()
-    except ValueError as error:  # not a number, or half of a character
-        raise UnfitConfError(f"the configuration read cannot be written as JSON: {error}") from error
-    return text
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

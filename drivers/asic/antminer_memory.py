@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from drivers.asic.antminer_conf import NORMAL, SLEEP, is_mode
 from drivers.asic.antminer_reading import Seen
@@ -81,8 +81,7 @@ class Known:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One change to make. raises: it may increase the load. prior: the mode its owner had set, as text."""
 
     raises: bool

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from controller.domain.fleet import Outcome
 from drivers.asic.digest import Digest
@@ -34,8 +34,7 @@ _AT_THE_DOOR: Final = {
 """Turned away by the web server: no script of the miner has run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """What a GET brought. document: its JSON object, None without one. outcome: what its failure means for a command
     that needed it. answered: whether anything came back at all."""
 
@@ -45,8 +44,7 @@ class Page:
     answered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What came of a command so far. reached: its write may have come as far as the miner's own script."""
 
     outcome: Outcome
@@ -61,9 +59,13 @@ class AntminerWeb:
 
     def __init__(self, host: str, port: int, username: str, password: str) -> None:
         self._http = HttpClient(host, port, Digest(username, password))
+        self._conf: tuple[bytes, Page] | None = None
 
     async def page(self, name: str, give_up_at: float) -> Page:
-        """GET a script's answer by loop second `give_up_at`; never raises except on cancellation."""
+        """GET a script's answer by loop second `give_up_at`; never raises except on cancellation.
+
+        The same configuration in the same bytes is the same `Page`: a shed is no time to take it apart once more.
+        """
         try:
             answer = await self._http.get(f"/cgi-bin/{name}.cgi", give_up_at=give_up_at)
         except TransportError as error:
@@ -71,10 +73,15 @@ class AntminerWeb:
         if answer.status != 200:
             outcome, words = _AT_THE_DOOR.get(answer.status, (Outcome.REFUSED, f"status {answer.status}"))
             return Page(None, outcome, f"{name}: {words}")
+        if name == CONF and self._conf is not None and self._conf[0] == answer.body:
+            return self._conf[1]
         document = _json_object(answer.body)
         if document is None:
             return Page(None, Outcome.REFUSED, f"{name}: {len(answer.body)} bytes that are no JSON object")
-        return Page(document)
+        page = Page(document)
+        if name == CONF:
+            self._conf = answer.body, page
+        return page
 
     async def set_conf(self, body: bytes, give_up_at: float) -> Done:
         """POST a configuration by loop second `give_up_at`, once; never raises except on cancellation."""
@@ -114,14 +121,19 @@ def _judge(answer: HttpAnswer, sent_at: float) -> Done:
         return Done(outcome, f"{_SET_CONF}: {words}", sent_at)
     if answer.status != 200:  # the script may have come any distance
         return Done(Outcome.UNKNOWN, f"{_SET_CONF}: status {answer.status}", sent_at, reached=True)
-    document = _json_object(answer.body)
+    outcome, words = _what_it_says(answer.body)
+    return Done(outcome, words, sent_at, reached=True)
+
+
+@lru_cache(maxsize=64)
+def _what_it_says(body: bytes) -> tuple[Outcome, str]:
+    """The few things a set script says, to a whole fleet at once."""
+    document = _json_object(body)
     code = document.get("code") if document else None
     if document is None or not isinstance(code, str):
-        return Done(Outcome.UNKNOWN, f"{_SET_CONF}: {len(answer.body)} bytes without a code", sent_at, reached=True)
-    words = f"{code}: {document.get('msg', '')}"
-    if code == _SUCCESS:
-        return Done(Outcome.ACKNOWLEDGED, words, sent_at, reached=True)
-    return Done(Outcome.REFUSED, words, sent_at, reached=True)
+        return Outcome.UNKNOWN, f"{_SET_CONF}: {len(body)} bytes without a code"
+    outcome = Outcome.ACKNOWLEDGED if code == _SUCCESS else Outcome.REFUSED
+    return outcome, f"{code}: {document.get('msg', '')}"
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ configured to sleep and hashing. The call itself returns at its deadline, and `c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Final, NamedTuple
 
 from drivers.asic.digest import Digest
@@ -62,15 +63,15 @@ class HttpClient:
         self._kept: _Connection | None = None
         self._late: set[_Connection] = set()
 
-    async def get(self, path: str, *, give_up_at: float, once: bool = False) -> HttpAnswer:
+    def get(self, path: str, *, give_up_at: float, once: bool = False) -> Coroutine[None, None, HttpAnswer]:
         """GET by loop second `give_up_at`; `once` for a page that does something. Raises NotConnectedError,
         NoAnswerError or BadAnswerError."""
-        return await self._authorized(_Request("GET", path, None, once, give_up_at))
+        return self._call(_Request("GET", path, None, once, give_up_at))
 
-    async def post_json(self, path: str, body: bytes, *, give_up_at: float) -> HttpAnswer:
+    def post_json(self, path: str, body: bytes, *, give_up_at: float) -> Coroutine[None, None, HttpAnswer]:
         """POST of a JSON body by loop second `give_up_at`. After NotConnectedError it cannot have been carried out;
         after NoAnswerError and BadAnswerError nobody knows."""
-        return await self._authorized(_Request("POST", path, body, True, give_up_at))
+        return self._call(_Request("POST", path, body, True, give_up_at))
 
     def close(self) -> None:
         """Close every connection that no call is using; the next call opens another."""
@@ -80,7 +81,7 @@ class HttpClient:
         for connection in tuple(self._late):
             connection.abort()
 
-    async def _authorized(self, request: _Request) -> HttpAnswer:
+    async def _call(self, request: _Request) -> HttpAnswer:
         answer = await self._on_the_kept_connection(request)
         if answer.status == 401 and self._digest.take(answer.challenges):
             answer = await self._on_the_kept_connection(request)
@@ -100,14 +101,17 @@ class HttpClient:
     async def _ask(self, connection: _Connection, request: _Request) -> HttpAnswer:
         credentials = self._digest.authorization(request.method, request.path)
         try:
-            answer = await connection.ask(request.encoded(self._host_line, credentials), request.give_up_at)
-        except BaseException:
+            answer = await connection.send(request.encoded(self._host_line, credentials), request.give_up_at)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        if isinstance(answer, TransportError):
             if request.body is None or not connection.expired:
                 connection.abort()
             else:
                 connection.leave_open(self._late_s, self._late)
-            raise
-        if answer.keeps_open and connection.is_sound():
+            raise answer
+        if answer.keeps_open:
             if self._kept is not None:
                 self._kept.abort()
             self._kept = connection
@@ -137,15 +141,17 @@ class _Connection(asyncio.Protocol):
     be reported as an error of ours.
     """
 
-    __slots__ = ("_late", "_late_timer", "_loop", "_outcome", "_parser", "_transport", "expired")
+    __slots__ = ("_give_up_at", "_late", "_loop", "_outcome", "_parser", "_timer", "_transport", "expired")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = AnswerParser()
-        self._outcome: asyncio.Future[HttpAnswer | TransportError] | None = None
+        self._outcome: asyncio.Future[HttpAnswer | TransportError] = loop.create_future()
+        self._outcome.cancel()  # nothing has been asked yet
+        self._give_up_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._late: set[_Connection] | None = None
-        self._late_timer: asyncio.TimerHandle | None = None
         self.expired = False
 
     @property
@@ -157,22 +163,20 @@ class _Connection(asyncio.Protocol):
         """Whether a request may be sent now."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, request: bytes, give_up_at: float) -> HttpAnswer:
-        """Send and wait. After any error the connection is the caller's to close."""
+    def send(self, request: bytes, give_up_at: float) -> asyncio.Future[HttpAnswer | TransportError]:
+        """Send, and hold the answer or the fault in the future at loop second `give_up_at` at the latest. After a
+        fault, and after cancelling the future, the connection is the caller's to close."""
         transport = self._transport
+        outcome: asyncio.Future[HttpAnswer | TransportError] = self._loop.create_future()
         if transport is None or transport.is_closing():
-            raise NotConnectedError("connection closed at once")
+            outcome.set_result(NotConnectedError("connection closed at once"))
+            return outcome
         self._parser = AnswerParser()
-        self._outcome = self._loop.create_future()
+        self._outcome = outcome
         transport.write(request)
-        timer = self._loop.call_at(give_up_at, self._expire)
-        try:
-            outcome = await self._outcome
-        finally:
-            timer.cancel()
-            self._outcome = None
-        if isinstance(outcome, TransportError):
-            raise outcome
+        self._give_up_at = give_up_at
+        if self._timer is None or self._timer.when() > give_up_at:
+            self._watch_until(give_up_at)
         return outcome
 
     def abort(self) -> None:
@@ -185,14 +189,14 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._late = until_closed
             self._late.add(self)
-            self._late_timer = self._loop.call_later(seconds, self.abort)
+            self._watch_until(self._loop.time() + seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a TCP connection's transport is one
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._outcome is None or self._outcome.done():
+        if self._outcome.done():
             self.abort()  # nobody asked: whatever comes next on this connection would answer the wrong request
             return
         try:
@@ -205,16 +209,30 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._late is not None and self._late_timer is not None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._late is not None:
             self._late.discard(self)
-            self._late_timer.cancel()
-        if self._outcome is not None and not self._outcome.done():
+        if not self._outcome.done():
             ending = "connection reset" if exc else "connection closed"
             how_far = "before the answer was whole" if self.heard else "without an answer"
             answer = None if exc else self._parser.end()
             self._outcome.set_result(NoAnswerError(f"{ending} {how_far}") if answer is None else answer)
 
-    def _expire(self) -> None:
-        if self._outcome is not None and not self._outcome.done():
+    def _watch_until(self, when: float) -> None:
+        """One timer for many requests: it is set back only when it comes too early, and that costs less than a timer
+        for each."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        if self._late is not None:
+            self.abort()
+        elif not self._outcome.done():
+            if self._give_up_at > self._loop.time():
+                self._watch_until(self._give_up_at)
+                return
             self.expired = True
             self._outcome.set_result(NoAnswerError("no answer within the deadline"))

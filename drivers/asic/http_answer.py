@@ -6,6 +6,7 @@ hand-written: docs/decisions/0011-http-by-hand.md.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from drivers.asic.transport import MAX_REPLY_BYTES, BadAnswerError
@@ -17,6 +18,11 @@ MAX_BODY_BYTES: Final = MAX_REPLY_BYTES
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: [^\r\n]*)?(?=\r\n|\Z)")
+_HEADERS: Final = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection|www-authenticate)[ \t]*:([^\r\n]*)", re.IGNORECASE
+)
+"""Those that say where the answer ends and what to do next; all others are passed over."""
 _NO_BODY: Final = (204, 304)
 
 
@@ -81,36 +87,29 @@ class AnswerParser:
         return HttpAnswer(self._status, body, self._challenges, self._keeps_open and not surplus)
 
     def _read_head(self, head: bytes) -> None:
-        lines = head.split(_LINE_END)
-        first = lines[0]
-        code = first[9:12]
-        if not (first.startswith(b"HTTP/1.") and first[8:9] == b" " and code.isdigit() and first[12:13] in (b"", b" ")):
+        first = _STATUS_LINE.match(head)
+        if first is None:
             raise BadAnswerError("what came is not HTTP")
-        status = int(code)
+        status = int(first[2])
         if 100 <= status < 200:
             return  # an interim answer: the real one follows
-        self._keeps_open = first[7:8] != b"0"
-        challenges: list[str] = []
-        for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            if not colon:
-                raise BadAnswerError("a header line without a colon")
+        self._keeps_open = first[1] != b"0"
+        for name, padded in _HEADERS.findall(head, first.end()):
+            value = padded.strip()
             match name.lower():
                 case b"content-length":
-                    self._read_length(value.strip())
+                    self._read_length(value)
                 case b"transfer-encoding":
-                    if value.strip().lower() != b"chunked":
+                    if value.lower() != b"chunked":
                         raise BadAnswerError("a transfer encoding that is not known")
                     self._chunked = True
                 case b"connection":
-                    self._keeps_open = (self._keeps_open or b"keep-alive" in value.lower()) and (
-                        b"close" not in value.lower()
-                    )
+                    kept = self._keeps_open or b"keep-alive" in value.lower()
+                    self._keeps_open = kept and b"close" not in value.lower()
                 case b"www-authenticate":
-                    challenges.append(value.strip().decode("latin-1"))
+                    self._challenges += (value.decode("latin-1"),)
         if status in _NO_BODY:
             self._length, self._chunked = 0, False
-        self._challenges = tuple(challenges)
         self._status = status
 
     def _read_length(self, value: bytes) -> None:

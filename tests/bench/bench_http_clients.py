@@ -15,15 +15,19 @@ import multiprocessing
 import multiprocessing.connection
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import h11
 import httpx
 
+from controller.domain.fleet import Command, Verb
+from drivers.asic.antminer import AntminerStock
+from drivers.asic.budget import Budget
 from drivers.asic.digest import Digest
 from drivers.asic.http import HttpClient
 from drivers.asic.http_answer import HttpAnswer
+from drivers.asic.profiles import facts_of
 from drivers.asic.pyasic_miner import import_factory
 from drivers.asic.transport import BadAnswerError
 
@@ -160,6 +164,30 @@ class Ours:
         self._client.close()
 
 
+class WholeDriver:
+    """The driver of a stock Antminer on top of ours: what a shed really costs, JSON and judgement included."""
+
+    SHED = Command(1, 0, Verb.SLEEP, None, raises=False, urgent=True, reason="bench")
+
+    def __init__(self, port: int) -> None:
+        self._driver = AntminerStock(
+            miner_id="bench",
+            index=0,
+            host="127.0.0.1",
+            port=1,
+            web_port=port,
+            facts=facts_of("Antminer S19 Pro", "Antminer stock"),
+            deadline_s=DEADLINE_S,
+            budget=Budget(1_000_000),
+        )
+
+    async def sleep(self) -> None:
+        await self._driver.perform(self.SHED)
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+
 class H11Parser:
     """An `AnswerParser` with h11 inside; h11 wants to have seen the request as well."""
 
@@ -285,6 +313,7 @@ def contestants() -> dict[str, tuple[Callable[[int], Client], Any]]:
     found: dict[str, tuple[Callable[[int], Client], Any]] = {
         "by hand, keep-alive": (ByHand, None),
         "ours": (Ours, ours.AnswerParser),
+        "ours, the whole driver": (WholeDriver, ours.AnswerParser),
         "ours around h11": (Ours, H11Parser),
         "httpx, client per miner": (Httpx, None),
         "stock pyasic": (StockPyasic, None),
