@@ -123,9 +123,9 @@ class _Exchange:
         if document is not None:
             self._end(document)
         elif self._sent:
-            self._end(NoAnswerError(f"no answer within {self._deadline_s:g} s"))
+            self._end(NoAnswerError(f"no answer within {self._deadline_s:.2g} s"))
         else:
-            self._end(NotConnectedError(f"no connection within {self._deadline_s:g} s"))
+            self._end(NotConnectedError(f"no connection within {self._deadline_s:.2g} s"))
 
     def _write(self) -> None:
         if self.outcome.done():  # given up in the very moment the connection came about: nothing may leave any more
