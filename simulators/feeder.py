@@ -39,11 +39,12 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class SiteLoad:
-    """What the site draws from the plant bus, in W."""
+    """What the site draws from the plant bus, in W; `feeders_w` is what flows into each feeder, its losses included."""
 
     miners_w: float
     losses_w: float
     auxiliary_w: float
+    feeders_w: tuple[float, ...] = ()
 
     @property
     def total_w(self) -> float:
@@ -84,6 +85,7 @@ def site_load(spec: SiteSpec, miner_w_by_feeder: Sequence[float]) -> SiteLoad:
         miners_w=sum(miner_w_by_feeder),
         losses_w=sum(losses),
         auxiliary_w=spec.auxiliary_w,
+        feeders_w=tuple(power + loss for power, loss in zip(miner_w_by_feeder, losses, strict=True)),
     )
 
 

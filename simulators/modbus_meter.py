@@ -1,4 +1,4 @@
-"""What the instruments show: two panel meters after Siemens PAC2200, and the plant's DCS block.
+"""What the instruments show: panel meters after Siemens PAC2200, and the plant's DCS block.
 
 Pure: truth in, registers out. `simulators.plant_host` gives them sockets and a clock. Addresses are 0-based (protocol
 data unit), words and bytes big-endian.
@@ -33,6 +33,7 @@ class Quantity(StrEnum):
 
     POI_EXPORT = "poi_export"
     SITE_LOAD = "site_load"
+    FEEDER_LOAD = "feeder_load"
 
 
 @unique
@@ -91,10 +92,14 @@ class Refresh:
 
 
 class PanelMeter:
-    """A panel meter in service: integrates energy all the time, changes its registers once per refresh period."""
+    """A panel meter in service: integrates energy all the time, changes its registers once per refresh period.
 
-    def __init__(self, spec: PanelMeterSpec, seed: int) -> None:
+    `feeder` is the index of the feeder at whose head a meter of FEEDER_LOAD sits.
+    """
+
+    def __init__(self, spec: PanelMeterSpec, seed: int, feeder: int = 0) -> None:
         self.spec = spec
+        self._feeder = feeder
         self.bank = RegisterBank(PANEL_RANGES)
         self.fault: DeviceFault | None = None
         self._sign = spec.installed_sign
@@ -109,14 +114,22 @@ class PanelMeter:
 
     def step(self, dt_s: float, truth: PlantTruth) -> bool:
         """Measure for `dt_s` seconds; True when the registers changed."""
-        flow_w = truth.poi_export_w if self.spec.quantity is Quantity.POI_EXPORT else truth.site_load_w
-        power_w = self._sign * flow_w * (1.0 + self.spec.gain_error_fraction)
+        power_w = self._sign * self._flow_w(truth) * (1.0 + self.spec.gain_error_fraction)
         self._imported_wh += max(0.0, power_w) * dt_s / 3600.0
         self._exported_wh += max(0.0, -power_w) * dt_s / 3600.0
         if not self._refresh.is_due(dt_s) or self.fault is DeviceFault.STUCK:
             return False
         self._write(power_w, truth)
         return True
+
+    def _flow_w(self, truth: PlantTruth) -> float:
+        match self.spec.quantity:
+            case Quantity.POI_EXPORT:
+                return truth.poi_export_w
+            case Quantity.SITE_LOAD:
+                return truth.site_load_w
+            case Quantity.FEEDER_LOAD:
+                return truth.load.feeders_w[self._feeder]
 
     def _write(self, power_w: float, truth: PlantTruth) -> None:
         noise = 1.0 + self.spec.noise_fraction * float(self._rng.standard_normal())

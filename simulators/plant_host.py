@@ -17,21 +17,23 @@ DCS_UNIT_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class InstrumentSpec:
-    """The three instruments of a plant and the seed of their noise."""
+    """The instruments of a plant and the seed of their noise; `feeder` is how the meter of every feeder is built."""
 
     poi: PanelMeterSpec
     site: PanelMeterSpec
     dcs: DcsSpec
     seed: int
+    feeder: PanelMeterSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the instruments listen: (host, port) each; port 0 takes a free one."""
+    """Where the instruments listen: (host, port) each; port 0 takes a free one. `feeders`: in their order, or none."""
 
     poi: tuple[str, int]
     site: tuple[str, int]
     dcs: tuple[str, int]
+    feeders: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class PlantHost:
         record_limit: rows of truth to keep, the newest; None keeps all, which a bounded run can afford.
         clock: monotonic seconds; the same clock must stamp the commands that are compared with `changes`.
         wall_s: seconds since the epoch, UTC.
+
+    Raises:
+        ValueError: places for meters of feeders, and not one for each, or nothing said of how they are built.
     """
 
     def __init__(
@@ -92,6 +97,12 @@ class PlantHost:
         self.poi_server = ModbusServer(self.poi.bank, PANEL_UNIT_ID, *endpoints.poi)
         self.site_server = ModbusServer(self.site.bank, PANEL_UNIT_ID, *endpoints.site)
         self.dcs_server = ModbusServer(self.dcs.bank, DCS_UNIT_ID, *endpoints.dcs)
+        self.feeders = _feeder_meters(instruments, len(endpoints.feeders), len(plant.spec.site.feeders))
+        self.feeder_servers = tuple(
+            ModbusServer(meter.bank, PANEL_UNIT_ID, *place)
+            for meter, place in zip(self.feeders, endpoints.feeders, strict=True)
+        )
+        self._servers = (self.poi_server, self.site_server, self.dcs_server, *self.feeder_servers)
         self.record: deque[TruthSample] = deque(maxlen=record_limit)
         self.changes: list[SignalChange] = []
         self._miner_w_by_feeder = miner_w_by_feeder
@@ -107,7 +118,8 @@ class PlantHost:
     @property
     def endpoints(self) -> Endpoints:
         """Where the instruments really listen."""
-        return Endpoints(self.poi_server.address, self.site_server.address, self.dcs_server.address)
+        feeders = tuple(server.address for server in self.feeder_servers)
+        return Endpoints(self.poi_server.address, self.site_server.address, self.dcs_server.address, feeders)
 
     async def start(self) -> None:
         """Show the first readings, listen, and begin to tick.
@@ -117,7 +129,7 @@ class PlantHost:
         """
         self.tick()
         try:
-            for server in (self.poi_server, self.site_server, self.dcs_server):
+            for server in self._servers:
                 await server.start()
         except OSError:
             await self.stop()
@@ -130,7 +142,7 @@ class PlantHost:
         Raises:
             Exception: whatever ended the ticking early, so that a broken simulation cannot pass for a run.
         """
-        for server in (self.poi_server, self.site_server, self.dcs_server):
+        for server in self._servers:
             await server.stop()
         if self._task is not None:
             self._task.cancel()
@@ -146,6 +158,8 @@ class PlantHost:
         self.truth = truth = self.plant.step(dt_s, self._miner_w_by_feeder())
         self.poi.step(dt_s, truth)
         self.site.step(dt_s, truth)
+        for meter in self.feeders:
+            meter.step(dt_s, truth)
         # Despatch, which carries the signal, is in the DCS block: only its refresh lets anybody see a change.
         if self.dcs.step(dt_s, truth, int(self._wall_s())):
             self._note_change(truth)
@@ -172,3 +186,12 @@ class PlantHost:
         while True:
             await asyncio.sleep(self._tick_s)
             self.tick()
+
+
+def _feeder_meters(instruments: InstrumentSpec, places: int, feeders: int) -> tuple[PanelMeter, ...]:
+    """A meter for every feeder, when there are places for them."""
+    if places == 0:
+        return ()
+    if instruments.feeder is None or places != feeders:
+        raise ValueError(f"{places} places for meters of {feeders} feeders, built as {instruments.feeder}")
+    return tuple(PanelMeter(instruments.feeder, instruments.seed + 2 + index, index) for index in range(feeders))

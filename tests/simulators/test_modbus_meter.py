@@ -470,4 +470,4 @@ async def test_a_broken_simulation_ends_loudly() -> None:
 
 
 def test_quantities_are_named_by_their_direction() -> None:
-    assert {quantity.value for quantity in Quantity} == {"poi_export", "site_load"}
+    assert {quantity.value for quantity in Quantity} == {"poi_export", "site_load", "feeder_load"}
