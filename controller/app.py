@@ -100,7 +100,9 @@ class _Daemon:
             resumed = resume(path, self._facts, now, wall)
             self._journal = journal
             # With `now` a replay can begin where this run began: ages count from it until the first reading.
-            journal.append((start_row(wall, {**_identity(self._config), "now": now}, self._facts.miner_ids),))
+            names = {"feeders": list(self._facts.feeder_names)}
+            facts = {**_identity(self._config), **names, "now": now}
+            journal.append((start_row(wall, facts, self._facts.miner_ids),))
             self._tell(resumed.event)
             await self._serve(journal, resumed.state)
             journal.append((stop_row(time.time(), self._reason),))

@@ -86,6 +86,9 @@ def status_page(view: View) -> list[str]:
         lines += ["", f"last order {progress['order']}: {', '.join(reached)}"]
     lines += ["", "inputs"]
     lines += _table([_input_row(entry) for entry in view["inputs"]])
+    if view.get("feeders"):
+        lines += ["", "feeders with a meter"]
+        lines += _table([_feeder_row(feeder) for feeder in view["feeders"]])
     lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
@@ -112,7 +115,7 @@ def explain_page(view: View) -> list[str]:
         f"{view['miner']}  {view['model']}",
         "",
         f"site       {_kw(setpoint['kw'])}, bound by {setpoint['bound']} ({setpoint['source']})",
-        f"feeder     {view['feeder']}: {feeder_kw} of {rating_kw}, room for {room_kw}",
+        f"feeder     {view['feeder']}: {feeder_kw} of {rating_kw}, room for {room_kw}{_group_of(view)}",
         f"merit      {view['merit']} of {view['miners']}, {view['joule_per_th']:g} J/TH",
         f"is         {view['condition']}, {_own_power(view)}, {level}",
         f"should be  {view['planned']}, because: {view['why']}",
@@ -158,6 +161,14 @@ def _input_row(entry: View) -> list[str]:
     return [entry["name"], meters, entry["state"], entry["condition"], _seconds(entry["age_s"])]
 
 
+def _feeder_row(feeder: View) -> list[str]:
+    proved = f"agreed {_ago(feeder['proved_ago_s'])}" if feeder["proved_ago_s"] is not None else "never agreed"
+    excess = f"{_kw(feeder['excess_kw'])} too much" if feeder["excess_kw"] else ""
+    unproved = f"{feeder['unproved']} asleep by their own word alone" if feeder["unproved"] else ""
+    shown = f"{_kw(feeder['load_kw'])} of which miners {_kw(feeder['believed_kw'])}"
+    return [feeder["name"], shown, feeder["verdict"], proved, ", ".join(text for text in (excess, unproved) if text)]
+
+
 def _cap_row(cap: View) -> list[str]:
     until = "until the daemon stops" if cap["expires_at"] is None else f"until {cap['expires_at']}"
     return [cap["operator"], _kw(cap["kw"]), until]
@@ -178,6 +189,16 @@ def _figure_rows(figures: View) -> list[list[str]]:
     error_kw = known.get("expected_error")
     plus_minus = {"expected": f" +- {_kw(error_kw)}, where power is estimated"} if error_kw else {}
     return [[name, _kw(known[name]) + plus_minus.get(name, "")] for name in names]
+
+
+def _group_of(view: View) -> str:
+    """What the feeder's meter shows, and proves of this miner if it tells no watts itself."""
+    if view.get("feeder_verdict") is None:
+        return ""
+    text = f"; its meter shows {_kw(view['feeder_metered_kw'])}, group {view['feeder_verdict']}"
+    if view.get("caught"):
+        return f"{text}, and that this one draws though it says that it sleeps"
+    return f"{text}, this one among them" if view.get("sleep_proved") else text
 
 
 def _own_power(view: View) -> str:

@@ -59,7 +59,8 @@ def _plan(desk: Desk, goal: Goal | None) -> Allocation:
     """The plan as everybody sees it; allocated and unallocated always add up to the setpoint."""
     fleet = desk.state.fleet
     planned = estimator.planned_power_w(desk.facts, fleet, fleet.want_hashing, fleet.want_level)
-    counted = np.where(desk.movable & (fleet.verdict != Verdict.STUCK), planned, fleet.to_w)
+    obeys = (fleet.verdict != Verdict.STUCK) & (fleet.want_hashing | ~fleet.caught)
+    counted = np.where(desk.movable & obeys, planned, fleet.to_w)
     allocated = desk.offset_w + float(counted.sum())
     setpoint = goal.power_w if goal is not None else allocated
     unallocated = setpoint - allocated

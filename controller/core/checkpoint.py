@@ -18,7 +18,7 @@ from controller.domain.fleet import Fleet, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 
 VERSION = 2
-READABLE = (1, VERSION)  # the first knew no wear
+READABLE = (1, VERSION)  # the first knew neither wear nor who was caught lying
 
 
 def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "quarantines": int(fleet.quarantines[row]),
             "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
             "prior": state.priors.get(row),
+            "caught": bool(fleet.caught[row] and quarantined),
             "wear": list(state.wear.get(row, ())),
         }
     return {
@@ -104,6 +105,7 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.quarantines[row] = kept["quarantines"]
     if kept["prior"] is not None:
         state.priors[row] = kept["prior"]
+    fleet.caught[row] = kept.get("caught", False)
     if kept.get("wear"):
         state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:

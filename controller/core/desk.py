@@ -123,7 +123,9 @@ def feeder_room_w(desk: Desk) -> FloatArray:
     silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS)
     settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
     load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
-    return desk.facts.feeder_rating_w - load
+    groups = desk.state.groups  # a meter shows what else hangs on a feeder
+    beside = np.maximum(np.nan_to_num(groups.rest_w) + groups.excess_w, 0.0)
+    return desk.facts.feeder_rating_w - beside - load
 
 
 def boot_levels(desk: Desk) -> IntArray:

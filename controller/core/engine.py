@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from controller.core import (
     allocator,
     arbiter,
+    consequences,
     estimator,
     failsafe,
     figures,
+    groups,
     operator,
     progress,
     ramp,
@@ -86,7 +88,7 @@ class _Cycle:
     def run(self) -> tuple[State, Decision]:
         state, now = self.state, self.now
         state.cycle += 1
-        findings = verify.Findings()
+        findings = consequences.Findings()
         spent = ((report.miner, report.wear) for report in self.snapshot.reports)
         wear.count(state, spent, self.snapshot.wall)
         findings.events.extend(operator.take_orders(self.facts, state, self.snapshot.operator, self.snapshot.wall, now))
@@ -122,12 +124,13 @@ class _Cycle:
         )
         return state, self._decision(trust, setpoint, allocation, powers, commands, tuple(answers), findings)
 
-    def _observe(self, findings: verify.Findings) -> None:
+    def _observe(self, findings: consequences.Findings) -> None:
         """Telemetry and outcomes in, verdicts out."""
         policy = self.policy.fleet
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
+        groups.judge(self.facts, self.state, policy, self.snapshot.feeders, self.now, findings)
 
     def _take_orders(self, trust: Trust, measured: float | None, floor: float) -> list[Answer]:
         """Dispatch in, answers out; also keeps the lease."""
@@ -285,7 +288,7 @@ class _Cycle:
         powers: Figures,
         commands: tuple[Command, ...],
         answers: tuple[Answer, ...],
-        findings: verify.Findings,
+        findings: consequences.Findings,
     ) -> Decision:
         state = self.state
         return Decision(
@@ -306,6 +309,7 @@ class _Cycle:
             active_orders=tuple(entry.dispatch.dispatch_id for entry in state.orders.active),
             progress=state.progress,
             expected_power_w=estimator.expected_power_w(state.fleet, self.now),
+            feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
         )
 
 

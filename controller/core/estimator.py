@@ -16,28 +16,33 @@ from controller.domain.metering import Sample
 from controller.domain.policy import Feedback, Policy
 
 WAKE = VERB_CODES[Verb.WAKE]
+EVERYBODY = slice(None)
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6
 HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
 
-def remaining_share(fleet: FleetState, at: float | FloatArray, stretch: float = 1.0) -> FloatArray:
+def remaining_share(
+    fleet: FleetState, at: float | FloatArray, stretch: float = 1.0, rows: IntArray | slice = EVERYBODY
+) -> FloatArray:
     """Share of each miner's commanded move that has not happened yet at time `at`, (n,) in [0, 1].
 
     Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
     which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time.
+    rows: of these miners only.
     """
-    running = np.maximum(at - fleet.sent_at - fleet.dead_s * stretch, 0.0)
-    in_90s = running / (fleet.to_90_s * stretch)
+    running = np.maximum(at - fleet.sent_at[rows] - fleet.dead_s[rows] * stretch, 0.0)
+    in_90s = running / (fleet.to_90_s[rows] * stretch)
     decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
     climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
-    share = np.where(fleet.verb == WAKE, climbing, decaying)
-    return np.where(fleet.verb == NO_COMMAND, 0.0, share)
+    share = np.where(fleet.verb[rows] == WAKE, climbing, decaying)
+    return np.where(fleet.verb[rows] == NO_COMMAND, 0.0, share)
 
 
-def expected_power_w(fleet: FleetState, at: float) -> FloatArray:
-    """Each miner's draw at time `at`, (n,) watts, if it obeys as its class does."""
-    return fleet.to_w + (fleet.from_w - fleet.to_w) * remaining_share(fleet, at)
+def expected_power_w(fleet: FleetState, at: float, rows: IntArray | slice = EVERYBODY) -> FloatArray:
+    """Each miner's draw at time `at`, (n,) watts, if it obeys as its class does; with `rows`, of these only."""
+    to_w = fleet.to_w[rows]
+    return to_w + (fleet.from_w[rows] - to_w) * remaining_share(fleet, at, rows=rows)
 
 
 def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:

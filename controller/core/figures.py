@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
-from controller.core import allocator, estimator
+from controller.core import allocator, estimator, witness
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, Verdict
-from controller.domain.plan import Figures
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, Verdict
+from controller.domain.plan import FeederReport, Figures
 from controller.domain.policy import Policy
 
 
@@ -18,8 +19,9 @@ def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
     fleet = state.fleet
     stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
     stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked | (fleet.condition == Condition.CONTRADICTS)
+    stubborn |= fleet.caught
     draw = np.where(stubborn, np.maximum(fleet.to_w, facts.sleep_power_w), facts.sleep_power_w)
-    return float(policy.auxiliary_w) + float(draw.sum())
+    return float(policy.auxiliary_w) + float(draw.sum()) + float(state.groups.excess_w.sum())
 
 
 def figures_of(
@@ -61,6 +63,33 @@ def uncertainty_w(error_w: FloatArray) -> float:
     one's own - its supply, its chips, its age - and evens out among many.
     """
     return math.sqrt(float(np.square(error_w).sum()))
+
+
+def feeders(facts: Fleet, state: State, metered: Iterable[int], now: float) -> tuple[FeederReport, ...]:
+    """The feeders that have a meter."""
+    shown = state.groups
+    found = []
+    for feeder in sorted(metered):
+        rows = np.flatnonzero(facts.feeder == feeder)
+        proved_at = float(shown.proved_at[feeder])
+        unproved = witness.blind_sleepers(facts, state, rows) & ~state.fleet.sleep_proved[rows]
+        found.append(
+            FeederReport(
+                feeder=feeder,
+                load_w=_known(float(shown.load_w[feeder])),
+                believed_w=float(estimator.expected_power_w(state.fleet, now, rows).sum()),
+                rest_w=_known(float(shown.rest_w[feeder])),
+                excess_w=float(shown.excess_w[feeder]),
+                verdict=GroupVerdict(int(shown.verdict[feeder])).name.lower(),
+                proved_age_s=now - proved_at if math.isfinite(proved_at) else None,
+                unproved=int(unproved.sum()),
+            )
+        )
+    return tuple(found)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def counts(state: State) -> dict[str, int]:

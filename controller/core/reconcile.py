@@ -61,13 +61,13 @@ def commands_due(
 
 
 def _due_again(fleet: FleetState, now: float) -> BoolArray:
-    """Who failed and is to be asked once more: stuck or drifted, reachable, and not what is wanted."""
+    """Who failed and is to be asked once more: stuck or drifted, reachable, and not what is wanted, or only says so."""
     failed = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
     reachable = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
     wrong = np.where(
         fleet.want_hashing,
         (fleet.condition != Condition.HASHING) | ((fleet.level >= 0) & (fleet.level != fleet.want_level)),
-        fleet.condition != Condition.ASLEEP,
+        (fleet.condition != Condition.ASLEEP) | fleet.caught,
     )
     due: BoolArray = failed & reachable & wrong & (now >= fleet.retry_at) & ~fleet.parked
     return due

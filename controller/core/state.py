@@ -11,7 +11,17 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from controller.domain.dispatch import Dispatch
-from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.fleet import (
+    BoolArray,
+    ByteArray,
+    Condition,
+    Fleet,
+    FloatArray,
+    GroupVerdict,
+    IntArray,
+    Verb,
+    Verdict,
+)
 from controller.domain.metering import Point
 from controller.domain.plan import InputState, OperatorOrder, OrderProgress
 
@@ -38,6 +48,9 @@ class FleetState:
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
     switch_again_at, trim_again_at: its budget of writes and restarts is used up until then, said at budget_told_at.
+    sleep_proved: asleep, and its feeder's meter agrees. caught, since caught_at: says that it sleeps, and its feeder
+    shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
+    was believed to draw when its feeder's meter last agreed, NaN never.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
@@ -74,6 +87,10 @@ class FleetState:
     trim_again_at: FloatArray
     budget_told_at: FloatArray
     refused: BoolArray
+    sleep_proved: BoolArray
+    caught: BoolArray
+    caught_at: FloatArray
+    anchor_w: FloatArray
     disagreed: IntArray
     quarantined_until: FloatArray
     quarantines: IntArray
@@ -122,9 +139,56 @@ class FleetState:
             trim_again_at=never.copy(),
             budget_told_at=never.copy(),
             refused=np.zeros(n, dtype=np.bool_),
+            sleep_proved=np.zeros(n, dtype=np.bool_),
+            caught=np.zeros(n, dtype=np.bool_),
+            caught_at=never.copy(),
+            anchor_w=np.full(n, math.nan),
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),
             quarantines=np.zeros(n, dtype=np.int64),
+        )
+
+
+@dataclass(slots=True)
+class GroupState:
+    """One entry per feeder, all arrays (f,); see core/groups. Times are loop seconds, -inf for "never".
+
+    sample_at, load_w, last_w: the newest sample, what it shows (NaN not believable), the newest believable. moved_at:
+    when that last changed. rest_w: what it showed beyond its miners when it last agreed, NaN never. streak: samples in
+    a row that found the same, streak_finding, since streak_since. proved_at: the last proof. excess_w: drawn by nobody
+    who could be named.
+    """
+
+    verdict: ByteArray
+    sample_at: FloatArray
+    load_w: FloatArray
+    last_w: FloatArray
+    moved_at: FloatArray
+    rest_w: FloatArray
+    streak: IntArray
+    streak_finding: ByteArray
+    streak_since: FloatArray
+    proved_at: FloatArray
+    excess_w: FloatArray
+
+    def copy(self) -> GroupState:
+        return GroupState(**{entry.name: getattr(self, entry.name).copy() for entry in fields(self)})
+
+    @classmethod
+    def unproven(cls, feeders: int) -> GroupState:
+        never, unknown = np.full(feeders, -math.inf), np.full(feeders, math.nan)
+        return cls(
+            verdict=np.full(feeders, GroupVerdict.UNPROVEN, dtype=np.int8),
+            sample_at=never.copy(),
+            load_w=unknown.copy(),
+            last_w=unknown.copy(),
+            moved_at=never.copy(),
+            rest_w=unknown.copy(),
+            streak=np.zeros(feeders, dtype=np.int64),
+            streak_finding=np.zeros(feeders, dtype=np.int8),
+            streak_since=never.copy(),
+            proved_at=never.copy(),
+            excess_w=np.zeros(feeders),
         )
 
 
@@ -174,6 +238,7 @@ class State:
     """
 
     fleet: FleetState
+    groups: GroupState
     started_at: float
     now: float
     cycle: int = 0
@@ -201,13 +266,15 @@ class State:
 
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
-        return cls(fleet=FleetState.unseen(fleet), started_at=now, now=now)
+        groups = GroupState.unproven(len(fleet.feeder_names))
+        return cls(fleet=FleetState.unseen(fleet), groups=groups, started_at=now, now=now)
 
     def copy(self) -> State:
         """A state that shares nothing mutable with this one."""
         return replace(
             self,
             fleet=self.fleet.copy(),
+            groups=self.groups.copy(),
             inputs=dict(self.inputs),
             still=dict(self.still),
             priors=dict(self.priors),

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from controller.core import estimator
+from controller.core.consequences import Findings
 from controller.core.state import FleetState, State
-from controller.core.verify import Findings
 from controller.domain.fleet import BoolArray, Condition, Fleet, MinerReading, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
@@ -121,6 +121,7 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
     elif not fleet.ours_asleep[miner]:
         text = "asleep, and not by our order: left alone until adopted"
         findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
+    fleet.caught[miner] = False  # judged afresh: its feeder will tell soon enough
     known = fleet.reported_w[miner]
     if np.isnan(known):
         rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]

@@ -1,16 +1,15 @@
 """Sent is not done: what telemetry proves about every command, and what follows when it proves the contrary.
 
 A reading proves a command only if it *began* after the command was sent and its dead time was over. Missing readings
-prove nothing. The transitions themselves are data, in core/lifecycle.
+prove nothing. The transitions themselves are data, in core/lifecycle; what they lead to is in core/consequences.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from controller.core import estimator
+from controller.core.consequences import Findings, follow_up, plan_rung, woke_lower
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
 from controller.domain.fleet import (
@@ -23,7 +22,7 @@ from controller.domain.fleet import (
     Verb,
     Verdict,
 )
-from controller.domain.plan import Event, EventLevel, VerdictReport
+from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 
 BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
@@ -33,15 +32,6 @@ BUDGET_TOLD_S = 86_400.0  # a used budget is said once a day for each miner
 ASK_AGAIN_S = 5.0  # after a command that never arrived: the same answer would come at once, and another miner may do
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
-
-
-@dataclass(slots=True)
-class Findings:
-    """What one cycle's verification has to say to the outside."""
-
-    verdicts: list[VerdictReport] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    priors: list[tuple[int, str]] = field(default_factory=list)
 
 
 def take_reports(
@@ -70,7 +60,7 @@ def take_reports(
             fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
             fleet.sent_at[miner] = report.sent_at
             if report.rounded_to_level is not None and fleet.verb[miner] == VERB_CODES[Verb.TRIM]:
-                _plan_rung(facts, state, miner, report.rounded_to_level)
+                plan_rung(facts, state, miner, report.rounded_to_level)
     return said_no
 
 
@@ -111,7 +101,7 @@ def judge(
 
     expected = estimator.expected_power_w(fleet, now)
     for miner in np.flatnonzero((fleet.verdict != before) | failed):
-        _follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
+        follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
     estimator.revise(state, expected, estimator.expected_power_w(fleet, now))
 
@@ -142,21 +132,15 @@ def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     return lifeless
 
 
-def _woke_lower(fleet: FleetState) -> BoolArray:
-    """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure."""
-    lower: BoolArray = (fleet.verb == estimator.WAKE) & (fleet.level >= 0) & (fleet.level < fleet.want_level)
-    return lower
-
-
 def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
     """(n,) whether telemetry shows what is wanted: the state always, the watts where they are told or estimated.
 
     An estimate never disagrees by less than it may be off.
     """
     fleet = state.fleet
-    woke_lower = _woke_lower(fleet)
+    came_lower = woke_lower(fleet)
     own_rung_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.level, 0)] * fleet.ratio
-    own_rung = woke_lower | (fleet.want_hashing & ~facts.trims & (fleet.level >= 0))
+    own_rung = came_lower | (fleet.want_hashing & ~facts.trims & (fleet.level >= 0))
     goal_w = np.where(own_rung, own_rung_w, fleet.to_w)
     tolerance = np.maximum(policy.tolerance_w, policy.tolerance_ratio * np.maximum(goal_w, fleet.reported_w))
     tolerance = np.maximum(tolerance, fleet.power_error_w)
@@ -168,16 +152,9 @@ def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
     right_watts = np.where(fleet.want_hashing, right_watts, np.isnan(fleet.reported_w) | asleep_watts)
     # A settled miner wanders around its rung; only a change of state or rung is a drift.
     flying = fleet.verb != NO_COMMAND
-    same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level) | woke_lower
+    same_rung = ~fleet.want_hashing | (fleet.level < 0) | (fleet.level == fleet.want_level) | came_lower
     agrees: BoolArray = right_state & np.where(flying, right_watts & same_rung, same_rung)
     return agrees
-
-
-def _plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
-    """The miner took another rung than the wanted one (rounded, or woken where it slept): that is the plan now."""
-    fleet = state.fleet
-    fleet.want_level[miner] = level
-    fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
 
 
 def _forget(state: State, miner: int, now: float) -> None:
@@ -186,7 +163,7 @@ def _forget(state: State, miner: int, now: float) -> None:
     verb = VERB_OF_CODE[int(fleet.verb[miner])]
     draw_w = estimator.expected_one_w(fleet, miner, now)
     if verb is not Verb.TRIM:
-        fleet.want_hashing[miner] = verb is Verb.SLEEP
+        fleet.want_hashing[miner] = verb is Verb.SLEEP and not fleet.caught[miner]
         fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
@@ -211,111 +188,13 @@ def _spare(
         findings.events.append(Event("miner_budget_used", EventLevel.WARNING, text, facts.miner_ids[miner]))
 
 
-def _follow_up(
-    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
-) -> None:
-    """What a changed verdict means for one miner: report it, free the ledger, retry, or quarantine."""
-    fleet = state.fleet
-    verdict = Verdict(int(fleet.verdict[miner]))
-    name = facts.miner_ids[miner]
-    draw = fleet.reported_w[miner]
-    verb_code = int(fleet.verb[miner])
-    if verb_code != NO_COMMAND and verdict is not Verdict.APPROACHING:
-        verb = VERB_OF_CODE[verb_code]
-        after_s = now - float(fleet.sent_at[miner])
-        report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
-        findings.verdicts.append(report)
-        if verdict is Verdict.SETTLED and bool(_woke_lower(fleet)[miner]):
-            _plan_rung(facts, state, miner, int(fleet.level[miner]))
-        known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
-        settled_draw = float(fleet.to_w[miner]) if verdict is Verdict.SETTLED and np.isnan(draw) else known_draw
-        estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)
-    fleet.disagreed[miner] = 0
-    match verdict:
-        case Verdict.SETTLED:
-            # Only the kind of command that failed clears the record: a never-waker sleeps whenever it is told to.
-            if verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner]:
-                fleet.attempts[miner] = 0
-                fleet.refused[miner] = False
-        case Verdict.STUCK:
-            fleet.retry_at[miner] = now
-            if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
-                fleet.want_level[miner] = fleet.level[miner]  # a trim that failed is planned anew, not repeated
-            findings.events.append(Event("miner_stuck", EventLevel.WARNING, _doing(state, miner), name))
-        case Verdict.DRIFTED:
-            _drifted(facts, state, policy, miner, before, now, findings)
-        case Verdict.QUARANTINED:
-            if before is not Verdict.QUARANTINED:
-                _quarantine(facts, state, policy, miner, now, findings)
-        case Verdict.UNSEEN:
-            fleet.attempts[miner] = fleet.drifts[miner] = 0
-            fleet.refused[miner] = False
-            fleet.read_at[miner] = now  # judged afresh by the next reading
-            findings.events.append(Event("miner_released", EventLevel.INFO, "quarantine ended", name))
-        case Verdict.APPROACHING:
-            pass
-
-
-def _drifted(
-    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
-) -> None:
-    """A settled miner moved by itself. Asleep: a person or the miner did it, leave it. Hashing: say it again."""
-    fleet = state.fleet
-    name = facts.miner_ids[miner]
-    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.ASLEEP:
-        fleet.want_hashing[miner] = False
-        fleet.ours_asleep[miner] = False
-        fleet.changed_at[miner] = now
-        fleet.verdict[miner] = Verdict.SETTLED
-        findings.events.append(Event("foreign_sleeper", EventLevel.WARNING, "fell asleep without our order", name))
-        return
-    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
-        lower = fleet.level[miner] <= fleet.ceiling[miner]
-        if lower:  # a thermal or tuning step of its own: plan with what it really does
-            fleet.want_level[miner] = fleet.level[miner]
-            fleet.verdict[miner] = Verdict.SETTLED
-            return
-    if before is not Verdict.DRIFTED:
-        lately = now - fleet.drifted_at[miner] <= policy.quarantine_s
-        fleet.drifts[miner] = fleet.drifts[miner] + 1 if lately else 1  # one blackout a month is no rogue
-        fleet.drifted_at[miner] = now
-        findings.events.append(Event("miner_drifted", EventLevel.WARNING, _doing(state, miner), name))
-        if fleet.drifts[miner] > policy.attempts_max:
-            fleet.verdict[miner] = Verdict.QUARANTINED
-            _quarantine(facts, state, policy, miner, now, findings)
-            return
-    fleet.retry_at[miner] = now
-
-
-def _quarantine(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
-    """No plan counts on it any more; what it really draws still counts. Each further time is twice as long."""
-    fleet = state.fleet
-    fleet.quarantined_until[miner] = now + policy.quarantine_s * 2.0 ** min(int(fleet.quarantines[miner]), 5)
-    fleet.quarantines[miner] += 1
-    text = f"{_doing(state, miner)}; left out of every plan"
-    findings.events.append(Event("miner_quarantined", EventLevel.ERROR, text, facts.miner_ids[miner]))
-
-
-def _doing(state: State, miner: int) -> str:
-    """One clause for a person: what was asked, what is seen."""
-    fleet = state.fleet
-    asked = "hash" if fleet.want_hashing[miner] else "sleep"
-    failures = int(fleet.attempts[miner] + fleet.drifts[miner])
-    seen = Condition(int(fleet.condition[miner])).name.lower()
-    watts = fleet.reported_w[miner]
-    draw = "unknown power" if np.isnan(watts) else f"{watts:.0f} W"
-    refused = ", refuses commands" if fleet.refused[miner] else ""
-    times = "once" if failures == 1 else f"{failures} times"
-    return f"should {asked}, failed {times}, seen {seen} at {draw}{refused}"
-
-
 def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
     """Settled miners draw what they report; hashing ones also teach their ratio to the nameplate of their rung.
 
     An estimate is made from that nameplate and can teach it nothing.
     """
     fleet = state.fleet
-    told: IntArray = np.flatnonzero(proves & ~np.isnan(fleet.reported_w))
+    told: IntArray = np.flatnonzero(proves & ~np.isnan(fleet.reported_w) & ~fleet.caught)
     if not len(told):
         return
     estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])

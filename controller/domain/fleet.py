@@ -67,6 +67,14 @@ class Verdict(IntEnum):
     QUARANTINED = 5
 
 
+class GroupVerdict(IntEnum):
+    """What a feeder's own meter proved about the miners on it that tell no watts (see core/groups)."""
+
+    UNPROVEN = 0
+    PROVED = 1
+    CONTRADICTED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One message to one miner.

@@ -168,11 +168,31 @@ class VerdictReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FeederReport:
+    """One feeder with a meter, watts: what it shows, and what its miners are believed to draw.
+
+    feeder: its index. load_w: None when the meter shows nothing believable. rest_w: what it showed beyond its miners
+    when it last agreed with them, None before. excess_w: drawn since then by nobody who could be named. verdict:
+    unproven, proved or contradicted. proved_age_s: None before the first proof. unproved: miners that tell no watts,
+    say that they sleep, and are not proved to.
+    """
+
+    feeder: int
+    load_w: float | None
+    believed_w: float
+    rest_w: float | None
+    excess_w: float
+    verdict: str
+    proved_age_s: float | None
+    unproved: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands.
 
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
-    expected_power_w: (n,) watts.
+    expected_power_w: (n,) watts. feeders: those that have a meter.
     """
 
     cycle: int
@@ -192,3 +212,4 @@ class Decision:
     active_orders: tuple[str, ...]
     progress: OrderProgress | None
     expected_power_w: FloatArray = field(compare=False)
+    feeders: tuple[FeederReport, ...] = ()

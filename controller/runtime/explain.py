@@ -56,7 +56,7 @@ def explain(
         "joule_per_th": round(float(facts.joule_per_th[row]), 2),
         "merit": int(np.sum(facts.joule_per_th < facts.joule_per_th[row])) + 1,
         "miners": len(facts),
-        **_feeder(facts, decision, unit.feeder),
+        **_feeder(facts, state, decision, row),
         "condition": Condition(int(fleet.condition[row])).name.lower(),
         "contradiction": contradiction,
         "power_kw": kw_of(float(fleet.reported_w[row])),
@@ -75,8 +75,12 @@ def explain(
     }
 
 
-def _feeder(facts: Fleet, decision: Decision, feeder: int) -> View:
-    """What the miner's feeder carries by what each of its miners should draw, and how much more it may."""
+def _feeder(facts: Fleet, state: State, decision: Decision, row: int) -> View:
+    """What the miner's feeder carries by what each of its miners should draw, and how much more it may; what its meter
+    shows and proves of those that tell no watts, null without one."""
+    feeder = facts.units[row].feeder
+    metered = next((report for report in decision.feeders if report.feeder == feeder), None)
+    blind = not facts.reports_power[row] and metered is not None
     load_w = float(decision.expected_power_w[facts.feeder == feeder].sum())
     rating_w = float(facts.feeder_rating_w[feeder])
     return {
@@ -84,6 +88,10 @@ def _feeder(facts: Fleet, decision: Decision, feeder: int) -> View:
         "feeder_kw": kw_of(load_w),
         "feeder_rating_kw": kw_of(rating_w),
         "feeder_room_kw": kw_of(rating_w - load_w),
+        "feeder_metered_kw": None if metered is None else kw_of(metered.load_w),
+        "feeder_verdict": None if metered is None else metered.verdict,
+        "sleep_proved": bool(state.fleet.sleep_proved[row]) if blind else None,
+        "caught": bool(state.fleet.caught[row]) if blind else None,
     }
 
 

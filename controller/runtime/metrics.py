@@ -16,8 +16,8 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from controller.domain.dispatch import Answer
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray
-from controller.domain.plan import Decision, EventLevel, Figures, InputState
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray, GroupVerdict
+from controller.domain.plan import Decision, EventLevel, FeederReport, Figures, InputState
 from controller.domain.reasons import Bound
 from controller.runtime.inbox import InboxCounts
 
@@ -69,6 +69,23 @@ class Metrics:
                 "What no command removes: auxiliaries, sleepers, and miners that do not obey or are not ours to move.",
             ),
         }
+        self._feeder_names = fleet.feeder_names
+        self._feeder = {
+            "load_w": self._gauge("feeder_load_watts", "What the meter of a feeder shows.", "feeder"),
+            "believed_w": self._gauge("feeder_believed_watts", "What a feeder's miners should be drawing.", "feeder"),
+            "excess_w": self._gauge(
+                "feeder_excess_watts", "Drawn on a feeder beyond that by miners nobody can name.", "feeder"
+            ),
+            "unproved": self._gauge(
+                "feeder_unproved_miners", "Miners that tell no watts and say they sleep, not proved to.", "feeder"
+            ),
+        }
+        self._group = self._gauge(
+            "feeder_verdict",
+            "1 for what a feeder's meter proves of those miners as a group, 0 for the others.",
+            "feeder",
+            "verdict",
+        )
         self._unallocated = self._gauge("unallocated_watts", "Part of the setpoint that could not be placed.")
         self._shedding = self._gauge("shedding", "1 while the load falls without a ramp.")
         self._bindings = self._gauge("binding_bound", "1 for the bound that sets the power, 0 for the others.", "bound")
@@ -134,6 +151,8 @@ class Metrics:
         for health in decision.inputs:
             self._input_age.labels(health.name).set(_number(health.age_s))
             self._input_state.labels(health.name).set(_INPUT_STATES.index(health.state))
+        for report in decision.feeders:
+            self._observe_feeder(report)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))
         if decision.progress is not None:
@@ -230,6 +249,14 @@ class Metrics:
     def _observe_figures(self, figures: Figures) -> None:
         for name, gauge in self._power.items():
             gauge.set(_number(getattr(figures, name)))
+
+    def _observe_feeder(self, report: FeederReport) -> None:
+        name = self._feeder_names[report.feeder]
+        for quantity, gauge in self._feeder.items():
+            gauge.labels(name).set(_number(getattr(report, quantity)))
+        for verdict in GroupVerdict:
+            word = verdict.name.lower()
+            self._group.labels(name, word).set(word == report.verdict)
 
     def _observe_bound(self, bound: Bound) -> None:
         if self._bound is None:

@@ -11,7 +11,7 @@ from controller.core.failsafe import INPUTS
 from controller.core.figures import by_state
 from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
-from controller.domain.plan import Decision, Event, InputHealth, VerdictReport
+from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
 from controller.domain.policy import Policy
 from controller.runtime.explain import Trace, View, explain
 from controller.wire.canonical import kw_of, utc_text
@@ -88,6 +88,7 @@ class Views:
             "figures": _figures(decision),
             "balance": _balance(state, decision),
             "inputs": [self._input(entry) for entry in decision.inputs],
+            "feeders": [_metered(self.facts, report) for report in decision.feeders],
             "miners": dict(decision.counts),
             "quarantined": [
                 self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.verdict == Verdict.QUARANTINED)
@@ -182,6 +183,20 @@ def _balance(state: State, decision: Decision) -> View:
         "other_kw": kw_of(other_w),
         **{f"{name}_kw": kw_of(power_w) for name, power_w in drawn_w.items()},
         "unexplained_kw": kw_of(unexplained_w),
+    }
+
+
+def _metered(facts: Fleet, report: FeederReport) -> View:
+    """One feeder with a meter, and what it proves of the miners on it that tell no watts."""
+    return {
+        "name": facts.feeder_names[report.feeder],
+        "load_kw": kw_of(report.load_w),
+        "believed_kw": kw_of(report.believed_w),
+        "beside_kw": kw_of(report.rest_w),
+        "excess_kw": kw_of(report.excess_w),
+        "verdict": report.verdict,
+        "proved_ago_s": None if report.proved_age_s is None else round(report.proved_age_s, 1),
+        "unproved": report.unproved,
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from controller.domain.dispatch import Answer, Dispatch, Received
 from controller.domain.fleet import Command, CommandReport, MinerReading
 from controller.domain.journalling import Row, RowKind
-from controller.domain.metering import Point, Sample
+from controller.domain.metering import Sample
 from controller.domain.plan import Allocation, Decision, Event, OperatorOrder, Snapshot
 from controller.wire.canonical import canonical
 
@@ -28,10 +28,12 @@ class CycleRecorder:
     """Turns cycles into rows. Holds only what it wrote last; `checkpoint` makes the next cycle stand on its own."""
 
     def __init__(self) -> None:
-        self._samples: dict[Point, Sample] = {}
+        self._samples: dict[str, Sample] = {}
+        self._feeders: dict[str, Sample] = {}
         self._texts: dict[int, tuple[str | None, str]] = {}
         self._context: tuple[float | None, bool] | None = None
         self._inputs: dict[str, tuple[str, str]] = {}
+        self._groups: list[list[object]] = []
         self._allocation: Allocation | None = None
         self._whole = True
 
@@ -70,36 +72,32 @@ class CycleRecorder:
     def checkpoint(self, wall: float, state: Mapping[str, object]) -> Row:
         """One CHECKPOINT row of an already JSON-able state; the next cycle repeats every value it builds on."""
         self._samples.clear()
+        self._feeders.clear()
         self._texts.clear()
         self._context = None
         self._inputs.clear()
+        self._groups = []
         self._allocation = None
         self._whole = True
         return Row(wall, RowKind.CHECKPOINT, canonical(dict(state)))
 
     def _readings(self, snapshot: Snapshot) -> Json:
         body: Json = {}
-        changed: dict[str, list[object]] = {}
-        for point, sample in snapshot.readings.items():
-            before = self._samples.get(point)
-            if sample is before or sample == before:
-                continue
-            columns: list[object] = [sample.value, sample.taken_at, sample.quality.value]
-            if before is None or before.source != sample.source:
-                columns.append(sample.source)
-            changed[point.value] = columns
-            self._samples[point] = sample
-        gone = [point for point in self._samples if point not in snapshot.readings]
-        for point in gone:
-            del self._samples[point]
+        points = {point.value: sample for point, sample in snapshot.readings.items()}
+        feeders = {str(feeder): sample for feeder, sample in snapshot.feeders.items()}
+        for name, left, known, samples in (
+            ("samples", "gone", self._samples, points),
+            ("feeders", "gone_feeders", self._feeders, feeders),
+        ):
+            changed, gone = _news(known, samples)
+            if changed:
+                body[name] = changed
+            if gone:
+                body[left] = gone
         context = (snapshot.dispatcher_heartbeat_at, snapshot.journal_writable)
         if context != self._context:
             body["heartbeat_at"], body["journal_writable"] = context
             self._context = context
-        if changed:
-            body["samples"] = changed
-        if gone:
-            body["gone"] = sorted(point.value for point in gone)
         if self._whole:
             body["whole"] = True
         return body
@@ -146,6 +144,9 @@ class CycleRecorder:
         if inputs != self._inputs:
             body["inputs"] = [[i.name, i.state.value, i.condition, i.age_s] for i in decision.inputs]
             self._inputs = inputs
+        groups = [[f.feeder, f.verdict, f.excess_w, f.unproved] for f in decision.feeders]
+        if groups != self._groups:
+            body["groups"] = self._groups = groups
         if decision.active_orders:
             body["orders"] = list(decision.active_orders)
         if progress is not None:
@@ -198,6 +199,24 @@ def prior_row(wall: float, miner_id: str, prior: str) -> Row:
 def event_row(wall: float, event: Event) -> Row:
     """An event that did not come out of a cycle (the journal's own, the actuator's)."""
     return Row(wall, RowKind.EVENT, canonical(_event(event)))
+
+
+def _news(known: dict[str, Sample], samples: Mapping[str, Sample]) -> tuple[dict[str, list[object]], list[str]]:
+    """Samples that `known` does not hold yet, as columns, and what is gone; `known` follows."""
+    changed: dict[str, list[object]] = {}
+    for name, sample in samples.items():
+        before = known.get(name)
+        if sample is before or sample == before:
+            continue
+        columns: list[object] = [sample.value, sample.taken_at, sample.quality.value]
+        if before is None or before.source != sample.source:
+            columns.append(sample.source)
+        changed[name] = columns
+        known[name] = sample
+    gone = sorted(name for name in known if name not in samples)
+    for name in gone:
+        del known[name]
+    return changed, gone
 
 
 def _hex_of_bytes(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:

@@ -40,6 +40,7 @@ class _Inputs:
     """What the rows said so far; the mappings carry over from cycle to cycle, the lists are one cycle's."""
 
     readings: dict[Point, Sample] = field(default_factory=dict)
+    feeders: dict[int, Sample] = field(default_factory=dict)
     texts: dict[int, tuple[str | None, str]] = field(default_factory=dict)
     heartbeat_at: float | None = None
     journal_writable: bool = True
@@ -90,6 +91,7 @@ def _cycle(inputs: _Inputs, row: Row) -> RecordedCycle:
         operator=tuple(inputs.operator),
         dispatcher_heartbeat_at=inputs.heartbeat_at,
         journal_writable=inputs.journal_writable,
+        feeders=dict(inputs.feeders),
     )
     for one_cycle in (inputs.telemetry, inputs.reports, inputs.received, inputs.operator):
         one_cycle.clear()
@@ -99,15 +101,29 @@ def _cycle(inputs: _Inputs, row: Row) -> RecordedCycle:
 def _read(inputs: _Inputs, body: dict[str, Any]) -> None:
     if body.get("whole"):
         inputs.readings.clear()
+        inputs.feeders.clear()
         inputs.texts.clear()
     if "heartbeat_at" in body:
         inputs.heartbeat_at, inputs.journal_writable = body["heartbeat_at"], body["journal_writable"]
     for name, columns in body.get("samples", {}).items():
-        point = Point(name)
-        source = columns[3] if len(columns) > 3 else inputs.readings[point].source
-        inputs.readings[point] = Sample(columns[0], columns[1], Quality(columns[2]), source)
+        inputs.readings[Point(name)] = _sample(columns, inputs.readings.get(Point(name)))
+    for name, columns in body.get("feeders", {}).items():
+        inputs.feeders[int(name)] = _sample(columns, inputs.feeders.get(int(name)))
     for name in body.get("gone", ()):
         del inputs.readings[Point(name)]
+    for name in body.get("gone_feeders", ()):
+        del inputs.feeders[int(name)]
+
+
+def _sample(columns: list[Any], before: Sample | None) -> Sample:
+    """One sample of its columns; the source stands there only when it is another than `before`'s."""
+    if len(columns) > 3:
+        source = columns[3]
+    elif before is not None:
+        source = before.source
+    else:
+        raise ValueError("a sample without its source: these rows do not begin at a start or checkpoint row")
+    return Sample(columns[0], columns[1], Quality(columns[2]), source)
 
 
 def _reading(inputs: _Inputs, columns: list[Any]) -> MinerReading:

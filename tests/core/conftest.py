@@ -249,7 +249,8 @@ class Site:
     despatch. `deaf` miners hear and do nothing, `silent` ones send no telemetry, `meter_lost` points are absent.
     `strangers` are other machines than the inventory has, each with what gives it away. `liars` say that they sleep and
     hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
-    `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners.
+    `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners and, where there is
+    `feeder_noise`, a watt now and then.
     """
 
     def __init__(self, policy: Policy, facts: Fleet, hashing: list[bool], surplus_w: float) -> None:
@@ -277,6 +278,7 @@ class Site:
         self.lying: set[int] = set()
         self.metered: set[int] = set()
         self.feeder_extra_w = 0.0
+        self.feeder_noise = True
 
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
@@ -330,7 +332,8 @@ class Site:
 
     def feeders(self) -> dict[int, Sample]:
         load_w = np.bincount(self.facts.feeder, weights=self.draws_w(), minlength=len(self.facts.feeder_names))
-        return {feeder: Kit.sample(float(load_w[feeder]) + self.feeder_extra_w, self.now) for feeder in self.metered}
+        noise_w = self.feeder_extra_w + (self.now % 2.0 if self.feeder_noise else 0.0)
+        return {feeder: Kit.sample(float(load_w[feeder]) + noise_w, self.now) for feeder in self.metered}
 
     def cycle(self, seconds: float = 1.0, **snapshot: Any) -> Decision:
         """One step after `seconds`; its commands reach everyone who is not deaf."""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from controller.core import checkpoint
+from controller.core.consequences import Findings
 from controller.core.state import State
 from controller.core.telemetry import take_readings
-from controller.core.verify import Findings, judge
+from controller.core.verify import judge
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.reasons import Why

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from controller.core import estimator, reconcile, telemetry, verify
+from controller.core.consequences import Findings
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 
 HASHING, ASLEEP = Condition.HASHING, Condition.ASLEEP
@@ -26,7 +27,7 @@ class Story:
         self.facts = kit.fleet(len(hashing))
         self.state = kit.seen_state(self.facts, hashing)
         self.now = 0.0
-        self.findings = verify.Findings()
+        self.findings = Findings()
 
     @property
     def fleet(self):
@@ -51,7 +52,7 @@ class Story:
     def at(self, now, *readings, reports=()):
         """One cycle's verification; returns the verdicts it reported."""
         self.now = now
-        self.findings = verify.Findings()
+        self.findings = Findings()
         said_no = verify.take_reports(self.facts, self.state, tuple(reports), now, self.findings)
         fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
         verify.judge(self.facts, self.state, self.policy, fresh, said_no, now, self.findings)

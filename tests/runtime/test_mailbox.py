@@ -25,6 +25,18 @@ def test_the_newest_sample_of_a_point_stays_until_a_newer_one_and_a_bad_one_repl
     assert snapshot.readings[Point.SITE_LOAD_W].value == 7.0
 
 
+def test_feeders_keep_their_newest_sample_and_never_hurry_anybody() -> None:
+    mailbox = Mailbox(Kit.policy())
+    mailbox.put_feeder(1, Kit.sample(5_000.0, 1.0))
+    mailbox.put_feeder(1, Kit.sample(None, 2.0))
+    mailbox.put_feeder(0, Kit.sample(7_000.0, 2.0))
+    assert not mailbox.urgent.is_set()
+    for _ in range(2):
+        snapshot = frozen(mailbox)
+        assert {feeder: sample.value for feeder, sample in snapshot.feeders.items()} == {1: None, 0: 7_000.0}
+    assert snapshot.readings == {}
+
+
 def test_telemetry_and_reports_are_handed_over_once_and_only_the_newest_reading_of_a_miner() -> None:
     mailbox = Mailbox(Kit.policy())
     mailbox.put_telemetry(Kit.reading(1, Condition.HASHING, 3000.0, 1.0))

@@ -32,6 +32,7 @@ from controller.domain.plan import (
     Decision,
     Event,
     EventLevel,
+    FeederReport,
     Figures,
     InputHealth,
     InputState,
@@ -80,6 +81,7 @@ def decision() -> Decision:
         active_orders=("a",),
         progress=OrderProgress("a", 2.0, None, None),
         expected_power_w=np.array([3500.0]),
+        feeders=(FeederReport(0, 3_600.0, 3_500.0, 80.0, 20.0, "contradicted", None, 1),),
     )
 
 
@@ -112,6 +114,15 @@ def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -
     assert seen["curtaild_order_progress_seconds", (("percent", "50"),)] == 2.0
     assert math.isnan(seen["curtaild_order_progress_seconds", (("percent", "90"),)])
     assert seen["curtaild_dispatch_answers_total", (("code", "455"), ("status", "REJECTED"))] == 1
+    assert seen["curtaild_feeder_load_watts", (("feeder", "feeder"),)] == 3_600.0
+    assert seen["curtaild_feeder_excess_watts", (("feeder", "feeder"),)] == 20.0
+    assert seen["curtaild_feeder_unproved_miners", (("feeder", "feeder"),)] == 1
+    groups = {labels: value for (name, labels), value in seen.items() if name == "curtaild_feeder_verdict"}
+    assert {labels for labels, value in groups.items() if value} == {
+        (("feeder", "feeder"), ("verdict", "contradicted"))
+    }
+    assert len(groups) == 3
+    assert seen["curtaild_expected_uncertainty_watts", ()] == 390.0
     verdict = (("class", "s21-luxos"), ("verb", "wake"), ("verdict", "settled"))
     assert seen["curtaild_verdicts_total", verdict] == 1
     outcome = (("class", "s21-luxos"), ("outcome", "acknowledged"), ("verb", "sleep"))

@@ -54,6 +54,28 @@ STATUS: dict[str, Any] = {
         {"name": "site", "meters": ["m2"], "state": "fallback", "condition": "never seen", "age_s": None},
     ],
     "operator_caps": [{"operator": "ann, uid 1000", "kw": 300.0, "expires_at": "2026-11-22T05:00Z"}],
+    "feeders": [
+        {
+            "name": "north",
+            "load_kw": 101.0,
+            "believed_kw": 95.0,
+            "beside_kw": 2.5,
+            "excess_kw": 3.4,
+            "verdict": "contradicted",
+            "proved_ago_s": 75.0,
+            "unproved": 2,
+        },
+        {
+            "name": "south",
+            "load_kw": None,
+            "believed_kw": 90.0,
+            "beside_kw": None,
+            "excess_kw": 0.0,
+            "verdict": "unproven",
+            "proved_ago_s": None,
+            "unproved": 0,
+        },
+    ],
     "miners": {"hashing": 80, "asleep": 39, "quarantined": 1, "unknown": 0},
     "quarantined": ["r1-07"],
     "contradicting": ["r2-01"],
@@ -153,6 +175,8 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
         "poi   m1  good      fresh       0.4 s",
         "site  m2  fallback  never seen  unknown",
         "ann, uid 1000  300.0 kW  until 2026-11-22T05:00Z",
+        "north  101.0 kW of which miners 95.0 kW  contradicted  agreed 75.0 s ago  3.4 kW too much, 2 asleep by their",
+        "south  unknown of which miners 90.0 kW   unproven      never agreed",
         "80 hashing, 39 asleep, 1 quarantined",
         "quarantined  r1-07",
         "contradicting the inventory  r2-01",
@@ -208,6 +232,11 @@ def test_an_estimate_and_a_contradiction_are_called_so() -> None:
     assert "is         hashing, estimated 3250 W +- 390 W, 305MHz" in explain_page(estimated)
     unknown = explain_page({**EXPLAIN, "estimate_error_kw": 0.0})
     assert "is         hashing, unknown, 305MHz" in unknown
+    grouped = {"feeder_verdict": "proved", "feeder_metered_kw": 91.0, "sleep_proved": True, "caught": False}
+    line = "feeder     a: 90.0 kW of 100.0 kW, room for 10.0 kW; its meter shows 91.0 kW, group proved"
+    assert f"{line}, this one among them" in explain_page({**EXPLAIN, **grouped})
+    caught = explain_page({**EXPLAIN, **grouped, "sleep_proved": False, "caught": True})
+    assert f"{line}, and that this one draws though it says that it sleeps" in caught
     stranger = explain_page({**EXPLAIN, "contradiction": "the inventory has S21, what answers says S9"})
     assert "contradicts the inventory: the inventory has S21, what answers says S9" in stranger
 

@@ -173,6 +173,26 @@ def test_an_estimate_is_shown_with_its_error_and_a_miners_own_word_without() -> 
     assert figures["expected_error_kw"] == 0.35
 
 
+def test_a_feeder_with_a_meter_says_what_it_shows_and_proves_and_a_blind_miner_whether_it_is_among_them() -> None:
+    facts = Kit.fleet(
+        odd={3: {"trims": False, "reports_power": False}}, feeders=(0, 0, 1, 1), feeder_rating_w=(9e4, 9e4)
+    )
+    site = Kit.site(facts=facts, hashing=[True] * 4, surplus_w=60_000)
+    site.metered.add(1)
+    site.cycles(20)
+    views = Views(facts, site.engine.policy, {})
+    site.spare_w = 9_500.0
+    for decision in site.cycles(40):
+        views.take_cycle(site.state, decision)
+    (shown,) = json.loads(json.dumps(views.status(), allow_nan=False))["feeders"]
+    assert (shown["name"], shown["verdict"], shown["unproved"], shown["excess_kw"]) == ("feeder-1", "proved", 0, 0.0)
+    assert shown["load_kw"] == pytest.approx(shown["believed_kw"], abs=0.5)
+    blind, sighted, elsewhere = (views.explain(f"m{row}") for row in (3, 2, 0))
+    assert (blind["feeder_verdict"], blind["sleep_proved"], blind["caught"]) == ("proved", True, False)
+    assert (sighted["feeder_verdict"], sighted["sleep_proved"]) == ("proved", None)
+    assert (elsewhere["feeder_verdict"], elsewhere["feeder_metered_kw"]) == (None, None)
+
+
 def test_a_miner_that_contradicts_the_inventory_is_named_and_what_gave_it_away_is_explained() -> None:
     site = Kit.site()
     site.strangers[1] = "what answers says Antminer S9"

@@ -15,7 +15,7 @@ from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, Malformed
 from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
-from controller.domain.plan import Decision, OperatorOrder, Snapshot, VerdictReport
+from controller.domain.plan import Decision, FeederReport, OperatorOrder, Snapshot, VerdictReport
 from controller.wire.canonical import canonical
 from controller.wire.journal import CycleRecorder, start_row, stop_row
 from controller.wire.replay import recorded_cycles
@@ -58,6 +58,7 @@ snapshots = st.builds(
     ),
     dispatcher_heartbeat_at=st.none() | finite,
     journal_writable=st.booleans(),
+    feeders=st.dictionaries(st.integers(0, 3), samples, max_size=2),
 )
 
 
@@ -97,6 +98,20 @@ def test_a_value_that_did_not_change_is_not_written_again(decision: Decision) ->
     third = recorder.rows_of_cycle(Snapshot(2.0, one_new), replace(decision, events=()))
     assert [row.kind for row in third] == [RowKind.DECISION]
     assert not {"plan", "plan_changes", "inputs"} & set(json.loads(third[0].body))
+
+
+def test_what_feeders_prove_is_written_when_it_changes(decision: Decision) -> None:
+    recorder = CycleRecorder()
+    report = FeederReport(1, 9_000.0, 8_900.0, 100.0, 0.0, "unproven", None, 2)
+    both = Snapshot(0.0, {}, feeders={1: good(9_000.0, 1.0)})
+    rows = recorder.rows_of_cycle(both, replace(decision, feeders=(report,)))
+    assert json.loads(rows[0].body)["feeders"] == {"1": [9_000.0, 1.0, "good", "poi:3060"]}
+    assert json.loads(rows[-1].body)["groups"] == [[1, "unproven", 0.0, 2]]
+    quiet = recorder.rows_of_cycle(both, replace(decision, feeders=(replace(report, load_w=9_010.0),), events=()))
+    assert "groups" not in json.loads(quiet[-1].body)
+    gone = recorder.rows_of_cycle(Snapshot(1.0, {}), replace(decision, feeders=(), events=()))
+    assert json.loads(gone[0].body) == {"gone_feeders": ["1"]}
+    assert json.loads(gone[-1].body)["groups"] == []
 
 
 def test_a_plan_is_written_whole_once_and_then_by_its_changes(decision: Decision) -> None:

@@ -1,0 +1,135 @@
+"""What a verdict leads to: reports, events, another attempt, a plan that follows the miner, or quarantine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.state import NO_COMMAND, VERB_OF_CODE, FleetState, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, Verdict
+from controller.domain.plan import Event, EventLevel, VerdictReport
+from controller.domain.policy import FleetPolicy
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one cycle's verification has to say to the outside."""
+
+    verdicts: list[VerdictReport] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    priors: list[tuple[int, str]] = field(default_factory=list)
+
+
+def follow_up(
+    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
+) -> None:
+    """What a changed verdict means for one miner: report it, free the ledger, retry, or quarantine."""
+    fleet = state.fleet
+    verdict = Verdict(int(fleet.verdict[miner]))
+    name = facts.miner_ids[miner]
+    draw = fleet.reported_w[miner]
+    verb_code = int(fleet.verb[miner])
+    if verb_code != NO_COMMAND and verdict is not Verdict.APPROACHING:
+        verb = VERB_OF_CODE[verb_code]
+        after_s = now - float(fleet.sent_at[miner])
+        report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
+        findings.verdicts.append(report)
+        if verdict is Verdict.SETTLED and bool(woke_lower(fleet)[miner]):
+            plan_rung(facts, state, miner, int(fleet.level[miner]))
+        known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
+        as_told = (verdict is Verdict.SETTLED and np.isnan(draw)) or fleet.caught[miner]
+        settled_draw = float(fleet.to_w[miner]) if as_told else known_draw
+        estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)
+    fleet.disagreed[miner] = 0
+    match verdict:
+        case Verdict.SETTLED:
+            # Only the kind of command that failed clears the record: a never-waker sleeps whenever it is told to.
+            # And one its feeder has caught is not cleared by its own word.
+            if verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner] and not fleet.caught[miner]:
+                fleet.attempts[miner] = 0
+                fleet.refused[miner] = False
+        case Verdict.STUCK:
+            fleet.retry_at[miner] = now
+            if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
+                fleet.want_level[miner] = fleet.level[miner]  # a trim that failed is planned anew, not repeated
+            findings.events.append(Event("miner_stuck", EventLevel.WARNING, _doing(state, miner), name))
+        case Verdict.DRIFTED:
+            _drifted(facts, state, policy, miner, before, now, findings)
+        case Verdict.QUARANTINED:
+            if before is not Verdict.QUARANTINED:
+                quarantine(facts, state, policy, miner, now, findings)
+        case Verdict.UNSEEN:
+            fleet.attempts[miner] = fleet.drifts[miner] = 0
+            fleet.refused[miner] = False
+            fleet.read_at[miner] = now  # judged afresh by the next reading
+            findings.events.append(Event("miner_released", EventLevel.INFO, "quarantine ended", name))
+        case Verdict.APPROACHING:
+            pass
+
+
+def _drifted(
+    facts: Fleet, state: State, policy: FleetPolicy, miner: int, before: Verdict, now: float, findings: Findings
+) -> None:
+    """A settled miner moved by itself. Asleep: a person or the miner did it, leave it. Hashing: say it again."""
+    fleet = state.fleet
+    name = facts.miner_ids[miner]
+    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.ASLEEP:
+        fleet.want_hashing[miner] = False
+        fleet.ours_asleep[miner] = False
+        fleet.changed_at[miner] = now
+        fleet.verdict[miner] = Verdict.SETTLED
+        findings.events.append(Event("foreign_sleeper", EventLevel.WARNING, "fell asleep without our order", name))
+        return
+    if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
+        lower = fleet.level[miner] <= fleet.ceiling[miner]
+        if lower:  # a thermal or tuning step of its own: plan with what it really does
+            fleet.want_level[miner] = fleet.level[miner]
+            fleet.verdict[miner] = Verdict.SETTLED
+            return
+    if before is not Verdict.DRIFTED:
+        lately = now - fleet.drifted_at[miner] <= policy.quarantine_s
+        fleet.drifts[miner] = fleet.drifts[miner] + 1 if lately else 1  # one blackout a month is no rogue
+        fleet.drifted_at[miner] = now
+        findings.events.append(Event("miner_drifted", EventLevel.WARNING, _doing(state, miner), name))
+        if fleet.drifts[miner] > policy.attempts_max:
+            fleet.verdict[miner] = Verdict.QUARANTINED
+            quarantine(facts, state, policy, miner, now, findings)
+            return
+    fleet.retry_at[miner] = now
+
+
+def quarantine(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
+    """No plan counts on it any more; what it really draws still counts. Each further time is twice as long."""
+    fleet = state.fleet
+    fleet.quarantined_until[miner] = now + policy.quarantine_s * 2.0 ** min(int(fleet.quarantines[miner]), 5)
+    fleet.quarantines[miner] += 1
+    text = f"{_doing(state, miner)}; left out of every plan"
+    findings.events.append(Event("miner_quarantined", EventLevel.ERROR, text, facts.miner_ids[miner]))
+
+
+def _doing(state: State, miner: int) -> str:
+    """One clause for a person: what was asked, what is seen."""
+    fleet = state.fleet
+    asked = "hash" if fleet.want_hashing[miner] else "sleep"
+    failures = int(fleet.attempts[miner] + fleet.drifts[miner])
+    seen = Condition(int(fleet.condition[miner])).name.lower()
+    watts = fleet.reported_w[miner]
+    draw = "unknown power" if np.isnan(watts) else f"{watts:.0f} W"
+    refused = ", refuses commands" if fleet.refused[miner] else ""
+    times = "once" if failures == 1 else f"{failures} times"
+    return f"should {asked}, failed {times}, seen {seen} at {draw}{refused}"
+
+
+def plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
+    """The miner took another rung than the wanted one (rounded, or woken where it slept): that is the plan now."""
+    fleet = state.fleet
+    fleet.want_level[miner] = level
+    fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
+
+
+def woke_lower(fleet: FleetState) -> BoolArray:
+    """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure."""
+    lower: BoolArray = (fleet.verb == estimator.WAKE) & (fleet.level >= 0) & (fleet.level < fleet.want_level)
+    return lower
