@@ -90,6 +90,8 @@ def status_page(view: View) -> list[str]:
         lines += ["", "feeders with a meter"]
         lines += _table([_feeder_row(feeder) for feeder in view["feeders"]])
     lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
+    if len(view.get("families", {})) > 1:
+        lines += _table([_family_row(name, family) for name, family in view["families"].items()])
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
     if view.get("contradicting"):
@@ -159,6 +161,12 @@ def _balance_lines(balance: View) -> list[str]:
 def _input_row(entry: View) -> list[str]:
     meters = "+".join(entry["meters"])
     return [entry["name"], meters, entry["state"], entry["condition"], _seconds(entry["age_s"])]
+
+
+def _family_row(name: str, family: View) -> list[str]:
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in _by_count(family["verdicts"]))
+    commands = sum(family["commands"].values())
+    return [name, f"{family['miners']} miners", f"{commands} commands", verdicts or "no verdict yet"]
 
 
 def _feeder_row(feeder: View) -> list[str]:

@@ -116,7 +116,7 @@ class SiteConfig:
         """The enabled miners as arrays, in the order of `miners`."""
         feeders = [feeder.name for feeder in self.document.feeder]
         units = tuple(
-            MinerUnit(miner.miner_id, miner.model, feeders.index(miner.feeder), miner.cap_level)
+            MinerUnit(miner.miner_id, miner.model, feeders.index(miner.feeder), miner.cap_level, miner.firmware)
             for miner in self.miners
         )
         return build_fleet(units, tuple(feeders), tuple(feeder.rating for feeder in self.document.feeder))

@@ -36,6 +36,7 @@ def remaining_share(
     decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
     climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
     share = np.where(fleet.verb[rows] == WAKE, climbing, decaying)
+    share = np.where(fleet.unheard[rows], 1.0, share)  # a fall that nobody has seen
     return np.where(fleet.verb[rows] == NO_COMMAND, 0.0, share)
 
 
@@ -49,6 +50,8 @@ def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
     """The same for one miner, watts, without walking the fleet."""
     if fleet.verb[miner] == NO_COMMAND:
         return float(fleet.to_w[miner])
+    if fleet.unheard[miner]:
+        return float(fleet.from_w[miner])
     in_90s = max(at - float(fleet.sent_at[miner]) - float(fleet.dead_s[miner]), 0.0) / float(fleet.to_90_s[miner])
     share = max(1.0 - 0.9 * in_90s, 0.0) if fleet.verb[miner] == WAKE else 10.0 ** -min(in_90s, 12.0)
     return float(fleet.to_w[miner] + (fleet.from_w[miner] - fleet.to_w[miner]) * share)
@@ -57,7 +60,8 @@ def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
 def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArray:
     """Each miner's draw when a trim ordered now has worked, (n,) watts: quick moves count whole, boots as far as
     they will be by then."""
-    share = np.where(fleet.verb == WAKE, remaining_share(fleet, now + horizon_s), 0.0)
+    slow = (fleet.verb == WAKE) | fleet.unheard
+    share = np.where(slow, remaining_share(fleet, now + horizon_s), 0.0)
     return fleet.to_w + (fleet.from_w - fleet.to_w) * share
 
 

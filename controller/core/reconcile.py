@@ -69,7 +69,9 @@ def _due_again(fleet: FleetState, now: float) -> BoolArray:
         (fleet.condition != Condition.HASHING) | ((fleet.level >= 0) & (fleet.level != fleet.want_level)),
         (fleet.condition != Condition.ASLEEP) | fleet.caught,
     )
-    due: BoolArray = failed & reachable & wrong & (now >= fleet.retry_at) & ~fleet.parked
+    # A miner that says no may have obeyed: it is looked at before it is asked again.
+    looked_at = fleet.read_at >= fleet.sent_at
+    due: BoolArray = failed & reachable & wrong & looked_at & (now >= fleet.retry_at) & ~fleet.parked
     return due
 
 

@@ -52,6 +52,7 @@ class FleetState:
     shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
     was believed to draw when its feeder's meter last agreed, NaN never.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
+    unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -76,6 +77,7 @@ class FleetState:
     dead_s: FloatArray
     to_90_s: FloatArray
     deadline_at: FloatArray
+    unheard: BoolArray
     verdict: ByteArray
     attempts: IntArray
     failed_verb: ByteArray
@@ -128,6 +130,7 @@ class FleetState:
             dead_s=zeros.copy(),
             to_90_s=np.ones(n),
             deadline_at=np.full(n, math.inf),
+            unheard=np.zeros(n, dtype=np.bool_),
             verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),
             attempts=np.zeros(n, dtype=np.int64),
             failed_verb=np.zeros(n, dtype=np.int8),

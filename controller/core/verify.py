@@ -100,6 +100,7 @@ def judge(
     fleet.verdict = advance(fleet.verdict, signal)
 
     expected = estimator.expected_power_w(fleet, now)
+    fleet.unheard = _unheard(fleet, now)
     for miner in np.flatnonzero((fleet.verdict != before) | failed):
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
@@ -118,6 +119,13 @@ def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     tells_watts = ~np.isnan(fleet.reported_w) & (fleet.power_error_w == 0.0)
     arrived: BoolArray = in_time | booted | (~fleet.want_hashing & tells_watts)
     return arrived
+
+
+def _unheard(fleet: FleetState, now: float) -> BoolArray:
+    """(n,) told to draw less, of whom no reading since says what became of it, though even a slow one had the time."""
+    silent = fleet.read_at < fleet.sent_at + fleet.dead_s
+    unheard: BoolArray = (fleet.verb != NO_COMMAND) & (fleet.to_w < fleet.from_w) & silent & (now >= fleet.deadline_at)
+    return unheard
 
 
 def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:

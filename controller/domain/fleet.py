@@ -183,12 +183,16 @@ class MinerModel:
 
 @dataclass(frozen=True, slots=True)
 class MinerUnit:
-    """One row of the inventory as the core needs it. `cap_level` bounds every trim from above."""
+    """One row of the inventory as the core needs it. `cap_level` bounds every trim from above.
+
+    family: the firmware's name, one of the few the drivers know; nothing is decided by it, but counted.
+    """
 
     miner_id: str
     model: MinerModel
     feeder: int
     cap_level: int
+    family: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Metrics:
         # A second series for every counter, of no use to anybody here.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it unannotated
         self.registry = CollectorRegistry()
-        self._classes = tuple(unit.model.response.name for unit in fleet.units)
+        self._kinds = tuple((unit.model.response.name, unit.family) for unit in fleet.units)
         self._verbs: OrderedDict[int, str] = OrderedDict()
         self._totals: dict[str, int] = {}
         self._bound: Bound | None = None
@@ -113,9 +113,10 @@ class Metrics:
         )
         self._cycles = self._counter("cycles", "Control cycles.")
         self._overruns = self._counter("cycle_overruns", "Cycles that did not end within their period.")
-        self._commands = self._counter("commands", "Commands decided.", "verb", "urgent")
-        self._outcomes = self._counter("outcomes", "What drivers learned from commands.", "class", "verb", "outcome")
-        self._verdicts = self._counter("verdicts", "What telemetry proved about commands.", "class", "verb", "verdict")
+        self._commands = self._counter("commands", "Commands decided.", "family", "verb", "urgent")
+        kind = ("class", "family")
+        self._outcomes = self._counter("outcomes", "What drivers learned from commands.", *kind, "verb", "outcome")
+        self._verdicts = self._counter("verdicts", "What telemetry proved about commands.", *kind, "verb", "verdict")
         self._answers = self._counter("dispatch_answers", "Answers to dispatch orders.", "status", "code")
         self._events = self._counter("events", "Events by level.", "level")
         self._mqtt = self._gauge("mqtt_connected", "1 while connected to the broker.")
@@ -160,10 +161,11 @@ class Metrics:
             for percent, seconds in (("50", progress.to_50_s), ("90", progress.to_90_s), ("100", progress.to_100_s)):
                 self._progress.labels(percent).set(_number(seconds))
         for command in decision.commands:
-            self._commands.labels(command.verb.value, str(command.urgent).lower()).inc()
+            _, family = self._kinds[command.miner]
+            self._commands.labels(family, command.verb.value, str(command.urgent).lower()).inc()
             self._remember(command.command_id, command.verb.value)
         for verdict in decision.verdicts:
-            self._verdicts.labels(self._classes[verdict.miner], verdict.verb, verdict.verdict).inc()
+            self._verdicts.labels(*self._kinds[verdict.miner], verdict.verb, verdict.verdict).inc()
         for answer in decision.answers:
             self.observe_answer(answer)
         for event in decision.events:
@@ -180,7 +182,7 @@ class Metrics:
         """One outcome, under its miner's response class and the verb of its command."""
         known = self._verbs.pop(report.command_id, "unknown")
         verb = "restore" if report.command_id == RESTORE_COMMAND_ID else known
-        self._outcomes.labels(self._classes[report.miner], verb, report.outcome.value).inc()
+        self._outcomes.labels(*self._kinds[report.miner], verb, report.outcome.value).inc()
 
     def observe_telemetry(self, ages_s: FloatArray) -> None:
         """(n,) seconds since each miner's newest read began, infinite for those never read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,15 @@ TIMINGS_KEPT = 3600
 
 
 @dataclass(slots=True)
+class Family:
+    """What was asked of the miners of one family, what their drivers learned, and what telemetry proved."""
+
+    commands: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Views:
     """Remembers the last cycle, recent events and each miner's last commands."""
 
@@ -35,6 +44,7 @@ class Views:
     _timings_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMINGS_KEPT))
     _traces: dict[int, deque[Trace]] = field(default_factory=dict)
     _contradictions: dict[str, str] = field(default_factory=dict)
+    _families: dict[str, Family] = field(default_factory=dict)
 
     def take_cycle(self, state: State, decision: Decision) -> None:
         self.state, self.decision = state, decision
@@ -43,14 +53,17 @@ class Views:
             if event.name == "miner_contradicts" and event.miner is not None:
                 self._contradictions[event.miner] = event.text
         for command in decision.commands:
+            self._family(command.miner).commands[command.verb.value] += 1
             levels = self.facts.units[command.miner].model.levels
             level = None if command.level is None else levels[command.level].name
             trace = Trace(command.command_id, command.verb.value, level, decision.wall, command.reason)
             self._keep(command.miner, trace)
         for verdict in decision.verdicts:
+            self._family(verdict.miner).verdicts[verdict.verdict] += 1
             self._enter_verdict(verdict)
 
     def take_report(self, report: CommandReport) -> None:
+        self._family(report.miner).outcomes[report.outcome.value] += 1
         for trace in reversed(self._traces.get(report.miner, ())):
             if trace.command_id == report.command_id:
                 trace.outcome, trace.detail = report.outcome.value, report.detail
@@ -88,6 +101,7 @@ class Views:
             "figures": _figures(decision),
             "balance": _balance(state, decision),
             "inputs": [self._input(entry) for entry in decision.inputs],
+            "families": self._by_family(),
             "feeders": [_metered(self.facts, report) for report in decision.feeders],
             "miners": dict(decision.counts),
             "quarantined": [
@@ -127,6 +141,23 @@ class Views:
         if self.state is None or self.decision is None:
             raise LookupError("no cycle has run yet; try again in a second")
         return self.state, self.decision
+
+    def _family(self, miner: int) -> Family:
+        return self._families.setdefault(self.facts.units[miner].family, Family())
+
+    def _by_family(self) -> View:
+        """What was counted since the start, by the miners' firmware."""
+        miners = Counter(unit.family for unit in self.facts.units)
+        counted = {name: self._families.get(name, Family()) for name in sorted(miners)}
+        return {
+            name: {
+                "miners": miners[name],
+                "commands": dict(family.commands),
+                "outcomes": dict(family.outcomes),
+                "verdicts": dict(family.verdicts),
+            }
+            for name, family in counted.items()
+        }
 
     def _keep(self, miner: int, trace: Trace) -> None:
         self._traces.setdefault(miner, deque(maxlen=COMMANDS_KEPT)).append(trace)

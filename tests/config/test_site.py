@@ -193,6 +193,7 @@ def test_the_fleet_holds_the_enabled_miners_in_the_inventorys_order(disk: Disk) 
     assert config.disabled == ("m-3",)
     assert fleet.cap_level.tolist() == [1, 0], "the nameplate, which is not the top; and what the inventory says"
     assert fleet.feeder_names == ("a",)
+    assert {unit.family for unit in fleet.units} == {"LuxOS"}
     assert config.floor_w == 1_000 + 2 * 25
 
 

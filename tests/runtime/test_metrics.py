@@ -51,7 +51,7 @@ STATUS_PAGE = Path(__file__).parents[2] / "docs" / "status.md"
 def fleet() -> Fleet:
     response = ResponseClass("s21-luxos", 2.0, 3.0, 20.0, 40.0, 2.0, 5.0, 20)
     model = MinerModel("s21", (Level("low", 2500, 150.0), Level("high", 3500, 200.0)), response)
-    return build_fleet((MinerUnit("r1-01", model, 0, 1),), ("feeder",), (10_000,))
+    return build_fleet((MinerUnit("r1-01", model, 0, 1, "LuxOS"),), ("feeder",), (10_000,))
 
 
 @pytest.fixture
@@ -123,10 +123,12 @@ def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -
     }
     assert len(groups) == 3
     assert seen["curtaild_expected_uncertainty_watts", ()] == 390.0
-    verdict = (("class", "s21-luxos"), ("verb", "wake"), ("verdict", "settled"))
+    verdict = (("class", "s21-luxos"), ("family", "LuxOS"), ("verb", "wake"), ("verdict", "settled"))
     assert seen["curtaild_verdicts_total", verdict] == 1
-    outcome = (("class", "s21-luxos"), ("outcome", "acknowledged"), ("verb", "sleep"))
+    outcome = (("class", "s21-luxos"), ("family", "LuxOS"), ("outcome", "acknowledged"), ("verb", "sleep"))
     assert seen["curtaild_outcomes_total", outcome] == 1
+    command = (("family", "LuxOS"), ("urgent", "true"), ("verb", "sleep"))
+    assert seen["curtaild_commands_total", command] == 1
     assert seen["curtaild_cycle_seconds_count", ()] == 1
 
 
@@ -171,7 +173,7 @@ def test_telemetry_is_as_old_as_the_reads_of_those_who_were_ever_read(metrics: M
 
 def test_a_restore_is_counted_as_one(metrics: Metrics) -> None:
     metrics.observe_report(CommandReport(RESTORE_COMMAND_ID, 0, Outcome.APPLIED, 1.0, 1.2))
-    restored = (("class", "s21-luxos"), ("outcome", "applied"), ("verb", "restore"))
+    restored = (("class", "s21-luxos"), ("family", "LuxOS"), ("outcome", "applied"), ("verb", "restore"))
     assert samples_of(metrics.text())["curtaild_outcomes_total", restored] == 1
 
 

@@ -77,6 +77,15 @@ STATUS: dict[str, Any] = {
         },
     ],
     "miners": {"hashing": 80, "asleep": 39, "quarantined": 1, "unknown": 0},
+    "families": {
+        "LuxOS": {
+            "miners": 80,
+            "commands": {"sleep": 5, "trim": 7},
+            "outcomes": {},
+            "verdicts": {"settled": 11, "stuck": 1},
+        },
+        "Antminer stock": {"miners": 40, "commands": {}, "outcomes": {}, "verdicts": {}},
+    },
     "quarantined": ["r1-07"],
     "contradicting": ["r2-01"],
     "orders": [
@@ -178,6 +187,8 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
         "north  101.0 kW of which miners 95.0 kW  contradicted  agreed 75.0 s ago  3.4 kW too much, 2 asleep by their",
         "south  unknown of which miners 90.0 kW   unproven      never agreed",
         "80 hashing, 39 asleep, 1 quarantined",
+        "LuxOS           80 miners  12 commands  11 settled, 1 stuck",
+        "Antminer stock  40 miners  0 commands   no verdict yet",
         "quarantined  r1-07",
         "contradicting the inventory  r2-01",
         "order-1  desk  cap  400.0 kW  until 2026-11-22T04:30Z  reached",

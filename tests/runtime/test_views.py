@@ -10,7 +10,7 @@ import pytest
 from controller.commands.status import BALANCE
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict
+from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict, build_fleet
 from controller.domain.plan import Decision, Event, EventLevel, InputHealth, InputState, Snapshot, VerdictReport
 from controller.runtime.views import EVENTS_SHOWN, Views
 from tests.core.conftest import WALL, Kit
@@ -158,6 +158,27 @@ def test_a_restore_stands_among_the_commands_with_what_became_of_it() -> None:
         ("restore", "default", "applied"),
     ]
     assert (shown[1]["ago_s"], shown[1]["detail"], shown[1]["reason"]) == (3.0, "as it says", "ann, uid 1000")
+
+
+def test_commands_outcomes_and_verdicts_are_counted_by_family() -> None:
+    one = Kit.fleet()
+    units = tuple(replace(unit, family="A" if row < 3 else "B") for row, unit in enumerate(one.units))
+    facts = build_fleet(units, one.feeder_names, (1_000_000,))
+    views = Views(facts, Kit.policy(), {})
+    _, decision = after_one_cycle()
+    sent = (command(7, 1), command(8, 3))
+    verdicts = (VerdictReport(7, 1, "sleep", "settled", 3.0), VerdictReport(6, 0, "wake", "stuck", 3.0))
+    views.take_cycle(Kit.seen_state(facts, [True] * 4), replace(decision, commands=sent, verdicts=verdicts))
+    views.take_report(Kit.report(sent[0], Outcome.APPLIED, 1.2))
+    assert views.status()["families"] == {
+        "A": {
+            "miners": 3,
+            "commands": {"sleep": 1},
+            "outcomes": {"applied": 1},
+            "verdicts": {"settled": 1, "stuck": 1},
+        },
+        "B": {"miners": 1, "commands": {"sleep": 1}, "outcomes": {}, "verdicts": {}},
+    }
 
 
 def test_an_estimate_is_shown_with_its_error_and_a_miners_own_word_without() -> None:
