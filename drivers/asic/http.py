@@ -23,6 +23,9 @@ from drivers.asic.http_answer import AnswerParser, HttpAnswer
 from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError, TransportError
 
 _DEFAULT_PORT: Final = 80
+KEPT_S: Final = 30.0
+"""How long an idle connection is trusted. Miners close theirs sooner; one that is older may lead nowhere any more,
+through a firewall that has forgotten it, and a shed is no time to find out."""
 LATE_S: Final = 60.0
 """How long the connection of a late POST is left to its answer; a configuration write has been seen to take 21 s."""
 
@@ -54,13 +57,15 @@ class _Request(NamedTuple):
 class HttpClient:
     """Requests to one miner. Calls may overlap: each has a connection to itself, and the last one sound is kept."""
 
-    def __init__(self, host: str, port: int, digest: Digest, *, late_s: float = LATE_S) -> None:
+    def __init__(self, host: str, port: int, digest: Digest, *, kept_s: float = KEPT_S, late_s: float = LATE_S) -> None:
+        self._kept_s = kept_s
         self._late_s = late_s
         self._host = host
         self._port = port
         self._digest = digest
         self._host_line = host_line(host, port)
         self._kept: _Connection | None = None
+        self._kept_at = 0.0
         self._late: set[_Connection] = set()
 
     def get(self, path: str, *, give_up_at: float, once: bool = False) -> Coroutine[None, None, HttpAnswer]:
@@ -90,7 +95,9 @@ class HttpClient:
     async def _on_the_kept_connection(self, request: _Request) -> HttpAnswer:
         """On the kept connection; without one, or when it dies unheard and the request bears it, on a fresh one."""
         connection, self._kept = self._kept, None
-        if connection is not None and connection.is_sound():
+        if connection is not None and self._loop_time() - self._kept_at > self._kept_s:
+            connection.abort()
+        elif connection is not None and connection.is_sound():
             try:
                 return await self._ask(connection, request)
             except NoAnswerError:
@@ -115,9 +122,14 @@ class HttpClient:
             if self._kept is not None:
                 self._kept.abort()
             self._kept = connection
+            self._kept_at = self._loop_time()
         else:
             connection.abort()
         return answer
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
 
     async def _connect(self, give_up_at: float) -> _Connection:
         loop = asyncio.get_running_loop()

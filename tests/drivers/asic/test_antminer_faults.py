@@ -265,6 +265,7 @@ async def test_a_write_that_was_obeyed_with_an_error_is_applied_once_read_back(b
     bench.fault(Fault.OBEY_WITH_ERROR)
     report = await bench.ours.perform(SLEEP)
     assert (report.outcome, report.detail) == (Outcome.APPLIED, "M003: load conf err")
+    assert await bench.stops() is True
 
 
 async def test_a_miner_that_refuses_is_refused_in_its_own_words_where_stock_says_stopped() -> None:
@@ -278,12 +279,14 @@ async def test_another_writer_is_refused_in_the_miners_words(bench: Bench) -> No
     bench.fault(Fault.FOREIGN_SESSION)
     report = await bench.ours.perform(SHED)
     assert (report.outcome, report.detail) == (Outcome.REFUSED, "M001: request busy")
+    assert await bench.stops() is True
 
 
 async def test_a_miner_that_goes_down_under_the_write_is_unknown_and_was_not_written(bench: Bench) -> None:
     bench.fault(Fault.REBOOT_ON_WRITE)
     report = await bench.ours.perform(SHED)
     assert report.outcome is Outcome.UNKNOWN
+    assert await bench.stops() is True
     assert bench.miner.config_writes == 0
 
 

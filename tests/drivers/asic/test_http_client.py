@@ -104,6 +104,19 @@ async def test_a_connection_the_miner_closed_meanwhile_is_replaced_unnoticed() -
         assert script.web_connections == 3
 
 
+async def test_a_connection_that_idled_long_is_not_trusted() -> None:
+    async with scripted() as script:
+        client = HttpClient("127.0.0.1", script.web_port, Digest("root", PASSWORD), kept_s=0.1)
+        await client.get(CONF, give_up_at=soon())
+        await client.get(CONF, give_up_at=soon())
+        assert script.web_connections == 1
+        await asyncio.sleep(0.15)
+        await client.get(CONF, give_up_at=soon())
+        assert script.web_connections == 2
+        await until(lambda: script.open_now == 1)
+        client.close()
+
+
 async def test_a_get_on_a_connection_that_dies_unheard_is_sent_once_more() -> None:
     async with scene() as (script, client):
         await client.get(CONF, give_up_at=soon())
