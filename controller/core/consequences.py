@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controller.core import estimator
-from controller.core.state import NO_COMMAND, VERB_OF_CODE, FleetState, State
-from controller.domain.fleet import BoolArray, Condition, Fleet, Verdict
+from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, Verb, Verdict
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy
 
@@ -47,7 +47,9 @@ def follow_up(
         case Verdict.SETTLED:
             # Only the kind of command that failed clears the record: a never-waker sleeps whenever it is told to.
             # And one its feeder has caught is not cleared by its own word.
-            if verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner] and not fleet.caught[miner]:
+            obeyed_after_all = _obeyed_after_all(facts, fleet, miner, before)
+            done = obeyed_after_all or (verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner])
+            if done and not fleet.caught[miner]:
                 fleet.attempts[miner] = 0
                 fleet.refused[miner] = False
         case Verdict.STUCK:
@@ -67,6 +69,16 @@ def follow_up(
             findings.events.append(Event("miner_released", EventLevel.INFO, "quarantine ended", name))
         case Verdict.APPROACHING:
             pass
+
+
+def _obeyed_after_all(facts: Fleet, fleet: FleetState, miner: int, before: Verdict) -> bool:
+    """Whether a miner that said no to a sleep sleeps all the same; its watts are booked if it tells none."""
+    slept = fleet.failed_verb[miner] == VERB_CODES[Verb.SLEEP] and fleet.condition[miner] == Condition.ASLEEP
+    if before is not Verdict.STUCK or not slept or fleet.verb[miner] != NO_COMMAND or fleet.caught[miner]:
+        return False
+    if np.isnan(fleet.reported_w[miner]):
+        estimator.take_out_of_flight(fleet, np.array([miner]), float(facts.sleep_power_w[miner]))
+    return True
 
 
 def _drifted(

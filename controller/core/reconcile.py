@@ -70,7 +70,7 @@ def _due_again(fleet: FleetState, now: float) -> BoolArray:
         (fleet.condition != Condition.ASLEEP) | fleet.caught,
     )
     # A miner that says no may have obeyed: it is looked at before it is asked again.
-    looked_at = fleet.read_at >= fleet.sent_at
+    looked_at = fleet.read_at > fleet.sent_at
     due: BoolArray = failed & reachable & wrong & looked_at & (now >= fleet.retry_at) & ~fleet.parked
     return due
 

@@ -203,6 +203,8 @@ def test_refused_three_times_is_quarantined_without_waiting_for_the_deadline(sto
     for second in (1.0, 2.0, 3.0):
         report = story.kit.report(command, outcome, second)
         verdicts += story.at(second, reports=[report])
+        assert story.due() == (), "it may have obeyed: nobody has looked since"
+        verdicts += story.at(second + 0.5, story.hashes())
         command = next(iter(story.due()), None)
     assert verdicts == [("sleep", "stuck"), ("sleep", "stuck"), ("sleep", "quarantined")]
     assert command is None
@@ -304,6 +306,39 @@ def test_an_unreachable_miner_keeps_its_last_known_power(story):
     assert story.events() == [], "said once"
     story.at(4.0, story.hashes(at=4.0))
     assert story.events() == ["miner_back"]
+
+
+@pytest.mark.parametrize("power_w", [50.0, None])
+def test_a_miner_that_said_no_and_obeyed_is_asleep_and_not_asked_again(story, power_w):
+    (command,) = story.want(hashing=False)
+    story.at(1.0, reports=[story.kit.report(command, Outcome.REFUSED, 1.0)])
+    assert story.due() == ()
+    story.at(6.0, story.sleeps(at=6.0, power_w=power_w))
+    assert (story.verdict(), story.fleet.to_w[0]) == (Verdict.SETTLED, 50.0)
+    assert story.due() == ()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.ACKNOWLEDGED])
+def test_a_miner_that_fell_silent_after_its_sleep_counts_as_drawing_until_it_is_heard(story, outcome):
+    (command,) = story.want(hashing=False)
+    story.at(0.5, reports=[story.kit.report(command, outcome, 0.1)])
+    assert estimator.expected_power_w(story.fleet, 17.0)[0] < 100.0
+    load_w = story.state.offset_w + estimator.expected_power_w(story.fleet, 18.5)[0]
+    for second in (5.0, 18.5, 300.0):
+        story.at(second, story.kit.reading(0, Condition.UNREACHABLE, None, second))
+    assert estimator.expected_power_w(story.fleet, 300.0)[0] == 3_500.0
+    assert estimator.expected_one_w(story.fleet, 0, 300.0) == 3_500.0
+    assert estimator.expected_soon_w(story.fleet, 300.0, 6.0)[0] == 3_500.0
+    assert story.state.offset_w + 3_500.0 == pytest.approx(load_w), "the site draws what it drew"
+    story.at(310.0, story.sleeps(at=310.0))
+    assert (story.verdict(), story.fleet.to_w[0]) == (Verdict.SETTLED, 50.0)
+
+
+def test_a_miner_that_fell_silent_after_its_wake_counts_as_awake(sleeper):
+    (command,) = sleeper.want(hashing=True)
+    sleeper.at(0.5, reports=[sleeper.kit.report(command, Outcome.UNKNOWN, 0.1)])
+    sleeper.at(300.0)
+    assert estimator.expected_power_w(sleeper.fleet, 300.0)[0] == 3_500.0
 
 
 def test_an_unreachable_miner_is_never_taken_for_a_sleeping_one(story):
