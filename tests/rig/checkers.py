@@ -14,7 +14,8 @@ from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchClass, Di
 from controller.domain.fleet import BoolArray, FloatArray, Verb
 from controller.domain.plan import OperatorVerb
 from simulators.accounting import holding_times_s, trailing_max, violation_horizon_s
-from simulators.asic.response import LUXOS_RESPONSE, Behaviour
+from simulators.asic.models import MinerModel
+from simulators.asic.response import Behaviour, VerbResponse
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import WALL_AT_START, InputFaultKind, Setup
 
@@ -37,16 +38,21 @@ Checker = Callable[[Setup, Record], list[Breach]]
 
 
 def horizon_s(setup: Setup) -> float:
-    """H: how long after a fall of the cap the load may physically still be above it."""
+    """H: how long after a fall of the cap the load may physically still be above it, with the slowest of the fleet."""
     slowest = max(setup.fleet.response_scale or (1.0,))
-    verbs = (LUXOS_RESPONSE.sleep, LUXOS_RESPONSE.profile)
-    verb = max(verbs, key=lambda one: one.slowest_total_s)
+    verb = max((_slowest_way_down(model) for model in set(setup.fleet.models)), key=lambda one: one.slowest_total_s)
     return violation_horizon_s(
         setup.meter_period_s,
         setup.policy.cycle_s,
         verb.dead_time.high_s * slowest,
         verb.to_90_percent.high_s * slowest,
     )
+
+
+def _slowest_way_down(model: MinerModel) -> VerbResponse:
+    """Sleep, or trim where there is one."""
+    sleep, trim = model.response.sleep, model.response.profile
+    return trim if model.trims and trim.slowest_total_s > sleep.slowest_total_s else sleep
 
 
 def blind_spells(setup: Setup) -> list[tuple[float, float]]:
@@ -263,7 +269,7 @@ def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
     """Who was asked often enough for what it does not do is in quarantine at the end."""
     behaviours = setup.fleet.behaviours or ()
     asked: dict[int, list[float]] = {}
-    troubled = {outage.miner for outage in setup.outages}
+    troubled = {outage.miner for outage in (*setup.outages, *setup.strangers)}
     for row in record.cycles:
         for command in row.commands:
             behaviour = behaviours[command.miner]
@@ -275,7 +281,8 @@ def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
             if exercised:
                 asked.setdefault(command.miner, []).append(row.at_s)
     end_s = setup.duration_s
-    patience = 2.0 * (2.0 * 20.0 + 5.0) + 4.0 * setup.sweep_s
+    slowest_s = float((setup.facts.wake_dead_s + setup.facts.wake_90_s).max())
+    patience = 2.0 * (2.0 * slowest_s + 5.0) + 4.0 * setup.sweep_s
     found = []
     for miner, times in asked.items():
         tried = len([at for at in times if at <= end_s - patience])
@@ -405,11 +412,17 @@ def _blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
     return spells
 
 
+def _back_within_s(setup: Setup, miner: int) -> float:
+    """After so long a miner that restarted by itself is at full power again, however slow it is."""
+    times, slowest = setup.fleet.models[miner].response, max(setup.fleet.response_scale or (1.0,))
+    return slowest * (times.reboot_off.high_s + 2.0 * times.wake.to_90_percent.high_s)
+
+
 def _came_back_w(setup: Setup, begin_s: float, end_s: float) -> float:
     """Power of miners that restart by themselves and come back within a spell: nobody ordered that."""
     total = 0.0
     for at_s, miner in setup.reboots:
-        if begin_s - 80.0 <= at_s <= end_s:
+        if begin_s - _back_within_s(setup, miner) <= at_s <= end_s:
             total += setup.fleet.models[miner].nameplate.power_w
     return total
 
@@ -418,7 +431,7 @@ def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
     """The same for every window that begins at `began`, (k,)."""
     extra = np.zeros(len(began))
     for at_s, miner in setup.reboots:
-        touched = (began >= at_s - window_s) & (began <= at_s + 90.0)
+        touched = (began >= at_s - window_s) & (began <= at_s + _back_within_s(setup, miner))
         extra[touched] += setup.fleet.models[miner].nameplate.power_w
     return extra
 
@@ -426,10 +439,12 @@ def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
 def _reachable_w(setup: Setup, record: Record) -> float:
     """Nameplates of the miners that obey and that the core may use."""
     behaviours, asleep = setup.fleet.behaviours or (), setup.fleet.asleep or ()
+    spent = {miner for _, name, miner, _ in record.events if name == "miner_budget_used"}
     total = 0.0
     for miner, model in enumerate(setup.fleet.models):
         foreign = asleep[miner] and not setup.policy.fleet.adopt_sleepers_at_start
-        if behaviours[miner] is Behaviour.OBEYS and not foreign and miner not in record.quarantined_at:
+        usable = not foreign and setup.facts.miner_ids[miner] not in spent and miner not in record.quarantined_at
+        if behaviours[miner] is Behaviour.OBEYS and usable:
             total += model.nameplate.power_w
     return total
 

@@ -66,7 +66,7 @@ def core_fleet(
     """The inventory of a simulated fleet, every miner capped at its nameplate rung."""
     known = {model.key: core_model(model) for model in miners}
     units = tuple(
-        MinerUnit(f"m-{index:04d}", known[model.key], feeder, model.default_profile)
+        MinerUnit(f"m-{index:04d}", known[model.key], feeder, model.default_profile, model.family.value)
         for index, (model, feeder) in enumerate(zip(miners, feeder_of_miner, strict=True))
     )
     names = tuple(f"feeder-{index}" for index in range(len(feeder_rating_w)))

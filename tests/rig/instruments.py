@@ -1,4 +1,4 @@
-"""The site's meters and the plant's DCS block as samples, with noise, age and the faults of the run."""
+"""The site's meters, its feeders' and the plant's DCS block as samples, with noise, age and the faults of the run."""
 
 from __future__ import annotations
 
@@ -28,16 +28,23 @@ SIGNED = frozenset({Point.POI_EXPORT_W, Point.SITE_LOAD_W})
 
 
 class Instruments:
-    """Three devices polled in turn, each with its own phase, so that no two readings are of one instant."""
+    """Three devices polled in turn, each with its own phase, so that no two readings are of one instant; and the meters
+    of some feeders."""
 
-    def __init__(self, seed: int, period_s: float, noise: float, faults: tuple[InputFault, ...]) -> None:
+    def __init__(
+        self, seed: int, period_s: float, noise: float, faults: tuple[InputFault, ...], feeders: tuple[int, ...] = ()
+    ) -> None:
         self._rng = np.random.default_rng(seed)
+        self._feeder_rng = np.random.default_rng([seed, 1])
         self._period_s = period_s
         self._noise = noise
         self._faults = faults
         self._due_s = {feed: index * period_s / 3.0 for index, feed in enumerate(FEEDS)}
         self._heart_stopped_at: float | None = None
         self.latest: dict[Point, Sample] = {}
+        self.feeders: dict[int, Sample] = {}
+        self._metered = feeders
+        self._feeders_due_s = 0.05 * period_s
 
     def poll(self, t_s: float, truth: PlantTruth) -> bool:
         """Read every device that is due; `truth` is what its registers were refreshed from. True on new samples."""
@@ -48,7 +55,25 @@ class Instruments:
             self._due_s[feed] += self._period_s
             news = True
             self._read(feed, points, t_s, truth)
+        if self._metered and t_s + 1e-9 >= self._feeders_due_s:
+            self._feeders_due_s += self._period_s
+            for feeder in self._metered:
+                self._read_feeder(feeder, t_s, truth)
         return news
+
+    def _read_feeder(self, feeder: int, t_s: float, truth: PlantTruth) -> None:
+        """One meter at the head of a feeder; its samples are no news that a cycle would start early for."""
+        noise = float(self._feeder_rng.standard_normal())
+        value: float | None = float(round(truth.load.feeders_w[feeder] * (1.0 + self._noise * noise)))
+        kinds = {fault.kind for fault in self._faults if fault.feed == f"feeder-{feeder}" and fault.active(t_s)}
+        if InputFaultKind.STALE in kinds:
+            return
+        if InputFaultKind.STUCK in kinds and feeder in self.feeders:
+            value = self.feeders[feeder].value
+        elif InputFaultKind.BAD in kinds:
+            value = None
+        quality = Quality.BAD if value is None else Quality.GOOD
+        self.feeders[feeder] = Sample(value, t_s, quality, f"feeder-{feeder}")
 
     def _read(self, feed: str, points: tuple[Point, ...], t_s: float, truth: PlantTruth) -> None:
         kinds = {fault.kind for fault in self._faults if fault.feed == feed and fault.active(t_s)}

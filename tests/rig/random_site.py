@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
 from controller.domain.plan import OperatorOrder, OperatorVerb
-from simulators.asic.models import LUXOS_MODELS, MODELS
+from simulators.asic.models import LUXOS_MODELS, MODELS, Family
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec
@@ -28,6 +28,7 @@ from tests.rig.setup import (
 )
 
 CALM_S = 180.0
+MIXED_SHARE = 0.6  # of the seeds; the others are LuxOS alone
 TRACE_DAYS = ("2016-04-18", "2016-12-21")
 
 
@@ -58,7 +59,8 @@ def random_setup(seed: int, minutes: float) -> Setup:
     rng = np.random.default_rng(seed)
     duration_s = 60.0 * minutes
     calm_from_s = max(duration_s - CALM_S, 0.4 * duration_s)
-    fleet = _fleet(rng, seed)
+    mixed = bool(rng.random() < MIXED_SHARE)
+    fleet = _fleet(rng, seed, mixed)
     rated_w = round(float(sum(model.nameplate.power_w for model in fleet.models)))
     feeders = int(rng.integers(1, 4))
     feeder_of_miner = tuple(int(feeder) for feeder in rng.integers(0, feeders, len(fleet.models)))
@@ -106,13 +108,18 @@ def random_setup(seed: int, minutes: float) -> Setup:
         operations=_operations(rng, rated_w, calm_from_s),
         heartbeats_until_s=None,
         calm_from_s=calm_from_s,
+        feeder_meters=tuple(feeder for feeder in range(feeders) if rng.random() < 0.6),
+        feeder_faults=_feeder_faults(rng, feeders, calm_from_s),
+        strangers=_strangers(rng, len(facts), calm_from_s),
+        writes_per_day=int(rng.choice([10**6, 24, 6], p=[0.6, 0.2, 0.2])),
     )
 
 
-def _fleet(rng: np.random.Generator, seed: int) -> FleetSpec:
-    """20 to 400 miners of one to four models; now and then everybody behaves."""
+def _fleet(rng: np.random.Generator, seed: int, mixed: bool) -> FleetSpec:
+    """20 to 400 miners of one to four models, of one family or several; now and then everybody behaves."""
     count = int(np.exp(rng.uniform(np.log(20), np.log(400))))
-    keys = [str(key) for key in rng.permutation(list(LUXOS_MODELS))[: int(rng.integers(1, 5))]]
+    known = list(MODELS) if mixed else list(LUXOS_MODELS)
+    keys = [str(key) for key in rng.permutation(known)[: int(rng.integers(1, 5))]]
     listed = [MODELS[keys[int(pick)]] for pick in rng.integers(0, len(keys), count)]
     asleep = rng.random(count) < rng.choice([0.0, 0.3, 0.5, 1.0], p=[0.2, 0.3, 0.4, 0.1])
     behaviours = [Behaviour.OBEYS] * count
@@ -120,6 +127,10 @@ def _fleet(rng: np.random.Generator, seed: int) -> FleetSpec:
         if rng.random() < 0.6:
             for miner in rng.choice(count, size=int(np.ceil(share * count)), replace=False):
                 behaviours[int(miner)] |= flag
+    stock = [miner for miner, model in enumerate(listed) if model.family is Family.ANTMINER]
+    if stock and rng.random() < 0.5:
+        for miner in rng.choice(stock, size=int(np.ceil(0.03 * len(stock))), replace=False):
+            behaviours[int(miner)] |= Behaviour.SILENT_DRAW
     scale = np.exp(rng.normal(0.0, 0.12, count)).clip(0.7, 1.3)
     return FleetSpec(
         models=listed,
@@ -199,6 +210,24 @@ def _input_faults(rng: np.random.Generator, calm_from_s: float) -> tuple[InputFa
         begin_s, end_s = _spell(rng, calm_from_s, 120.0)
         faults.append(InputFault(feed, kind, begin_s, end_s))
     return tuple(faults)
+
+
+def _feeder_faults(rng: np.random.Generator, feeders: int, calm_from_s: float) -> tuple[InputFault, ...]:
+    kinds = (InputFaultKind.STALE, InputFaultKind.BAD, InputFaultKind.STUCK)
+    found = []
+    for feeder in range(feeders):
+        if rng.random() < 0.3:
+            kind = kinds[int(rng.integers(len(kinds)))]
+            found.append(InputFault(f"feeder-{feeder}", kind, *_spell(rng, calm_from_s, 200.0)))
+    return tuple(found)
+
+
+def _strangers(rng: np.random.Generator, miners: int, calm_from_s: float) -> tuple[Outage, ...]:
+    """Addresses at which another machine answers for a while."""
+    if rng.random() > 0.2:
+        return ()
+    found = rng.choice(miners, size=max(miners // 50, 1), replace=False)
+    return tuple(Outage(int(miner), *_spell(rng, calm_from_s, 120.0)) for miner in found)
 
 
 def _outages(rng: np.random.Generator, miners: int, calm_from_s: float) -> tuple[Outage, ...]:

@@ -28,7 +28,7 @@ class InputFaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputFault:
-    """One fault of one feed ("poi", "site" or "plant") from `begin_s` until `end_s`."""
+    """One fault of one feed ("poi", "site", "plant" or a feeder) from `begin_s` until `end_s`."""
 
     feed: str
     kind: InputFaultKind
@@ -83,6 +83,9 @@ class Setup:
     meter_period_s: time between two reads of one meter. sweep_s: between two reads of one miner.
     heartbeats_until_s: the dispatcher's heartbeat stops there; None when there is no dispatcher.
     calm_from_s: from here on nothing is disturbed any more and the surplus stands still.
+    feeder_meters: feeders that have a meter; feeder_faults: what goes wrong with them ("feeder-0" and so on).
+    strangers: spells in which another machine answers at a miner's address; the miner goes on as it was.
+    writes_per_day: budget of flash writes and restarts of each miner.
     """
 
     name: str
@@ -106,3 +109,7 @@ class Setup:
     operations: tuple[Operation, ...]
     heartbeats_until_s: float | None
     calm_from_s: float
+    feeder_meters: tuple[int, ...] = ()
+    feeder_faults: tuple[InputFault, ...] = ()
+    strangers: tuple[Outage, ...] = ()
+    writes_per_day: int = 10**6

@@ -25,7 +25,7 @@ from tests.rig.setup import TICK_S, WALL_AT_START, Setup
 
 Tamper = Callable[[Decision], Decision]
 URGENT_GAP_S = 0.05
-_UNSHEDDABLE = int(Behaviour.LIAR_SLEEP | Behaviour.REFUSES)
+_UNSHEDDABLE = int(Behaviour.LIAR_SLEEP | Behaviour.REFUSES | Behaviour.IGNORES | Behaviour.SILENT_DRAW)
 
 
 class Site:
@@ -35,8 +35,11 @@ class Site:
         self.setup = setup
         self.bank = MinerBank(setup.fleet)
         self.plant = Plant(setup.plant, setup.surplus, setup.seed)
-        self.instruments = Instruments(setup.seed + 1, setup.meter_period_s, setup.meter_noise, setup.input_faults)
-        self.link = MinerLink(self.bank, setup.facts, setup.outages, setup.sweep_s, setup.answers_lost, setup.seed + 2)
+        faults = (*setup.input_faults, *setup.feeder_faults)
+        self.instruments = Instruments(
+            setup.seed + 1, setup.meter_period_s, setup.meter_noise, faults, setup.feeder_meters
+        )
+        self.link = MinerLink(self.bank, setup)
         self.engine = Engine(setup.facts, setup.policy)
         self.state: State = self.engine.fresh_state(0.0)
         self.record = Record()
@@ -94,7 +97,7 @@ class Site:
     def _stubborn_w(self, t_s: float) -> float:
         """Site power no order could take off now: auxiliaries, sleep watts, liars, refusers, miners out of reach."""
         stubborn = self._misbehaves | self.bank.is_rebooting
-        for outage in self.setup.outages:
+        for outage in (*self.setup.outages, *self.setup.strangers):
             if outage.begin_s <= t_s < outage.end_s + 2.0 * self.setup.sweep_s:
                 stubborn[outage.miner] = True
         watts = np.where(stubborn, self.bank.true_power_w, self.bank.sleep_power_w)
@@ -135,6 +138,7 @@ class Site:
             received=tuple(self._received),
             operator=self._operator_orders(t_s),
             dispatcher_heartbeat_at=None if until is None else min(t_s, until),
+            feeders=dict(self.instruments.feeders),
         )
         self._received = []
         self._last_cycle_s = t_s
@@ -204,6 +208,7 @@ class Site:
             fleet.read_at.tolist(),
             fleet.ours_asleep.tolist(),
             decision.allocation.hashing.tolist(),
+            fleet.caught.tolist(),
             strict=True,
         )
         return [
@@ -211,5 +216,6 @@ class Site:
             and verdict not in doubtful
             and read_at >= oldest
             and (condition == hashing or ours or wanted)
-            for condition, verdict, read_at, ours, wanted in rows
+            and (wanted or not caught)
+            for condition, verdict, read_at, ours, wanted, caught in rows
         ]
