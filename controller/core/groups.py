@@ -39,6 +39,7 @@ def judge(
     fleet, groups = state.fleet, state.groups
     fleet.sleep_proved &= (fleet.condition == Condition.ASLEEP) & ~fleet.want_hashing & (fleet.verb == NO_COMMAND)
     fleet.caught &= fleet.condition != Condition.HASHING
+    fleet.stirred |= fleet.condition != Condition.ASLEEP
     for feeder, sample in samples.items():
         if sample.taken_at <= groups.sample_at[feeder]:
             continue
@@ -117,6 +118,7 @@ def _remember(state: State, feeder: int, look: Look) -> None:
     """From here on only what changes can be wrong."""
     state.groups.rest_w[feeder] = look.rest_w
     state.fleet.anchor_w[look.rows] = look.believed_w
+    state.fleet.stirred[look.rows] = state.fleet.condition[look.rows] != Condition.ASLEEP
 
 
 def _prove(

@@ -50,7 +50,7 @@ class FleetState:
     switch_again_at, trim_again_at: its budget of writes and restarts is used up until then, said at budget_told_at.
     sleep_proved: asleep, and its feeder's meter agrees. caught, since caught_at: says that it sleeps, and its feeder
     shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
-    was believed to draw when its feeder's meter last agreed, NaN never.
+    was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
@@ -93,6 +93,7 @@ class FleetState:
     caught: BoolArray
     caught_at: FloatArray
     anchor_w: FloatArray
+    stirred: BoolArray
     disagreed: IntArray
     quarantined_until: FloatArray
     quarantines: IntArray
@@ -146,6 +147,7 @@ class FleetState:
             caught=np.zeros(n, dtype=np.bool_),
             caught_at=never.copy(),
             anchor_w=np.full(n, math.nan),
+            stirred=np.ones(n, dtype=np.bool_),
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),
             quarantines=np.zeros(n, dtype=np.int64),

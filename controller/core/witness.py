@@ -77,7 +77,7 @@ def look_at(
     lie_w = np.maximum(awake_w - facts.sleep_power_w[rows], 0.0)
     asleep = blind_sleepers(facts, state, rows)
     anchored_w = np.where(np.isnan(fleet.anchor_w[rows]), believed_w, fleet.anchor_w[rows])
-    suspects = asleep & ~fleet.caught[rows] & ~fleet.sleep_proved[rows] & (anchored_w - believed_w > 0.5 * lie_w)
+    suspects = asleep & fleet.stirred[rows] & ~fleet.caught[rows] & ~fleet.sleep_proved[rows]
     suspects &= (fleet.verdict[rows] != Verdict.QUARANTINED) & (fleet.verdict[rows] != Verdict.UNSEEN)
     smallest_w = lie_w[asleep] if bool(asleep.any()) else lie_w
     changed_w = believed_w - anchored_w

@@ -282,6 +282,26 @@ def test_a_proved_sleeper_that_draws_again_is_named_and_not_proved_any_more(buil
     assert (verdict(site), site.decisions[-1].feeders[0].unproved) == ("unproven", 3)
 
 
+def test_one_that_slept_when_the_meter_last_agreed_and_lies_the_next_time_is_the_one(build):
+    """It is not what it drew at the last agreement that makes a suspect, but what it may have done since."""
+    site = build(dwell_off_s=0.0)
+    put_to_sleep(site, 2)
+    site.cycles(40)
+    assert site.state.fleet.sleep_proved[SECOND:].all()
+    site.feeders = dict  # lost while one of them wakes and sleeps again
+    site.spare_w = 52_000.0
+    until(site, lambda: site.hashing[SECOND] and site.state.fleet.verdict[SECOND] == Verdict.SETTLED)
+    site.liars.add(SECOND)
+    site.spare_w = 30_000.0
+    until(site, lambda: told(site)[-1] == SECOND)
+    site.spare_w = EASY_W
+    del site.feeders
+    site.cycles(60)
+    assert site.state.fleet.caught[SECOND] or SECOND in quarantined(site)
+    assert FIRST not in quarantined(site)
+    assert THIRD not in quarantined(site)
+
+
 def test_one_that_fell_asleep_by_itself_is_named_and_not_accused(build):
     site = build()
     site.lying.add(FIRST)
