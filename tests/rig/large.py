@@ -65,6 +65,10 @@ def large_setup(miners: int, seconds: float) -> Setup:
         messages=(),
         operations=(),
         calm_from_s=seconds,
+        feeder_meters=(),
+        feeder_faults=(),
+        strangers=(),
+        writes_per_day=10**6,
     )
 
 
