@@ -13,7 +13,7 @@ from controller.core import estimator
 from controller.core.commitment import commit
 from controller.core.desk import Desk, Goal, lay_out, wakeable
 from controller.core.state import State
-from controller.core.trimming import hold_to_ceiling, lower, raise_, shed
+from controller.core.trimming import boots_beyond_trim_w, hold_to_ceiling, lower, raise_, shed
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import WHYS, Allocation
 from controller.domain.policy import FleetPolicy, Policy
@@ -35,10 +35,13 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         gap_w = goal.power_w - desk.predicted_w()
         if goal.wanted_w <= goal.power_w:  # at a limit, not on a ramp below it
             gap_w -= estimator.boots_ahead_w(state.fleet, now, estimator.trim_horizon_s(facts))
-        if gap_w < -policy.fleet.deadband_down_w:
-            lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim)
-        elif gap_w > policy.fleet.deadband_up_w and policy.fleet.trim and goal.may_raise:
-            raise_(desk, gap_w)
+        coming_w = boots_beyond_trim_w(desk, goal, -gap_w)
+        if gap_w < -policy.fleet.deadband_down_w or coming_w > 0.0:
+            lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
+        elif policy.fleet.trim and goal.may_raise:
+            room_w = gap_w - estimator.still_falling_w(facts, state.fleet, now)
+            if room_w > policy.fleet.deadband_up_w:
+                raise_(desk, room_w)
         if goal.may_raise:
             commit(desk, goal, policy.ramp.up_w_per_15s)
     return _plan(desk, goal)

@@ -70,6 +70,16 @@ def tightest(bounds: list[Proposal], worst: InputState, fallback_w: float, floor
     return min(reachable, key=lambda proposal: (proposal.power_w, RANK[proposal.bound]))
 
 
+def urgent_limit(bounds: list[Proposal], floor_w: float) -> Setpoint | None:
+    """The tightest of the bounds that shed, as a setpoint; None without one. It holds at once, whatever lower power is
+    approached by a ramp meanwhile."""
+    shedding = [proposal for proposal in bounds if proposal.bound in SHEDDING]
+    if not shedding:
+        return None
+    limit = min(shedding, key=lambda proposal: (max(proposal.power_w, floor_w), RANK[proposal.bound]))
+    return Setpoint(max(limit.power_w, floor_w), limit.bound, limit.source, limit.expires_at, shed=True)
+
+
 def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
     """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
     limit = tightest(bounds, worst, fallback_w, floor_w)

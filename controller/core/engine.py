@@ -84,6 +84,7 @@ class _Cycle:
     now: float
     before: State
     cap_w: float | None = None
+    urgent: Setpoint | None = None
 
     def run(self) -> tuple[State, Decision]:
         state, now = self.state, self.now
@@ -179,6 +180,7 @@ class _Cycle:
             worst = InputState.FROZEN_UP
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
         limit = arbiter.tightest(bounds, worst, float(policy.fallback_w), floor)
+        self.urgent = arbiter.urgent_limit(bounds, floor)
         followed = state.surplus_cap_w is not None or not policy.required_points
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
@@ -239,12 +241,15 @@ class _Cycle:
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
         if setpoint.power_w > surplus_w:
             setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
+        # And so is what must be shed, while a lower cap or the fallback is on its way by a ramp.
+        if self.urgent is not None and setpoint.power_w > self.urgent.power_w:
+            setpoint = self.urgent
         state.setpoint_w = setpoint.power_w
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
-        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, wanted.shed, waived, not doubtful)
+        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful)
         return setpoint, goal
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:

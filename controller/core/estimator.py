@@ -74,6 +74,21 @@ def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
     return ahead_w / math.sqrt(max(int(booting.sum()), 1))
 
 
+def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
+    """What is on its way down and will still be drawn when the quickest trim ordered now has worked, watts: a raise
+    into the room that slow sleepers are about to make would be there before it."""
+    falling = (fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & (fleet.to_w < fleet.from_w)
+    if not bool(falling.any()):
+        return 0.0
+    at = now + float((facts.trim_dead_s + facts.trim_90_s)[facts.trims].min(initial=math.inf))
+    total_w = 0.0
+    # Of a slow one that tells watts telemetry says so; a blind one may be as late as miners can be.
+    for who, stretch in ((falling & facts.reports_power, 1.0), (falling & ~facts.reports_power, LATE)):
+        rows = np.flatnonzero(who)
+        total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * remaining_share(fleet, at, stretch, rows)).sum())
+    return total_w
+
+
 def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:
     """What a plan will draw, (n,) watts: the rung's nameplate times each miner's own ratio, or sleep watts."""
     rung = facts.level_power_w[np.arange(len(facts)), np.maximum(level, 0)]

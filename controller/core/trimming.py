@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from controller.core import estimator
 from controller.core.desk import Desk, Goal, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
 from controller.core.state import NO_COMMAND
 from controller.domain.fleet import Condition, FloatArray, IntArray, Verdict
@@ -35,13 +36,32 @@ def hold_to_ceiling(desk: Desk) -> None:
         want_rung(desk, miner, int(desk.state.fleet.ceiling[miner]))
 
 
-def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
+def boots_beyond_trim_w(desk: Desk, goal: Goal, need_w: float) -> float:
+    """Watts that boots bring after the trimmers have done what they can and before a sleep ordered now has worked.
+
+    Where they would pass the goal it takes a sleeper now: some need far longer than a trim. 0 while trim can do it.
+    """
+    fleet, facts = desk.state.fleet, desk.facts
+    booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
+    if not bool(booting.any()) or not bool(desk.on.any()):
+        return 0.0
+    trim_s = estimator.trim_horizon_s(facts)
+    sleep_s = float((facts.sleep_dead_s + facts.sleep_90_s)[desk.on].max())
+    if sleep_s <= trim_s:
+        return 0.0
+    brings_w = float((estimator.expected_soon_w(fleet, desk.now, sleep_s) - desk.soon_w)[booting].sum())
+    coming_w = brings_w - max(goal.lead_w(sleep_s - trim_s) - goal.power_w, 0.0)
+    trim_w = float(np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0).sum())
+    return coming_w if coming_w > 0.0 and need_w + coming_w > trim_w + desk.policy.deadband_down_w else 0.0
+
+
+def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool, coming_w: float = 0.0) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
     Units that have not hashed for their dwell sleep last, and only when it is waived; after them those whose budget of
-    restarts is used up. A ramp's end says who sleeps:
-    on the way down those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up
-    nobody who will be needed there, though boots be a little ahead of the ramp.
+    restarts is used up. A ramp's end says who sleeps: on the way down those who must in the end, untrimmed, for a miner
+    boots at the rung it slept at; on the way up nobody who will be needed there, though boots be a little ahead of the
+    ramp. coming_w: what boots will bring before a sleep ordered now has worked; it is slept for now and trimmed later.
     """
     worst_first = desk.best_first[::-1]
     trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
@@ -62,7 +82,8 @@ def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool) -> None:
         due = on_worst_first[: _first_at_least(unheld, need_w)]
         desk.held_by_dwell[due[~has_dwelt[due]]] = True
         desk.held_by_budget[due[~desk.switchable[due]]] = True
-    count = in_the_end = _first_at_least(reached, need_w - max(goal.wanted_w - goal.power_w, 0.0))
+    still_to_rise_w = max(goal.wanted_w - goal.power_w, 0.0)
+    count = in_the_end = _first_at_least(reached, need_w + coming_w - still_to_rise_w)
     if goal.wanted_w < goal.power_w and not sleep_first:
         in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controller.core import estimator
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
@@ -362,11 +363,15 @@ class Site:
                 case Verb.SLEEP if command.miner in self.liars:
                     self.lying.add(command.miner)
                 case Verb.SLEEP:
-                    self.set_hashing(command.miner, False, times=(1.0, 3.0))
+                    self.set_hashing(command.miner, False, times=self._times(command))
                 case Verb.WAKE:
-                    self.set_hashing(command.miner, True, times=(10.0, 30.0))
+                    self.set_hashing(command.miner, True, times=self._times(command))
                 case Verb.TRIM:
-                    self.set_hashing(command.miner, True, command.level, times=(1.0, 5.0))
+                    self.set_hashing(command.miner, True, command.level, times=self._times(command))
+
+    def _times(self, command: Command) -> tuple[float, float]:
+        dead_s, to_90_s = estimator.response_s(self.facts, command.verb)
+        return float(dead_s[command.miner]), float(to_90_s[command.miner])
 
     def receive(self, order: Dispatch, *, retained: bool = False) -> Received:
         return Received(order, WALL + self.now, retained)

@@ -716,3 +716,30 @@ def test_an_empty_fleet_is_a_site_that_only_measures(kit):
         state, decision = engine.step(state, snapshot, float(second))
     assert decision.commands == ()
     assert decision.figures.measured_w == 1_000.0
+
+
+def test_an_emergency_order_sheds_at_once_though_a_lower_cap_or_the_fallback_is_on_its_way_by_a_ramp(kit):
+    site = kit.site(kit.policy(), kit.fleet(8), hashing=[True] * 8, surplus_w=60_000)
+    site.cycles(20)
+    gentle = kit.order(DispatchKind.CAP, 4_000, issued_at=kit.wall + site.now)
+    site.cycle(received=(site.receive(gentle),))
+    site.cycles(5)
+    assert site.decisions[-1].setpoint.power_w > 20_000
+    order = kit.order(
+        DispatchKind.CAP,
+        12_000,
+        issuer="grid",
+        issued_at=kit.wall + site.now,
+        dispatch_class=DispatchClass.EMERGENCY,
+    )
+    decision = site.cycle(received=(site.receive(order),))
+    assert (decision.setpoint.power_w, decision.setpoint.bound, decision.setpoint.shed) == (
+        12_000,
+        Bound.EMERGENCY_DISPATCH,
+        True,
+    )
+    site.cycles(8)
+    assert site.load_w() <= 12_000
+    site.cycles(90)
+    assert site.decisions[-1].setpoint.power_w == 4_000
+    assert site.load_w() <= 4_000

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.core import estimator
+from controller.core import allocator, estimator
 from controller.core.desk import Goal, boot_levels, lay_out
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import Snapshot
@@ -150,6 +150,46 @@ def test_a_wake_carries_what_the_owner_had_set_and_nothing_else_does(kit):
     site.cycles(60)
     assert [(one.miner, one.prior) for one in commands(site, Verb.WAKE)] == [(1, "mode-1")]
     assert {one.prior for one in site.sent if one.verb is not Verb.WAKE} == {None}
+
+
+def test_nothing_is_raised_into_the_room_a_slow_sleeper_has_not_made_yet(kit):
+    lazy = replace(RESPONSE, sleep_dead_s=8, sleep_90_s=8)
+    site = kit.site(facts=kit.fleet(6, odd={5: {**BLIND, "response": lazy}}), hashing=[True] * 6, surplus_w=40_000)
+    site.cycles(3)
+    site.spare_w = 14_200.0  # the others at their lowest leave 300 W too much
+    site.cycle()
+    assert [command.miner for command in commands(site, Verb.SLEEP)] == [5]
+    before = len(site.sent)
+    site.cycles(9)
+    assert [command for command in site.sent[before:] if command.raises] == []
+    site.cycles(40)
+    assert [command.miner for command in commands(site, Verb.SLEEP)] == [5]
+    assert site.load_w() > 13_000.0, "made use of in the end"
+    assert site.load_w() <= 14_200.0
+
+
+def boots_on_their_way(kit, level):
+    """Miner 0 trims; 1 and 2 boot, untrimmable and slow to sleep, and 3 sleeps. In 4 s they have brought 3 kW more."""
+    lazy = replace(RESPONSE, sleep_dead_s=6, sleep_90_s=6)
+    facts = kit.fleet(odd={row: {"trims": False, "response": lazy} for row in (1, 2, 3)})
+    state = kit.seen_state(facts, [True, False, False, False], level=level)
+    fleet = state.fleet
+    fleet.want_hashing[1:3] = True
+    estimator.put_in_flight(facts, state, np.array([1, 2]), Verb.WAKE, np.full(2, 3_500.0), -20.0, np.full(2, 100.0))
+    return facts, state
+
+
+@pytest.mark.parametrize(("level", "asleep"), [(0, True), (3, False)])
+def test_a_boot_that_trim_cannot_make_room_for_is_stopped_while_a_sleep_can_still_be_in_time(kit, level, asleep):
+    facts, state = boots_on_their_way(kit, level)
+    soon_w = 1_000.0 + float(estimator.expected_soon_w(state.fleet, 0.0, 6.0).sum())
+    goal = Goal(soon_w + 800.0, soon_w + 800.0, 100.0, shed=False, waived=True)
+    allocator.allocate(facts, state, kit.policy(), goal, 0.0)
+    assert (int(state.fleet.want_hashing.sum()) < 3) == asleep
+    rising = Goal(soon_w + 800.0, 1e6, 1e6, shed=False, waived=True)
+    facts, state = boots_on_their_way(kit, level)
+    allocator.allocate(facts, state, kit.policy(), rising, 0.0)
+    assert int(state.fleet.want_hashing.sum()) >= 3, "a set-point that rises as they do is no limit"
 
 
 # --- boots ----------------------------------------------------------------------------------------------------------

@@ -266,13 +266,16 @@ def well_behaved_stay(setup: Setup, record: Record) -> list[Breach]:
 
 
 def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
-    """Who was asked often enough for what it does not do is in quarantine at the end."""
+    """Who was asked often enough for what it does not do, and had time to do it, is in quarantine at the end."""
     behaviours = setup.fleet.behaviours or ()
     asked: dict[int, list[float]] = {}
+    put_to_sleep: dict[int, list[float]] = {}
     troubled = {outage.miner for outage in (*setup.outages, *setup.strangers)}
     for row in record.cycles:
         for command in row.commands:
             behaviour = behaviours[command.miner]
+            if command.verb is Verb.SLEEP:
+                put_to_sleep.setdefault(command.miner, []).append(row.at_s)
             exercised = (
                 bool(behaviour & Behaviour.REFUSES)
                 or (command.verb is Verb.SLEEP and bool(behaviour & Behaviour.LIAR_SLEEP))
@@ -280,12 +283,14 @@ def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
             )
             if exercised:
                 asked.setdefault(command.miner, []).append(row.at_s)
-    end_s = setup.duration_s
-    slowest_s = float((setup.facts.wake_dead_s + setup.facts.wake_90_s).max())
-    patience = 2.0 * (2.0 * slowest_s + 5.0) + 4.0 * setup.sweep_s
     found = []
     for miner, times in asked.items():
-        tried = len([at for at in times if at <= end_s - patience])
+        boot_s = float(setup.facts.wake_dead_s[miner] + setup.facts.wake_90_s[miner])
+        patience = 2.0 * boot_s + 5.0 + 2.0 * setup.sweep_s
+        wakes = bool(behaviours[miner] & Behaviour.NEVER_WAKES)
+        stops = [*(put_to_sleep.get(miner, []) if wakes else []), np.inf]
+        in_time = [at for at in times if min(stop for stop in stops if stop > at) - at >= patience]
+        tried = len([at for at in in_time if at <= setup.duration_s - 2.0 * patience])
         if tried >= 3 and miner not in record.quarantined_at and miner not in troubled:
             found.append(Breach("misbehaving_go", times[0], f"miner {miner} asked {len(times)} times, not quarantined"))
     return found
@@ -319,9 +324,12 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
     rated_w = setup.policy.rated_w
     aim_w = min(max(cap - setup.policy.surplus_margin_w, stubborn), rated_w)
     ramp = setup.policy.ramp
-    calm_w = float(np.interp(setup.calm_from_s, t_s, load_w))
+    # A fault that ended with the calm keeps the load low until its input is trusted again; then the first boot is due.
+    begins = (t_s >= setup.calm_from_s) & (t_s <= setup.calm_from_s + setup.policy.inputs.rearm_s + 15.0)
+    calm_w = float(load_w[begins].min())
     quick_w_per_s = min(ramp.up_w_per_min / 60.0, ramp.up_w_per_15s / 15.0)
-    climbed_w = calm_w + 0.6 * quick_w_per_s * (setup.duration_s - setup.calm_from_s - 30.0)
+    boot_s = float(setup.facts.boot_s.max())
+    climbed_w = calm_w + 0.6 * quick_w_per_s * (setup.duration_s - setup.calm_from_s - 17.5 - boot_s)
     best_w = min(_reachable_w(setup, record) + stubborn, climbed_w)
     if load > max(cap, stubborn) + TOLERANCE * rated_w:
         return [Breach("settles", setup.duration_s - 20.0, f"{load / 1e3:.1f} kW over the cap of {cap / 1e3:.1f} kW")]
