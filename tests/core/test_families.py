@@ -183,10 +183,10 @@ def boots_on_their_way(kit, level):
 def test_a_boot_that_trim_cannot_make_room_for_is_stopped_while_a_sleep_can_still_be_in_time(kit, level, asleep):
     facts, state = boots_on_their_way(kit, level)
     soon_w = 1_000.0 + float(estimator.expected_soon_w(state.fleet, 0.0, 6.0).sum())
-    goal = Goal(soon_w + 800.0, soon_w + 800.0, 100.0, shed=False, waived=True)
+    goal = Goal(soon_w + 2_000.0, soon_w + 2_000.0, 100.0, shed=False, waived=True)
     allocator.allocate(facts, state, kit.policy(), goal, 0.0)
     assert (int(state.fleet.want_hashing.sum()) < 3) == asleep
-    rising = Goal(soon_w + 800.0, 1e6, 1e6, shed=False, waived=True)
+    rising = Goal(soon_w + 2_000.0, 1e6, 1e6, shed=False, waived=True)
     facts, state = boots_on_their_way(kit, level)
     allocator.allocate(facts, state, kit.policy(), rising, 0.0)
     assert int(state.fleet.want_hashing.sum()) >= 3, "a set-point that rises as they do is no limit"
