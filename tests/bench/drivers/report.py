@@ -30,7 +30,16 @@ TITLES = {
 REACH_WARM_S = 1.0
 REACH_CPU_RATIO = 1.6
 REACH_BLOCK_MS = 20.0
-HEAD = ("warm s", "cold s", "warm CPU ms/miner", "cold CPU ms/miner", "warm block ms", "sweep CPU s", "sweep s")
+COLUMNS = {
+    "warm s": "warm_s",
+    "cold s": "cold_s",
+    "warm CPU ms/miner": "warm_cpu_ms_per_miner",
+    "cold CPU ms/miner": "cold_cpu_ms_per_miner",
+    "warm block ms": "warm_block_ms",
+    "warm busy ms": "warm_busy_ms",
+    "sweep s": "sweep_s",
+    "sweep CPU s": "sweep_cpu_s",
+}
 
 
 def document(mixed: Block, families: Mapping[str, Block], counts: Mapping[str, int], rounds: int) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     blocks = {f"{found['mixed']['miners']} mixed": found["mixed"]}
     blocks |= {f"{block['miners']} {family}": block for family, block in found["families"].items()}
     for title, block in blocks.items():
-        out += ["", f"| {title} | " + " | ".join(HEAD) + " |", "|---|" + "---:|" * len(HEAD)]
+        out += ["", f"| {title} | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
         out += [_row(name, block[name]) for name in TITLES if name in shown(block)]
     out += ["", *_reach_lines(found["reach"])]
     failed = [
@@ -136,8 +145,7 @@ def shown(block: Mapping[str, Any]) -> list[str]:
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
-    keys = ("warm_s", "cold_s", "warm_cpu_ms_per_miner", "cold_cpu_ms_per_miner", "warm_block_ms", "sweep_cpu_s")
-    cells = [_cell(figures[key], 1 if "block" in key else 3) for key in (*keys, "sweep_s")]
+    cells = [_cell(figures[key], 1 if key.endswith("_ms") else 2) for key in COLUMNS.values()]
     return f"| {TITLES[name]} | " + " | ".join(cells) + " |"
 
 
