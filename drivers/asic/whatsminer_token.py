@@ -8,8 +8,9 @@ stands inside. It forgets a token after 30 minutes or when it reboots, and it le
 - renewals are spread over five minutes by miner, so that a site that started at once does not renew at once;
 - a renewal that failed is tried again after 30 s, 60 s, ... 10 min; after "table full" not within 200 s, because
   operators report that asking starts the miner's own waiting time anew;
-- we count what we ask for. Renewals stop at 4 in 30 minutes, commands at 8, an urgent shed at 24; the rest of the 32
-  belongs to earlier lives of the daemon, which nobody counted, and to other programs on this machine.
+- we count what we ask for, unless it never left for the miner. Renewals stop at 4 in 30 minutes, commands at 8, an
+  urgent shed at 24, beyond which it asks once in 200 s; the rest of the 32 belongs to earlier lives of the daemon,
+  which nobody counted, and to other programs on this machine.
 
 Nothing here sends anything. The encryption is pyasic's, so that its bytes are those of stock pyasic.
 """
@@ -90,9 +91,9 @@ class Token:
     requests: what was encrypted with it, by arguments; the same order is the same bytes.
     """
 
-    data: Any
+    data: Any = field(repr=False)
     taken_at: float
-    requests: dict[tuple[str, ...], bytes] = field(default_factory=dict)
+    requests: dict[tuple[str, ...], bytes] = field(default_factory=dict, repr=False)
 
 
 class Tokens:
@@ -126,11 +127,20 @@ class Tokens:
         while self._asked and self._asked[0] + LIFE_S <= now:
             self._asked.popleft()
         surplus = len(self._asked) - purpose
-        return None if surplus < 0 else self._asked[surplus] + LIFE_S
+        if surplus < 0:
+            return None
+        free_at = self._asked[surplus] + LIFE_S
+        if purpose is For.SHED:  # the grid does not wait half an hour for our own count
+            free_at = min(free_at, self._asked[-1] + _FULL_PAUSE_S)
+        return free_at if free_at > now else None
 
     def asked(self, now: float) -> None:
         """A `get_token` is about to leave: whatever comes of it, the miner may have lent one."""
         self._asked.append(now)
+
+    def not_asked(self) -> None:
+        """The last one did not leave: nothing was lent."""
+        self._asked.pop()
 
     def take(self, answer: Mapping[str, Any], asked_at: float) -> Token:
         """Make a token of the answer to `get_token`, about 0.7 ms of arithmetic. Raises TokenUnreadableError."""

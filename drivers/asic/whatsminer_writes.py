@@ -116,6 +116,9 @@ class Writer:
                 self._tokens.failed(_now())
                 return Done(Outcome.UNREACHABLE, f"get_token: {error}")
             return token
+        if reply.kind is ReplyKind.NOT_SENT:  # an outage lends no token, and must leave none to be waited for
+            self._tokens.not_asked()
+            return Done(Outcome.UNREACHABLE, f"get_token: {reply.detail}")
         full = reply.code == _CODE_TOKENS_FULL
         self._tokens.failed(_now(), table_full=full)
         if reply.kind is not ReplyKind.REJECTED:

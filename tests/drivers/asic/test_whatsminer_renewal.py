@@ -94,6 +94,19 @@ async def test_without_a_token_and_without_a_right_to_ask_a_command_is_withheld_
     assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED, "the grid first"
 
 
+async def test_an_outage_uses_up_no_tokens_and_the_first_shed_after_it_goes() -> None:
+    async with running() as script:
+        miner = script.ours()
+    for command in [SLEEP] * 30 + [SHED] * 30:
+        assert (await miner.perform(command)).outcome is Outcome.UNREACHABLE
+    async with await asyncio.start_server(script.serve, "127.0.0.1", script.port):
+        await miner.read()
+        assert script.asked[-1] == "get_token", "nor is a renewal put off"
+        script.forget()
+        assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
+        assert script.asked == [POWER_OFF]
+
+
 async def test_a_full_token_table_is_refused_with_the_words_and_asked_once(script: Script) -> None:
     script.answers["get_token"] = error(136, "over max connect")
     report = await script.ours().perform(SLEEP)

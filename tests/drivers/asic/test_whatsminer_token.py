@@ -152,8 +152,39 @@ def test_each_purpose_has_its_share_of_the_table_within_a_tokens_life(purpose: F
     for turn in range(purpose):
         assert ours.again_at(T0 + turn, purpose) is None
         ours.asked(T0 + turn)
-    assert ours.again_at(T0 + 60.0, purpose) == T0 + LIFE_S
+    assert ours.again_at(T0 + 60.0, purpose) == T0 + (LIFE_S if purpose is not For.SHED else For.SHED - 1 + 200.0)
     assert ours.again_at(T0 + LIFE_S, purpose) is None
+
+
+def test_a_shed_beyond_its_share_asks_once_in_200_seconds_and_is_not_put_off_for_half_an_hour() -> None:
+    ours = tokens()
+    for turn in range(For.SHED):
+        ours.asked(T0 + turn)
+    last = T0 + For.SHED - 1
+    assert ours.again_at(last + 199.0, For.SHED) == last + 200.0
+    assert ours.again_at(last + 200.0, For.SHED) is None
+    ours.asked(last + 200.0)
+    assert ours.again_at(last + 201.0, For.SHED) == last + 400.0
+    assert ours.again_at(last + 201.0, For.COMMAND) is not None
+
+
+def test_what_never_left_does_not_count() -> None:
+    ours = tokens()
+    ours.asked(T0)
+    for turn in range(2 * For.SHED):
+        ours.asked(T0 + turn)
+        ours.not_asked()
+    assert ours.again_at(T0 + 60.0, For.RENEWAL) is None
+    for _ in range(For.RENEWAL - 1):
+        ours.asked(T0 + 60.0)
+    assert ours.again_at(T0 + 60.0, For.RENEWAL) == T0 + LIFE_S, "the one that did leave still does"
+
+
+def test_neither_a_token_nor_what_was_encrypted_with_it_shows_in_a_log() -> None:
+    ours = tokens()
+    taken = ours.take(grant(), T0)
+    ours.request(taken, {"cmd": "power_off"})
+    assert repr(taken) == f"Token(taken_at={T0})"
 
 
 def test_what_one_purpose_asked_for_counts_for_all_and_a_shed_comes_last() -> None:
