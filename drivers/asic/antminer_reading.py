@@ -8,7 +8,9 @@ which is what somebody configured. The rate decides:
   or to the web's own scripts: nobody is there to run the boards;
 - no rate, and another mode is configured: told to hash. It boots, or its pools are gone, or it is broken; it counts as
   hashing, so that a shed reaches it. One that *we* woke and that shows no rate when a boot must long have done so was
-  asleep before and has shown nothing else since: asleep, and the core sees that it never woke.
+  asleep before and has shown nothing else since: asleep, and the core sees that it never woke;
+- a rate that nobody tells is not a rate of zero: until no mining process has answered for a minute, such a miner proves
+  no sleep and has no watts.
 
 The watts are an estimate from the model's ladder, the mode and the rate, with what it may be off by. That a miner which
 shows no rate draws at most half of its rung is an assumption; so are its watts asleep, give or take as much again.
@@ -122,6 +124,9 @@ class Judge:
     def _told_to_hash(self, seen: Seen) -> Judgement:
         rung = self._rungs.get(seen.mode or "")
         level = self._nameplate if rung is None else self._levels[rung]
+        if seen.rate_th is None and seen.mute_s is not None and seen.mute_s < MUTE_ASLEEP_S:
+            why = f"told to hash (mode {seen.mode}), and no mining process for {seen.mute_s:.0f} s so far"
+            return Judgement(Condition.HASHING, rung, detail=_join(why, seen.words))
         boot_w = _BOOT_SHARE * (level.power_w - self._sleep_w)
         if seen.woken_s is not None and seen.woken_s >= self._boots_within_s:
             why = f"woken {seen.woken_s:.0f} s ago and no hash rate since: still asleep"

@@ -36,7 +36,6 @@ HASHING, ASLEEP, UNKNOWN = Condition.HASHING, Condition.ASLEEP, Condition.UNKNOW
         (None, "1", MUTE_ASLEEP_S - 1, None, UNKNOWN),
         (None, "1", MUTE_ASLEEP_S, None, ASLEEP),
         (0.0, "0", None, None, HASHING),  # boots, lost its pools, broken: a shed must reach it
-        (None, "0", 5.0, None, HASHING),
         (None, "0", 5 * MUTE_ASLEEP_S, None, HASHING),
         (0.0, "7", None, None, HASHING),
         (0.0, "0", None, BOOTED_S - 1, HASHING),
@@ -54,6 +53,17 @@ def test_the_rate_decides_and_sleep_needs_evidence(
     assert judged.detail or condition is not UNKNOWN, "doubt must say why"
     assert (judged.power_w is None) is (condition is UNKNOWN)
     assert (judged.power_error_w is None) is (condition is UNKNOWN)
+
+
+@pytest.mark.parametrize("woken_s", [None, 0.0, BOOTED_S, 10 * BOOTED_S])
+@pytest.mark.parametrize("mode", ["0", "3", "7"])
+def test_a_moments_silence_of_a_miner_told_to_hash_is_no_sleep_and_no_small_draw(
+    mode: str, woken_s: float | None
+) -> None:
+    for mute_s in (0.0, MUTE_ASLEEP_S - 1):
+        judged = JUDGE.judge(Seen(rate_th=None, mode=mode, mute_s=mute_s, woken_s=woken_s))
+        assert (judged.condition, judged.power_w, judged.power_error_w) == (HASHING, None, None)
+        assert "no mining process" in judged.detail
 
 
 @pytest.mark.parametrize(
