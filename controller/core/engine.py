@@ -96,7 +96,7 @@ class _Cycle:
         self._observe(findings)
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
         findings.events.extend(self._input_events(trust))
-        estimator.follow_meter(state, self.policy, trust.samples.get(Point.SITE_LOAD_W))
+        estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
         measured = _value(trust, Point.SITE_LOAD_W)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from controller.core.state import NO_COMMAND, VERB_CODES, FleetState, State
-from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray, Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb
 from controller.domain.metering import Sample
 from controller.domain.policy import Feedback, Policy
 
@@ -101,7 +101,7 @@ def revise(state: State, before_w: FloatArray, after_w: FloatArray) -> None:
         state.offset_w -= float(after_w.sum() - before_w.sum())
 
 
-def follow_meter(state: State, policy: Policy, sample: Sample | None) -> None:
+def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
     """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one.
 
     The meter corrects what the timing of sleeps and trims in flight cannot explain, and no more: a miner that is half
@@ -116,7 +116,18 @@ def follow_meter(state: State, policy: Policy, sample: Sample | None) -> None:
     middle_w = float(expected_power_w(state.fleet, sample.taken_at).sum())
     known = sample.value - middle_w if state.offset_w is None else state.offset_w
     state.offset_w = min(max(known, sample.value - highest_w), sample.value - lowest_w)
+    # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
+    told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)
+    state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))
     state.offset_at = sample.taken_at
+
+
+def _told_w(facts: Fleet, fleet: FleetState, policy: Policy, now: float) -> float:
+    """What miners that hash have lately said that they draw, watts; of those on the way down, nothing."""
+    lately = facts.reports_power & (now - fleet.read_at <= policy.fleet.telemetry_stale_s)
+    holds = (fleet.verb == NO_COMMAND) | ((fleet.verb == WAKE) & fleet.want_hashing)
+    who = lately & holds & (fleet.condition == Condition.HASHING) & ~np.isnan(fleet.reported_w)
+    return float(fleet.reported_w[who].sum())
 
 
 def load_at_w(state: State, sample: Sample | None, at: float) -> float | None:

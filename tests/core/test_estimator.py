@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import estimator
-from controller.domain.fleet import Verb
+from controller.domain.fleet import Condition, Verb
 from controller.domain.policy import Feedback
 
 
@@ -106,9 +106,41 @@ def test_what_left_the_ledger_draws_what_was_seen(kit):
         assert estimator.expected_power_w(state.fleet, at)[0] == 3_300.0
 
 
+def follow(kit, state, sample, policy=None, now=None):
+    facts = kit.fleet(len(state.fleet.verb))
+    at = sample.taken_at if sample is not None and now is None else now
+    estimator.follow_meter(facts, state, policy or kit.policy(), sample, at or 0.0)
+
+
+def test_a_meter_that_shows_less_than_miners_lately_told_is_not_followed_below_that(kit):
+    """Four of 3.5 kW, one of them on its way to sleep: 10.5 kW are told, give or take 8 %."""
+    facts = kit.fleet(4)
+    for verb, told_w in ((Verb.SLEEP, 10_500.0), (Verb.WAKE, 14_000.0)):
+        state = kit.seen_state(facts, [True] * 4)
+        put(facts, state, [3], verb, [50.0 if verb is Verb.SLEEP else 3_500.0], 5.0)
+        follow(kit, state, kit.sample(2_000.0, at=5.5))
+        predicted_w = state.offset_w + float(estimator.expected_power_w(state.fleet, 5.5).sum())
+        assert predicted_w == pytest.approx(0.92 * told_w)
+
+
+@pytest.mark.parametrize("why", ["stale", "unreachable", "asleep", "estimated", "told nothing"])
+def test_who_has_not_told_lately_does_not_stand_against_the_meter(kit, why):
+    facts = kit.fleet(1, odd={0: {"reports_power": why != "estimated"}})
+    state = kit.seen_state(facts, [True])
+    if why == "unreachable":
+        state.fleet.condition[0] = Condition.UNREACHABLE
+    elif why == "asleep":
+        state.fleet.condition[0] = Condition.ASLEEP
+    elif why == "told nothing":
+        state.fleet.reported_w[0] = np.nan
+    at = 100.0 if why == "stale" else 5.0
+    estimator.follow_meter(facts, state, kit.policy(), kit.sample(1_000.0, at=at), at)
+    assert state.offset_w == pytest.approx(1_000.0 - 3_500.0)
+
+
 def test_the_offset_is_whatever_the_meter_shows_beyond_the_miners(kit):
     state = kit.seen_state(kit.fleet(4), [True, True, False, False])
-    estimator.follow_meter(state, kit.policy(), kit.sample(9_000.0, at=5.0))
+    follow(kit, state, kit.sample(9_000.0, at=5.0))
     assert state.offset_w == pytest.approx(9_000.0 - 7_100.0)
     assert state.offset_at == 5.0
 
@@ -118,30 +150,30 @@ def test_a_sample_from_before_a_command_took_effect_is_compared_with_that_moment
     facts = kit.fleet(1)
     state = kit.seen_state(facts, [True])
     put(facts, state, [0], Verb.SLEEP, [50.0], 100.5)
-    estimator.follow_meter(state, kit.policy(), kit.sample(4_500.0, at=101.0))
+    follow(kit, state, kit.sample(4_500.0, at=101.0))
     assert state.offset_w == pytest.approx(1_000.0)
 
 
 @pytest.mark.parametrize("at", [5.0, 4.0])
 def test_a_sample_no_newer_than_the_last_one_is_not_counted_again(kit, at):
     state = kit.seen_state(kit.fleet(1), [True])
-    estimator.follow_meter(state, kit.policy(), kit.sample(5_000.0, at=5.0))
-    estimator.follow_meter(state, kit.policy(), kit.sample(9_999.0, at=at))
+    follow(kit, state, kit.sample(5_000.0, at=5.0))
+    follow(kit, state, kit.sample(9_999.0, at=at))
     assert state.offset_w == pytest.approx(1_500.0)
 
 
 def test_without_a_sample_the_last_offset_stands(kit):
     state = kit.seen_state(kit.fleet(1), [True])
-    estimator.follow_meter(state, kit.policy(), kit.sample(5_000.0, at=5.0))
+    follow(kit, state, kit.sample(5_000.0, at=5.0))
     for nothing in (None, kit.sample(None, at=6.0)):
-        estimator.follow_meter(state, kit.policy(), nothing)
+        follow(kit, state, nothing)
     assert state.offset_w == pytest.approx(1_500.0)
 
 
 def test_without_feedback_the_offset_is_the_configured_one_whatever_the_meter_says(kit):
     state = kit.seen_state(kit.fleet(1), [True])
     policy = kit.policy(fleet={"feedback": Feedback.OPEN_LOOP})
-    estimator.follow_meter(state, policy, kit.sample(9_999.0, at=5.0))
+    follow(kit, state, kit.sample(9_999.0, at=5.0), policy)
     assert state.offset_w == kit.auxiliary_w
 
 

@@ -96,7 +96,7 @@ def blind_only_down(setup: Setup, record: Record) -> list[Breach]:
         )
         # What was ordered before the light went out still arrives: allow it, and nothing more.
         inside = (t_s >= begin_s) & (t_s < end_s)
-        if not inside.any():
+        if not inside.any() or _misled(setup, begin_s, end_s):
             continue
         lookback = (t_s >= begin_s - 15.0) & (t_s <= begin_s + 2.0)
         ordered = [row.setpoint_w for row in record.cycles if begin_s - 10.0 <= row.at_s <= begin_s]
@@ -116,6 +116,8 @@ def blind_ends_low(setup: Setup, record: Record) -> list[Breach]:
     t_s, load_w, _, stubborn_w = record.arrays()
     found = []
     for begin_s, end_s in _blind_for_sure(setup):
+        if _misled(setup, begin_s, end_s):
+            continue
         start_w = float(np.interp(begin_s, t_s, load_w))
         there_s = begin_s + limits.fallback_after_s + limits.fallback_offset_s
         there_s += start_w / ramp.fallback_w_per_min * 60.0 + horizon_s(setup) + 10.0
@@ -418,6 +420,14 @@ def _blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
             if begin_s < fault.end_s:
                 spells.append((begin_s, fault.end_s))
     return spells
+
+
+def _misled(setup: Setup, begin_s: float, end_s: float) -> bool:
+    """Whether the site meter stands still at a load that is gone while another input is lost: nobody knows then."""
+    return any(
+        fault.feed == "site" and fault.kind is InputFaultKind.STUCK and fault.begin_s < end_s and begin_s < fault.end_s
+        for fault in setup.input_faults
+    )
 
 
 def _back_within_s(setup: Setup, miner: int) -> float:

@@ -95,6 +95,8 @@ def demo_setup(scenario: Scenario, duration_s: float, seed: int, rules: Rules, m
         operations=(),
         heartbeats_until_s=None,
         calm_from_s=duration_s,
+        feeder_meters=tuple(range(feeders)),
+        writes_per_day=scenario.policy.restarts_per_day,
     )
 
 
