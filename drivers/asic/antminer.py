@@ -81,6 +81,7 @@ class AntminerStock:
         started_at = self._now()
         give_up_at = started_at + self._deadline_s
         known = self._known
+        self._budget.spent(started_at)  # what earlier runs of the daemon spent is a day old a day from now
         # Half of the time is kept for the web: a miner whose port 4028 hangs can still prove that it sleeps.
         summary = await self._rpc.send("summary", deadline_s=self._deadline_s / 2)
         row = summary.first("SUMMARY") if summary.ok else {}
@@ -160,10 +161,10 @@ class AntminerStock:
         done = self._withheld(order, now) or await self._web.set_conf(body, self._answer_by(order, now))
         if not done.reached:
             return done
-        overdrawn = self._spend(target, mode)
+        overdrawn = self._spend(target, mode, heard=done.outcome is not Outcome.UNKNOWN)
         if not order.urgent:
             done = await self._read_back(done, page.document, target, order.give_up_at)
-        return _with_notes(done, note, overdrawn)
+        return done.with_notes(note, overdrawn)
 
     def _body_for(self, page: Page, target: str) -> bytes:
         """What to write so that the mode becomes `target`; worked out once for one configuration."""
@@ -175,8 +176,8 @@ class AntminerStock:
 
     async def _nothing_to_do(self, order: Order, mode: str | None) -> Done | None:
         """The outcome of an order that needs no write; None when it needs one."""
-        if order.restores and not is_mode(order.prior or ""):
-            return Done(Outcome.UNSUPPORTED, f"{order.prior!r} is no work mode")
+        if order.restores and (order.prior == SLEEP or not is_mode(order.prior or "")):
+            return Done(Outcome.UNSUPPORTED, f"{order.prior!r} is no work mode of a miner awake")
         if order.restores and mode == SLEEP:
             return Done(Outcome.WITHHELD, f"asleep, and a restore wakes nobody: woken, it runs in mode {order.prior}")
         if order.restores:
@@ -184,6 +185,8 @@ class AntminerStock:
         if order.raises:
             awake = mode not in (SLEEP, None)
             return Done(Outcome.APPLIED, f"already awake, in mode {mode}; nothing written") if awake else None
+        if self._known.wake_may_come(self._now()):
+            return None
         if not await self._hashes_on(order.give_up_at):
             return Done(Outcome.APPLIED, "already configured to sleep; nothing written")
         # A write of the mode that is set already reloads the pools and no more: only a restart says it again.
@@ -191,7 +194,8 @@ class AntminerStock:
         done = self._withheld(order, now) or await self._web.reboot(self._answer_by(order, now))
         if not done.reached:
             return done
-        return _with_notes(done, "configured to sleep, but it hashed: restarted", self._spend(SLEEP, SLEEP))
+        overdrawn = self._spend(SLEEP, SLEEP, heard=True)
+        return done.with_notes("configured to sleep, but it hashed: restarted", overdrawn)
 
     async def _hashes_on(self, give_up_at: float) -> bool:
         """Whether the miner shows a hash rate that a write of ours cannot be about to end."""
@@ -210,11 +214,11 @@ class AntminerStock:
         """Until when an answer is waited for."""
         return min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
 
-    def _spend(self, target: str, mode: str | None) -> str:
+    def _spend(self, target: str, mode: str | None, *, heard: bool) -> str:
         """The miner has perhaps been given the mode `target`, over the mode `mode`; what to say of the budget."""
         now = self._now()
         self._budget.spend(now)
-        self._known.written(now, target, mode)
+        self._known.written(now, target, mode, heard=heard)
         return self._budget.overdrawn(now)
 
     async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:
@@ -250,13 +254,15 @@ class AntminerStock:
             return True
         told = Told()
         if not mute:
-            reply = await self._rpc.send("version", deadline_s=give_up_at - self._now())
+            # Half of the time is kept for the web, and for the command that waits for this.
+            reply = await self._rpc.send("version", deadline_s=(give_up_at - self._now()) / 2)
             told = told_by_version(reply.body)
         answered = told != Told()
         if not answered:
             page = await self._web.page(SYSTEM_INFO, give_up_at)
             answered, told = page.answered, told_by_system_info(page.document)
-        self._identity.heard(told, self._now())
+        if self._identity.heard(told, self._now()):
+            self._known.forget_miner()
         return answered
 
     def _reading(self, judged: Judgement, rate_th: float | None, started_at: float) -> MinerReading:
@@ -290,9 +296,3 @@ class AntminerStock:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _with_notes(done: Done, *notes: str) -> Done:
-    if not any(notes):
-        return done
-    return done._replace(detail="; ".join(text for text in (done.detail, *notes) if text))

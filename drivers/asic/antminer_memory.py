@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from drivers.asic.antminer_conf import NORMAL, SLEEP, is_mode
+from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP, is_mode
 from drivers.asic.antminer_reading import Seen
+from drivers.asic.http import LATE_S
 
 _CONF_KNOWN_S: Final = 60.0
 """A configured mode is asked for again after this long, and at once when the mining process was restarted."""
@@ -26,6 +27,7 @@ class Known:
     woken_at: float | None = None
     mute_since: float | None = None
     written_at: float = -math.inf
+    wake_unheard_at: float = -math.inf
 
     def conf_is_due(self, now: float, elapsed_s: float | None, *, hashes: bool, mute: bool) -> bool:
         """Whether the configured mode must be asked for, given what port 4028 said at `now`."""
@@ -51,12 +53,22 @@ class Known:
         """What is configured may be something else in a moment."""
         self.mode, self.mode_at = None, -math.inf
 
-    def written(self, at: float, target: str, before: str | None) -> None:
-        """A write of the mode `target` left at `at`, over the mode `before`."""
+    def forget_miner(self) -> None:
+        """Another machine answers: what it runs, or did for us, is nothing to go by once ours is back."""
+        self.awake_mode = self.woken_at = None
+        self.wake_unheard_at = -math.inf
+
+    def written(self, at: float, target: str, before: str | None, *, heard: bool) -> None:
+        """A write of the mode `target` left at `at`, over the mode `before`. heard: the miner has answered to it."""
         self.written_at = at
+        self.wake_unheard_at = -math.inf if heard or target == SLEEP else at
         self.woken_at = at if before == SLEEP and target != SLEEP else None
         self.awake_mode = target if target != SLEEP else before if before != SLEEP else self.awake_mode
         self.rate_before_th = 0.0  # the mining process restarts
+
+    def wake_may_come(self, now: float) -> bool:
+        """Whether a wake of ours is still without an answer, so that a miner configured to sleep may yet wake."""
+        return now - self.wake_unheard_at < LATE_S
 
     def note(self, at: float, *, hashes: bool, mute: bool | None) -> None:
         """What a read that began at `at` showed. mute: nobody told a rate, neither zero nor any other; None when the
@@ -94,7 +106,9 @@ class Order(NamedTuple):
         """The mode to write, and what is to be said of it. awake_mode: what we last saw it in, None when never."""
         if not self.raises:
             return SLEEP, ""
-        for mode in (self.prior, awake_mode):
-            if mode is not None and is_mode(mode) and mode != SLEEP:
-                return mode, ""
-        return NORMAL, "woken in normal mode: nobody knows its earlier one"
+        known = [mode for mode in (self.prior, awake_mode) if mode is not None and is_mode(mode) and mode != SLEEP]
+        if not known:
+            return NORMAL, "woken in normal mode: nobody knows its earlier one"
+        if LOW in known and not self.restores:  # its owner may have turned it down since the prior was noted
+            return LOW, ""
+        return known[0], ""

@@ -53,6 +53,12 @@ class Done(NamedTuple):
     again_at: float | None = None
     reached: bool = False
 
+    def with_notes(self, *notes: str) -> Done:
+        """The same with more to say; empty notes say nothing."""
+        if not any(notes):
+            return self
+        return self._replace(detail="; ".join(text for text in (self.detail, *notes) if text))
+
 
 class AntminerWeb:
     """One miner's web interface. Raises ValueError for a user name no header can carry."""

@@ -91,6 +91,18 @@ async def test_a_wake_without_a_prior_sets_the_mode_it_was_last_seen_in(script: 
     assert script.written[1]["miner-mode"] == 3
 
 
+@pytest.mark.parametrize(
+    ("prior", "seen", "mode"), [("0", "3", 3), ("3", "0", 3), ("0", "0", 0), ("2", "3", 3), ("2", "0", 2)]
+)
+async def test_a_miner_that_was_turned_down_since_its_prior_was_noted_is_not_turned_up_by_a_wake(
+    script: Script, ours: Any, prior: str, seen: str, mode: int
+) -> None:
+    script.web["get_miner_conf"] = conf(seen)
+    await ours.perform(SLEEP)
+    await ours.perform(replace(WAKE, prior=prior))
+    assert script.written[1]["miner-mode"] == mode
+
+
 @pytest.mark.parametrize("mode", ["0", "3"])
 async def test_what_the_web_tells_is_the_same_before_a_sleep_and_after_the_wake(script: Script, mode: str) -> None:
     odd = conf(mode, bitmain_user_ip_cat="1", bitmain_hashrate_percent="90", next_years_key={"a": [1, "b"]})
@@ -159,6 +171,23 @@ async def test_a_restart_needs_room_in_the_budget_too(script: Script) -> None:
     ours = script.ours(budget=Budget(1, spent=1))
     assert (await ours.perform(SLEEP)).outcome is Outcome.WITHHELD
     assert "reboot" not in script.names
+    await ours.close()
+
+
+@pytest.mark.parametrize("command", [SLEEP, SHED])
+async def test_a_shed_right_after_a_wake_nobody_answered_is_written_though_the_file_still_says_asleep(
+    script: Script, command: Command
+) -> None:
+    """The wake may land a moment later, and the miner would be believed to be on its way to sleep."""
+    asleep(script)
+    script.web["set_miner_conf"] = RESET
+    ours = script.ours()
+    assert (await ours.perform(WAKE)).outcome is Outcome.UNKNOWN
+    script.web["set_miner_conf"] = OK
+    assert (await ours.perform(command)).sent_at is not None
+    assert [sent["miner-mode"] for sent in script.written] == [0, 1]
+    assert (await ours.perform(command)).outcome is Outcome.APPLIED
+    assert len(script.written) == 2, "and that is the end of the doubt"
     await ours.close()
 
 
@@ -339,6 +368,17 @@ async def test_beyond_the_budget_a_sleep_is_withheld_with_a_reason_and_a_time(sc
     await ours.close()
 
 
+async def test_what_earlier_runs_spent_counts_from_the_first_read_on(
+    script: Script,
+) -> None:
+    budget = Budget(2, spent=2)
+    ours = script.ours(budget=budget)
+    await ours.read()
+    assert budget.spent(asyncio.get_running_loop().time()) == 2
+    assert budget.spent(asyncio.get_running_loop().time() + DAY_S) == 0
+    await ours.close()
+
+
 async def test_a_wake_leaves_room_for_the_sleep_that_follows(script: Script) -> None:
     asleep(script)
     ours = script.ours(budget=Budget(3, spent=2))
@@ -390,8 +430,18 @@ async def test_a_restore_writes_nothing_where_the_mode_is_right_and_wakes_nobody
     report = await ours.restore("0")
     assert report.outcome is Outcome.WITHHELD
     assert "wakes nobody" in report.detail
-    assert (await ours.restore("default")).outcome is Outcome.UNSUPPORTED
+    for no_mode in ("default", "", "1", "00", "\u0663"):
+        assert (await ours.restore(no_mode)).outcome is Outcome.UNSUPPORTED
+    script.web["get_miner_conf"] = conf("0")
+    assert (await ours.restore("1")).outcome is Outcome.UNSUPPORTED
     assert script.written == []
+
+
+async def test_a_restore_gives_back_its_prior_whatever_was_seen_since(script: Script, ours: Any) -> None:
+    script.web["get_miner_conf"] = conf("3")
+    await ours.read()
+    await ours.restore("0")
+    assert script.written[0]["miner-mode"] == 0
 
 
 # --- nothing left behind -------------------------------------------------------------------------------------------

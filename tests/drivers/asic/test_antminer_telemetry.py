@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -199,6 +200,23 @@ async def test_a_miner_that_was_put_right_is_ours_again(script: Script, ours: An
     script.api["version"] = deque([version("Antminer S21"), version()])
     assert (await ours.read()).condition is Condition.CONTRADICTS
     assert (await ours.read()).condition is Condition.HASHING
+
+
+async def test_what_another_machine_ran_is_nothing_to_wake_ours_with(script: Script, ours: Any) -> None:
+    script.api["version"] = deque([version("Antminer S21"), version()])
+    script.web["get_miner_conf"] = conf("3")
+    assert (await ours.read()).condition is Condition.CONTRADICTS
+    script.web["get_miner_conf"], script.api["summary"] = conf("1"), summary(0.0)
+    report = await ours.perform(replace(WAKE, prior=None))
+    assert script.written[0]["miner-mode"] == 0
+    assert "nobody knows its earlier one" in report.detail
+
+
+async def test_a_port_that_swallows_the_question_leaves_a_wake_its_time(script: Script) -> None:
+    script.web["get_miner_conf"], script.api["version"] = conf("1"), None
+    ours = script.ours(deadline_s=1.0)
+    assert (await ours.perform(WAKE)).outcome is Outcome.APPLIED
+    await ours.close()
 
 
 @pytest.mark.parametrize(("api", "web"), [(RESET, 500), (RESET, RESET), ({"STATUS": "E"}, 404), (b"x", {})])
