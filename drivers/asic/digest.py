@@ -11,7 +11,7 @@ import secrets
 from hashlib import md5
 from typing import Final
 
-_FIELD: Final = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_FIELD: Final = re.compile(r'\b(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _UNFIT: Final = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 

@@ -197,8 +197,11 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def leave_open(self, seconds: float, until_closed: set[_Connection]) -> None:
-        """Stay for an answer nobody waits for any more; whatever comes closes the connection, and so does the time."""
+        """Stay for an answer nobody waits for any more; whatever comes closes the connection, and so does the time, or
+        the next one that has to stay."""
         if self._transport is not None:
+            for older in tuple(until_closed):  # one per miner: a thousand that hang must not use up our sockets
+                older.abort()
             self._late = until_closed
             self._late.add(self)
             self._watch_until(self._loop.time() + seconds)

@@ -304,6 +304,18 @@ async def test_a_late_posts_connection_ends_with_its_answer() -> None:
     server.close()
 
 
+async def test_of_several_late_posts_only_the_last_keeps_its_connection() -> None:
+    async with scene() as (script, client):
+        script.web["set_miner_conf"] = None
+        for _ in range(5):
+            await client.get(CONF, give_up_at=soon())
+            await _raises(client.post_json(SET, b'{"miner-mode":1}', give_up_at=soon(0.05)), NoAnswerError)
+        await until(lambda: script.open_now == 1)
+        assert len(script.written) == 5
+        client.close()
+        await until(lambda: script.open_now == 0)
+
+
 async def test_a_late_posts_connection_is_not_kept_for_ever() -> None:
     async with scripted() as script:
         client = HttpClient("127.0.0.1", script.web_port, Digest("root", PASSWORD), late_s=0.2)

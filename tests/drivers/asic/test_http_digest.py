@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 
 import pytest
 
 from drivers.asic.digest import Digest
+from drivers.asic.http_answer import MAX_HEAD_BYTES
 
 CHALLENGE = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, nonce="7ypf/xlj9XXw", opaque="FQhe"'
@@ -118,3 +120,9 @@ def test_what_cannot_be_answered_is_left_and_says_nothing(challenge: str) -> Non
 def test_a_user_name_that_no_header_can_carry_is_refused(username: str) -> None:
     with pytest.raises(ValueError, match="user name"):
         Digest(username, "root")
+
+
+def test_a_challenge_as_long_as_a_head_may_be_does_not_stop_the_loop() -> None:
+    began_s = time.process_time()
+    assert not Digest("root", "root").take(("Digest " + "x" * MAX_HEAD_BYTES,))
+    assert time.process_time() - began_s < 0.5, "looked at from every letter on it takes three seconds"
