@@ -104,16 +104,17 @@ class WhatsMinerV2:
             parked = self._parked(await self._ask_who(give_up_at), started_at)
             if parked is not None:
                 return parked
+        self._budget.spent(started_at)  # what earlier runs of the daemon spent is a day old a day from now
         seen = await self._look(give_up_at)
-        reading = self._reading(seen, started_at)
         if seen.condition is Condition.UNREACHABLE:
             self._lost()
-            return reading
+            return self._reading(seen, started_at)
         # A stopped miner cannot tell its model, and one that answers as asleep is a WhatsMiner.
         if seen.condition is not Condition.ASLEEP and self._identity.due(self._now()):
             parked = self._parked(await self._ask_who(give_up_at), started_at)
             if parked is not None:
                 return parked
+        reading = self._reading(seen, started_at)  # not before it is known to be ours: its percentage is remembered
         await self._writer.renew(give_up_at)
         return reading
 
@@ -196,7 +197,7 @@ class WhatsMinerV2:
             level=None if running is None else self._level_of.get(running),
             started_at=started_at,
             finished_at=self._now(),
-            prior=self._prior,
+            prior=None if seen.condition is Condition.CONTRADICTS else self._prior,
             detail=seen.detail,
         )
 

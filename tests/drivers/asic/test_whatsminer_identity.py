@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from controller.domain.fleet import Command, Condition, Outcome, Verb
+from drivers.asic.budget import DAY_S, Budget
 from drivers.asic.profiles import LadderUnreadableError
 from tests.drivers.asic.whatsminer_script import (
     FACTS,
+    NAMEPLATE_W,
     SHED,
     SLEEP,
     WAKE,
@@ -69,6 +71,28 @@ async def test_another_machine_is_parked_until_it_is_the_right_one(
     script.answers = right
     assert (await miner.read()).condition is Condition.HASHING
     assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
+
+
+async def test_the_percentage_of_another_machine_is_nothing_to_give_back_to_ours(script: Script) -> None:
+    right = dict(script.answers)
+    script.answers |= {"devdetails": devdetails("M60S_VK30"), "summary": summary(NAMEPLATE_W)}
+    miner = script.ours()
+    for _ in range(2):
+        reading = await miner.read()
+        assert (reading.condition, reading.prior) == (Condition.CONTRADICTS, None)
+    script.answers = {**right, "summary": summary(0.6 * NAMEPLATE_W)}
+    reading = await miner.read()
+    assert (reading.condition, reading.prior) == (Condition.HASHING, None), "nobody knows yet, least of all that one"
+
+
+async def test_what_earlier_runs_spent_counts_from_the_first_read_on(script: Script) -> None:
+    miner = script.ours()
+    miner._budget = Budget(1, spent=1)
+    now = asyncio.get_running_loop().time()
+    await miner.read()
+    refusal = miner._budget.refusal(raises=False, urgent=False, now=now + 3_600.0)
+    assert refusal is not None and refusal.again_at is not None
+    assert refusal.again_at < now + DAY_S + 60.0
 
 
 async def test_a_parked_machine_that_is_gone_is_unreachable() -> None:
