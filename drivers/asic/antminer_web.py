@@ -16,6 +16,7 @@ from controller.domain.fleet import Outcome
 from drivers.asic.digest import Digest
 from drivers.asic.http import HttpClient
 from drivers.asic.http_answer import HttpAnswer
+from drivers.asic.rpc import words_of
 from drivers.asic.transport import NotConnectedError, TransportError
 
 CONF: Final = "get_miner_conf"
@@ -24,6 +25,7 @@ SYSTEM_INFO: Final = "get_system_info"
 _SET_CONF: Final = "set_miner_conf"
 _REBOOT: Final = "reboot"
 
+_LONGEST_SAYING: Final = 4096
 _SUCCESS: Final = "M000"
 _AT_THE_DOOR: Final = {
     401: (Outcome.REFUSED, "401: user or password not accepted; give this miner's in the configuration"),
@@ -134,12 +136,12 @@ def _judge(answer: HttpAnswer, sent_at: float) -> Done:
 @lru_cache(maxsize=64)
 def _what_it_says(body: bytes) -> tuple[Outcome, str]:
     """The few things a set script says, to a whole fleet at once."""
-    document = _json_object(body)
+    document = _json_object(body) if len(body) <= _LONGEST_SAYING else None
     code = document.get("code") if document else None
     if document is None or not isinstance(code, str):
         return Outcome.UNKNOWN, f"{_SET_CONF}: {len(body)} bytes without a code"
     outcome = Outcome.ACKNOWLEDGED if code == _SUCCESS else Outcome.REFUSED
-    return outcome, f"{code}: {document.get('msg', '')}"
+    return outcome, words_of(f"{code}: {document.get('msg', '')}")
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

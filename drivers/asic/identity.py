@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drivers.asic.profiles import ModelFacts
+from drivers.asic.rpc import words_of
 
 _ASK_EVERY_S: Final = 3600.0
 """A miner that fits is asked again this often; miners are swapped by hand, not by the minute."""
@@ -63,9 +64,9 @@ class Told:
 def contradiction(facts: ModelFacts, told: Told) -> str:
     """One sentence when the miner says it is another machine than the inventory has; "" when it does not."""
     if told.firmware and not f"{facts.firmware} ".casefold().startswith(f"{told.firmware} ".casefold()):
-        return f"the inventory has {facts.firmware}, the miner says {told.firmware} ({told.words})"
+        return f"the inventory has {facts.firmware}, the miner says {told.firmware} ({words_of(told.words)})"
     if told.model and _plain(told.model) != _plain(facts.model):
-        return f"the inventory has {facts.model}, the miner says {told.model} ({told.words})"
+        return f"the inventory has {facts.model}, the miner says {words_of(told.model)} ({words_of(told.words)})"
     return ""
 
 

@@ -26,7 +26,7 @@ from drivers.asic.luxos_outcome import CODE_INVALID_COMMAND, Done, after, compar
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
 from drivers.asic.profiles import LadderUnreadableError, ModelFacts
-from drivers.asic.rpc import Reply, ReplyKind, RpcWire
+from drivers.asic.rpc import Reply, ReplyKind, RpcWire, words_of
 
 _ATM_KNOWN_S: Final = 30.0
 """An urgent trim trusts the thermal control's state from a read no older than this, and saves the question."""
@@ -150,8 +150,9 @@ class LuxosMiner:
                 Level(str(row["Profile Name"]), int(row["Watts"]), float(row["Hashrate"]))
                 for row in reply.body["PROFILES"]
             ]
-        except (LookupError, TypeError, ValueError) as error:
-            raise LadderUnreadableError(f"{self.miner_id}: profiles in an unknown shape: {error!r}") from error
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            why = words_of(repr(error))
+            raise LadderUnreadableError(f"{self.miner_id}: profiles in an unknown shape: {why}") from error
         if not levels:
             raise LadderUnreadableError(f"{self.miner_id}: offers no profile")
         return tuple(sorted(levels, key=lambda level: level.power_w))
@@ -262,7 +263,7 @@ class LuxosMiner:
             )
         if claims_sleep(config) is order.sleep:
             return replace(done, outcome=Outcome.APPLIED)
-        return replace(done, detail=f"{done.detail}; read back as {config.get('CurtailMode')!r}")
+        return replace(done, detail=f"{done.detail}; read back as {words_of(repr(config.get('CurtailMode')))}")
 
     def _report(self, command_id: int, done: Done) -> CommandReport:
         return CommandReport(

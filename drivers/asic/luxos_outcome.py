@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.domain.fleet import Outcome
 from drivers.asic.luxos_session import said
-from drivers.asic.rpc import Reply, ReplyKind
+from drivers.asic.rpc import Reply, ReplyKind, words_of
 
 CODE_INVALID_COMMAND: Final = 14
 """The cgminer protocol's answer to a command the firmware does not have."""
@@ -27,7 +27,7 @@ def compare(done: Done, asked: str, got: object) -> Done:
     """The profile that came back against the one asked for; silence about it is no contradiction."""
     if not isinstance(got, str) or got == asked:
         return done
-    return replace(done, outcome=Outcome.ROUNDED, detail=f"asked for {asked!r}, got {got!r}", profile=got)
+    return replace(done, outcome=Outcome.ROUNDED, detail=f"asked for {asked!r}, got {words_of(repr(got))}", profile=got)
 
 
 def after(reply: Reply, sent_at: float) -> Done:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.fleet import Condition, Level
-from drivers.asic.rpc import Reply, ReplyKind
+from drivers.asic.rpc import LONGEST_WORDS, Reply, ReplyKind, words_of
 
 READ_COMMAND = "power+summary+config"
 """Everything a read needs, in one round trip."""
@@ -58,9 +58,9 @@ def observe(reply: Reply, levels: tuple[Level, ...]) -> Observation:
 
 
 def profile_of(config: Mapping[str, Any]) -> str | None:
-    """Name of the running profile, None when the configuration does not tell."""
+    """Name of the running profile, None when the configuration does not tell, or tells what is no name."""
     name = config.get("Profile")
-    return name if isinstance(name, str) and name else None
+    return name if isinstance(name, str) and 0 < len(name) <= LONGEST_WORDS and name.isprintable() else None
 
 
 def claims_sleep(config: Mapping[str, Any]) -> bool | None:
@@ -78,7 +78,7 @@ def _condition(
     claim = claims_sleep(config)
     supply_on = config.get("IsPowerSupplyOn")
     if claim is None:
-        return Condition.UNKNOWN, f"curtail mode {config.get('CurtailMode')!r} says nothing"
+        return Condition.UNKNOWN, f"curtail mode {words_of(repr(config.get('CurtailMode')))} says nothing"
     if not isinstance(supply_on, bool):
         return Condition.UNKNOWN, "state of the power supply not reported"
     # Half of the lowest rung parts a sleeping miner (tens of watts) from one that hashes at whatever profile.

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from drivers.asic.transport import BadAnswerError, TransportError, exchange
+
+LONGEST_WORDS: Final = 200
+"""Of what a miner says, so much gets into reports, and so into the journal; the firmwares we know need a line."""
 
 
 class ReplyKind(Enum):
@@ -120,5 +123,12 @@ def judge(body: object) -> Reply:
         ReplyKind.ACCEPTED if status.get("STATUS") in ("S", "I") else ReplyKind.REJECTED,
         body=body,
         code=code if isinstance(code, int) else None,
-        detail=message if isinstance(message, str) else "",
+        detail=words_of(message) if isinstance(message, str) else "",
     )
+
+
+def words_of(text: str) -> str:
+    """A miner's own words as they may stand in a report: one line of characters that can be printed, and no page."""
+    if len(text) > LONGEST_WORDS:
+        text = f"{text[: LONGEST_WORDS - 3]}..."
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)

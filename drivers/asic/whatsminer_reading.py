@@ -83,7 +83,9 @@ def off_claim(status: Reply) -> bool | None:
     if not isinstance(message, Mapping):
         return None
     claim = message.get("mineroff", message.get("btmineroff"))
-    return claim if isinstance(claim, bool) else {"true": True, "false": False}.get(str(claim).casefold())
+    if isinstance(claim, str):
+        return {"true": True, "false": False}.get(claim.casefold())
+    return claim if isinstance(claim, bool) else None
 
 
 def condition_of(
