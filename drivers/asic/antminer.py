@@ -161,8 +161,8 @@ class AntminerStock:
         done = self._withheld(order, now) or await self._web.set_conf(body, self._answer_by(order, now))
         if not done.reached:
             return done
-        overdrawn = self._spend(target, mode, heard=done.outcome is not Outcome.UNKNOWN)
-        if not order.urgent:
+        overdrawn = self._spend(target, mode, done.outcome)
+        if not order.urgent and (order.raises or not self._known.wake_may_come(now)):
             done = await self._read_back(done, page.document, target, order.give_up_at)
         return done.with_notes(note, overdrawn)
 
@@ -194,7 +194,7 @@ class AntminerStock:
         done = self._withheld(order, now) or await self._web.reboot(self._answer_by(order, now))
         if not done.reached:
             return done
-        overdrawn = self._spend(SLEEP, SLEEP, heard=True)
+        overdrawn = self._spend(SLEEP, SLEEP, done.outcome)
         return done.with_notes("configured to sleep, but it hashed: restarted", overdrawn)
 
     async def _hashes_on(self, give_up_at: float) -> bool:
@@ -214,11 +214,11 @@ class AntminerStock:
         """Until when an answer is waited for."""
         return min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
 
-    def _spend(self, target: str, mode: str | None, *, heard: bool) -> str:
+    def _spend(self, target: str, mode: str | None, outcome: Outcome) -> str:
         """The miner has perhaps been given the mode `target`, over the mode `mode`; what to say of the budget."""
         now = self._now()
         self._budget.spend(now)
-        self._known.written(now, target, mode, heard=heard)
+        self._known.written(now, target, mode, outcome)
         return self._budget.overdrawn(now)
 
     async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:

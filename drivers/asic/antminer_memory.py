@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from controller.domain.fleet import Outcome
 from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP, is_mode
 from drivers.asic.antminer_reading import Seen
 from drivers.asic.http import LATE_S
@@ -58,10 +59,13 @@ class Known:
         self.awake_mode = self.woken_at = None
         self.wake_unheard_at = -math.inf
 
-    def written(self, at: float, target: str, before: str | None, *, heard: bool) -> None:
-        """A write of the mode `target` left at `at`, over the mode `before`. heard: the miner has answered to it."""
+    def written(self, at: float, target: str, before: str | None, outcome: Outcome) -> None:
+        """A write of the mode `target` left at `at`, over the mode `before`, and ended with `outcome`."""
         self.written_at = at
-        self.wake_unheard_at = -math.inf if heard or target == SLEEP else at
+        if target != SLEEP:
+            self.wake_unheard_at = at if outcome is Outcome.UNKNOWN else -math.inf
+        elif outcome is not Outcome.REFUSED:  # one that was turned away holds up no wake
+            self.wake_unheard_at = -math.inf
         self.woken_at = at if before == SLEEP and target != SLEEP else None
         self.awake_mode = target if target != SLEEP else before if before != SLEEP else self.awake_mode
         self.rate_before_th = 0.0  # the mining process restarts

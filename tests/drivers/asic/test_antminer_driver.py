@@ -183,11 +183,13 @@ async def test_a_shed_right_after_a_wake_nobody_answered_is_written_though_the_f
     script.web["set_miner_conf"] = RESET
     ours = script.ours()
     assert (await ours.perform(WAKE)).outcome is Outcome.UNKNOWN
+    script.web["set_miner_conf"] = BUSY  # with that very wake
+    assert (await ours.perform(command)).outcome is Outcome.REFUSED
     script.web["set_miner_conf"] = OK
     assert (await ours.perform(command)).sent_at is not None
-    assert [sent["miner-mode"] for sent in script.written] == [0, 1]
+    assert [sent["miner-mode"] for sent in script.written] == [0, 1, 1]
     assert (await ours.perform(command)).outcome is Outcome.APPLIED
-    assert len(script.written) == 2, "and that is the end of the doubt"
+    assert len(script.written) == 3, "and that is the end of the doubt"
     await ours.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition
+from controller.domain.fleet import Condition, Outcome
 from drivers.asic.antminer_memory import Known
 from drivers.asic.antminer_reading import MUTE_ASLEEP_S, Judge, Seen, rate_in_summary
 from tests.drivers.asic.antminer_script import FACTS, LOW, NORMAL
@@ -194,31 +194,33 @@ def test_the_mode_is_asked_for_first_and_after_a_write_and_after_it_could_not_be
 
 def test_a_wake_is_remembered_until_a_rate_is_seen_and_a_change_of_mode_is_none() -> None:
     known = Known()
-    known.written(T0, "0", "1", heard=True)
+    known.written(T0, "0", "1", Outcome.ACKNOWLEDGED)
     assert known.seen(T0 + 5, 0.0, "").woken_s == 5
     known.note(T0 + 9, hashes=True, mute=False)
     assert known.seen(T0 + 9, 1.0, "").woken_s is None
-    known.written(T0 + 20, "3", "0", heard=True)
+    known.written(T0 + 20, "3", "0", Outcome.ACKNOWLEDGED)
     assert known.seen(T0 + 25, 0.0, "").woken_s is None
     assert known.awake_mode == "3"
 
 
 def test_a_sleeper_keeps_the_mode_it_had() -> None:
     known = Known()
-    known.written(T0, "1", "3", heard=True)
-    known.written(T0 + 9, "1", "1", heard=True)
+    known.written(T0, "1", "3", Outcome.ACKNOWLEDGED)
+    known.written(T0 + 9, "1", "1", Outcome.ACKNOWLEDGED)
     assert known.awake_mode == "3"
 
 
 def test_a_wake_that_was_not_answered_may_come_for_a_minute_unless_a_sleep_was_written_since() -> None:
     known = Known()
     assert not known.wake_may_come(T0)
-    known.written(T0, "0", "1", heard=True)
+    known.written(T0, "0", "1", Outcome.ACKNOWLEDGED)
     assert not known.wake_may_come(T0)
-    known.written(T0, "0", "1", heard=False)
+    known.written(T0, "0", "1", Outcome.UNKNOWN)
     assert [known.wake_may_come(T0 + later_s) for later_s in (0.0, 59.0, 60.0)] == [True, True, False]
-    known.written(T0 + 1, "1", "1", heard=False)
-    assert not known.wake_may_come(T0 + 1)
+    known.written(T0 + 1, "1", "1", Outcome.REFUSED)
+    assert known.wake_may_come(T0 + 1)
+    known.written(T0 + 2, "1", "1", Outcome.UNKNOWN)
+    assert not known.wake_may_come(T0 + 2)
 
 
 def test_silence_is_counted_from_its_beginning_and_only_while_the_miner_answers_elsewhere() -> None:
