@@ -15,6 +15,7 @@ from controller.domain.fleet import (
     MinerModel,
     MinerReading,
     MinerUnit,
+    Verb,
     Verdict,
     build_fleet,
 )
@@ -28,7 +29,7 @@ WALL = 1_800_000_000.0
 FUTURE_S = 120  # two attempts of the slowest class and its patience
 SWEEP_S = 5
 NO_RAMPS = Rules(
-    ramp_up_ratio_per_min=100.0, ramp_down_ratio_per_min=100.0, step_15s_ratio=100.0, dwell_on_s=0.0, dwell_off_s=0.0
+    ramp_up_ratio_per_min=1e6, ramp_down_ratio_per_min=1e6, step_15s_ratio=1e6, dwell_on_s=0.0, dwell_off_s=0.0
 )
 
 
@@ -74,7 +75,7 @@ class Core:
             cap = OperatorOrder(OperatorVerb.CAP, "test", AUXILIARY_W)
             snapshot = Snapshot(WALL + now, {}, operator=(cap,))
         commands = self._step(now, snapshot)
-        if len(commands) != 1 or commands[0].urgent is not urgent:
+        if [(each.verb, each.urgent) for each in commands] != [(Verb.SLEEP, urgent)]:
             raise AssertionError(f"one sleep was due, urgent={urgent}; the core sent {commands}")
         return commands[0]
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from controller.domain.fleet import Condition, Outcome, Verdict
 from simulators.asic.models import Family
-from tests.rig.contract.run import DEADLINE_S, Cell, Proof
+from tests.rig.contract.run import DEADLINE_S, KEPT_OPEN, Cell, Proof
 from tests.rig.contract.scenes import ABSENT, Case, Scene
 
 RECORD = Path(__file__).with_name("matrix.json")
 PAGE = Path(__file__).parents[3] / "docs" / "firmware.md"
 BEGIN, END = "<!-- contract: generated -->", "<!-- contract: end -->"
 SLACK_S = 0.5  # a busy machine runs our code late; the deadline itself is the driver's
-KEPT_OPEN = {Family.ANTMINER: 1}  # the keep-alive connection to the web interface
 _HEAD = (
     "fault",
     "shed: outcome",
