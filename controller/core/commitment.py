@@ -42,7 +42,9 @@ def commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
     desk.held_by_dwell |= missed & ~dwelt(desk, policy.dwell_off_s)
     desk.held_by_budget |= missed & ~desk.switchable
     reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
-    _let_go(desk, reach_w, state.cap_peak_w + 2.0 * reserve_w)
+    # Who boots can replace nobody yet: a slow one may need a minute in which the one let go is missing.
+    up_w = desk.offset_w + float(np.where(desk.steady, desk.ceiling_w, desk.soon_w).sum())
+    _let_go(desk, up_w, state.cap_peak_w + 2.0 * reserve_w)
 
 
 @dataclass(slots=True)
@@ -145,11 +147,11 @@ def _due(
     return due
 
 
-def _let_go(desk: Desk, reach_w: float, enough_w: float) -> None:
+def _let_go(desk: Desk, up_w: float, enough_w: float) -> None:
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
     free = desk.steady & desk.switchable & dwelt(desk, desk.policy.dwell_on_s) & (desk.state.fleet.verb == NO_COMMAND)
     if not desk.policy.trim or not bool(free.any()):
         return
     worst = int(desk.best_first[::-1][np.argmax(free[desk.best_first[::-1]])])
-    if reach_w - 2.0 * float(desk.ceiling_w[worst]) > enough_w:
+    if up_w - 2.0 * float(desk.ceiling_w[worst]) > enough_w:
         want_asleep(desk, np.array([worst]))

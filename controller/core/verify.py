@@ -76,6 +76,7 @@ def judge(
     """Move every miner's verdict by one step of the table, and act on what changed."""
     fleet = state.fleet
     flying = fleet.verb != NO_COMMAND
+    fleet.condition[_only_says_awake(facts, fleet, policy)] = Condition.ASLEEP
     begun = fleet.read_at >= fleet.sent_at + fleet.dead_s
     agrees = _agreement(facts, state, policy)
     proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
@@ -126,6 +127,16 @@ def _unheard(fleet: FleetState, now: float) -> BoolArray:
     silent = fleet.read_at < fleet.sent_at + fleet.dead_s
     unheard: BoolArray = (fleet.verb != NO_COMMAND) & (fleet.to_w < fleet.from_w) & silent & (now >= fleet.deadline_at)
     return unheard
+
+
+def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:
+    """(n,) whom we woke, who says it is awake and draws, by its own watts, no more than asleep."""
+    woken = (fleet.verb == estimator.WAKE) | ((fleet.attempts > 0) & (fleet.failed_verb == estimator.WAKE))
+    own_watts = (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
+    asleep: BoolArray = (  # no watts told, NaN, compares false
+        woken & fleet.want_hashing & own_watts & (fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w)
+    )
+    return asleep
 
 
 def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
