@@ -59,15 +59,16 @@ class LuxosSession:
         if reuse and self._own_token and self._now() - self._used_at < _REUSE_S:
             return Opened(self._own_token, ours=True)
         for _ in range(2):  # once more when the session that was in the way ended meanwhile
+            before, self._unheard_at = self._unheard_at, self._now()  # stands when this call is given up as well
             logon = await self._call("logon", give_up_at)
             token = _token(logon)
+            if token or logon.kind in (ReplyKind.REJECTED, ReplyKind.NOT_SENT):
+                self._unheard_at = before
             if token:
                 self._own_token = token
                 self._used_at = self._now()
                 return Opened(token, ours=True)
             if logon.kind is not ReplyKind.REJECTED:
-                if logon.kind is not ReplyKind.NOT_SENT:
-                    self._unheard_at = self._now()
                 return NotOpened(Outcome.UNREACHABLE, f"logon: {logon.detail or 'no session id in the answer'}")
             holder = await self._call("session", give_up_at)
             if holder.kind is ReplyKind.REJECTED:
