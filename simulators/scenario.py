@@ -4,11 +4,12 @@
 fractions of the run, so that a run of any length and a fleet of any size keep the same shape.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from simulators.asic.models import MODELS, MinerModel
+from simulators.asic.models import MODELS, Family, MinerModel
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec
@@ -24,6 +25,8 @@ from simulators.trace import (
     load_trace,
 )
 
+Rank: TypeAlias = tuple[Family, int]
+
 
 @dataclass(frozen=True, slots=True)
 class FleetScenario:
@@ -32,26 +35,23 @@ class FleetScenario:
     Attributes:
         models: (key of `simulators.asic.models.MODELS`, number of miners).
         hashing: how many miners hash at the start, the most efficient ones; the others sleep.
-        liars, refusers: ranks among those that hash, 0 = least efficient, the first to be put to sleep.
-        never_wakers: ranks among those that sleep, 0 = most efficient, the first to be woken.
+        liars, refusers: by family and rank among those of it that hash, 0 = least efficient, the first of them to be
+            put to sleep.
+        never_wakers: by family and rank among those of it that sleep, 0 = most efficient, the first to be woken.
         seed: for the physics of the miners.
     """
 
     models: tuple[tuple[str, int], ...]
     hashing: int
-    liars: tuple[int, ...]
-    refusers: tuple[int, ...]
-    never_wakers: tuple[int, ...]
+    liars: tuple[Rank, ...]
+    refusers: tuple[Rank, ...]
+    never_wakers: tuple[Rank, ...]
     seed: int
 
     def __post_init__(self) -> None:
-        asleep = self.size - self.hashing
         if not 0 <= self.hashing <= self.size:
             raise ValueError(f"{self.hashing} of {self.size} miners cannot hash")
-        if any(not 0 <= rank < self.hashing for rank in self.liars + self.refusers):
-            raise ValueError(f"ranks of liars and refusers must be within 0..{self.hashing - 1}")
-        if any(not 0 <= rank < asleep for rank in self.never_wakers):
-            raise ValueError(f"ranks of never-wakers must be within 0..{asleep - 1}")
+        self.behaviours()
 
     @property
     def size(self) -> int:
@@ -70,12 +70,23 @@ class FleetScenario:
     def behaviours(self) -> tuple[Behaviour, ...]:
         """Return the behaviour of every miner, in merit order."""
         behaviours = [Behaviour.OBEYS] * self.size
-        for ranks, behaviour in ((self.liars, Behaviour.LIAR_SLEEP), (self.refusers, Behaviour.REFUSES)):
-            for rank in ranks:
-                behaviours[self.hashing - 1 - rank] |= behaviour
-        for rank in self.never_wakers:
-            behaviours[self.hashing + rank] |= Behaviour.NEVER_WAKES
+        hash_worst_first, sleep_best_first = range(self.hashing)[::-1], range(self.hashing, self.size)
+        for ranks, behaviour, among in (
+            (self.liars, Behaviour.LIAR_SLEEP, hash_worst_first),
+            (self.refusers, Behaviour.REFUSES, hash_worst_first),
+            (self.never_wakers, Behaviour.NEVER_WAKES, sleep_best_first),
+        ):
+            for family, rank in ranks:
+                behaviours[self._at(family, rank, among)] |= behaviour
         return tuple(behaviours)
+
+    def _at(self, family: Family, rank: int, among: Sequence[int]) -> int:
+        """The index of the miner with this rank among those of its family."""
+        models = self.miners()
+        own = [index for index in among if models[index].family is family]
+        if not 0 <= rank < len(own):
+            raise ValueError(f"no {family} at rank {rank}: there are {len(own)} of them where it was looked for")
+        return own[rank]
 
     def asleep(self) -> tuple[bool, ...]:
         """Return who sleeps at the start, in merit order."""
@@ -109,9 +120,10 @@ class TraceScenario:
 class PolicyScenario:
     """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
 
-    `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle. Ramps
-    are fractions of rated power, `step_15s_fraction` is the most within any 15 s, up or down; H of the violation rule
-    is built from the periods here and from the miners.
+    `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle,
+    `restarts_per_day` what a miner that wears may be made to write and restart. Ramps are fractions of rated power,
+    `step_15s_fraction` is the most within any 15 s, up or down; H of the violation rule is built from the periods here
+    and from the miners.
     """
 
     meter_period_s: float
@@ -124,6 +136,7 @@ class PolicyScenario:
     min_asleep_s: float
     sweep_period_s: float
     wakes_per_cycle: int
+    restarts_per_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +205,7 @@ def panel_meter(quantity: Quantity, installed_sign: int, voltage_ratio: float) -
 
 
 # A plant scaled to the demo's fleet: at about 1.5 MW the meter at the point of interconnection spans four times the
-# fleet's 370 kW. Ramps: 3 % of a unit per minute; stable minimum: 40 %.
+# fleet's 390 kW. Ramps: 3 % of a unit per minute; stable minimum: 40 %.
 DEMO_PLANT = PlantSpec(
     units=(
         UnitSpec("unit-1", available_w=2.2e6, min_stable_w=0.88e6, ramp_w_per_s=1_100.0, synchronised=True),
@@ -220,16 +233,21 @@ DEMO_INSTRUMENTS = InstrumentSpec(
     site=panel_meter(Quantity.SITE_LOAD, installed_sign=1, voltage_ratio=400.0 / 11_000.0),
     dcs=DcsSpec(refresh_s=0.2, heartbeat_s=1.0),
     seed=7,
+    feeder=panel_meter(Quantity.FEEDER_LOAD, installed_sign=1, voltage_ratio=400.0 / 11_000.0),
 )
 
 DEMO = Scenario(
     name="demo",
     fleet=FleetScenario(
-        models=(("s21", 30), ("s19xp", 30), ("s19kpro", 30), ("s19jpro", 30)),
-        hashing=60,
-        liars=(0,),
-        refusers=(2,),
-        never_wakers=(0, 2, 4),
+        models=(
+            *(("m60s", 14), ("m50s", 20), ("m30spp", 14)),
+            *(("s21stock", 16), ("s19xpstock", 16), ("s19pro", 10)),
+            *(("s21", 7), ("s19xp", 7), ("s19kpro", 7), ("s19jpro", 9)),
+        ),
+        hashing=68,
+        liars=((Family.WHATSMINER, 0),),
+        refusers=((Family.ANTMINER, 0),),
+        never_wakers=((Family.WHATSMINER, 0), (Family.WHATSMINER, 2), (Family.LUXOS, 0)),
         seed=2016,
     ),
     plant=DEMO_PLANT,
@@ -246,18 +264,20 @@ DEMO = Scenario(
         meter_period_s=0.5,
         cycle_s=1.0,
         surplus_margin_fraction=0.01,
-        ramp_up_fraction_per_min=1.5,
-        ramp_down_fraction_per_min=1.5,
-        step_15s_fraction=0.375,
-        min_hashing_s=20.0,
+        ramp_up_fraction_per_min=1.0,
+        ramp_down_fraction_per_min=1.0,
+        step_15s_fraction=0.25,
+        min_hashing_s=90.0,
         min_asleep_s=15.0,
         sweep_period_s=5.0,
         wakes_per_cycle=6,
+        restarts_per_day=500,
     ),
     # The cap lies below what the hashing miners draw with every one of them at its lowest profile: only sleep can keep
-    # it, so that the liar is asked to sleep. The target lies below the surplus of its time.
+    # it, so that the liar is asked to sleep, and some Antminers, which come back last. The target lies below the
+    # surplus of its time.
     dispatches=(
-        DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.16),
+        DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.33),
         DispatchScenario(at_fraction=0.72, for_fraction=0.15, kind="target", power_fraction=0.44),
     ),
     plant_seed=11,

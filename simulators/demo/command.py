@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ import click
 from rich.console import Console
 
 from simulators.asic.fleet import behaviour_name
+from simulators.asic.models import Family
 from simulators.asic.response import Behaviour
 from simulators.demo.figures import figures_of, report_of
 from simulators.demo.html import write_html
@@ -155,9 +157,10 @@ def expected_of(fleet: FleetScenario) -> Expected:
 def _context(settings: DemoSettings, scenario: Scenario) -> Mapping[str, object]:
     """What the run was: policy, seed, trace, who misbehaves."""
     trace = scenario.surplus_trace()
+    miners = zip(scenario.fleet.miners(), scenario.fleet.behaviours(), strict=True)
     misbehaving = {
-        miner_id(index): behaviour_name(behaviour)
-        for index, behaviour in enumerate(scenario.fleet.behaviours())
+        miner_id(index): f"{behaviour_name(behaviour)}, {model.name} ({model.family})"
+        for index, (model, behaviour) in enumerate(miners)
         if behaviour
     }
     return {
@@ -175,13 +178,19 @@ def _context(settings: DemoSettings, scenario: Scenario) -> Mapping[str, object]
     }
 
 
+def _mix(fleet: FleetScenario) -> str:
+    """How many miners there are of each family."""
+    counts = Counter(model.family for model in fleet.miners())
+    return ", ".join(f"{counts[family]} {family}" for family in Family if counts[family])
+
+
 def _introduce(settings: DemoSettings, scenario: Scenario, run_dir: Path, console: Console) -> None:
     trace = scenario.surplus_trace()
     fleet = scenario.fleet
     lines = [
         (
             f"curtaild demo: {settings.seconds:g} s, {fleet.size} miners of {fleet.rated_w() / 1000:.0f} kW, "
-            f"{fleet.hashing} hashing, the others asleep; surplus of {trace.trace.day} from second "
+            f"{_mix(fleet)}; {fleet.hashing} hashing, the others asleep; surplus of {trace.trace.day} from second "
             f"{trace.start_second_of_day:g}; seed {settings.seed}"
         ),
         "policy: " + ", ".join(f"{key} {value}" for key, value in policy_lines(scenario)),

@@ -27,6 +27,7 @@ from simulators.accounting import (
 )
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.demo.recording import Change, CommandRecord, FloatArray, OrderRecord, Recording, Truth
+from simulators.demo.site_files import miner_id
 from simulators.demo.world import without_orders
 from simulators.oracle import OracleError, absorbable
 from simulators.scenario import Scenario
@@ -211,6 +212,7 @@ def report_of(
         },
         "commands": dict(daemon.commands),
         "verdicts": dict(daemon.verdicts),
+        "families": families_of(recording, scenario),
         "quarantined": quarantined(recording),
         "dispatches": dispatch_counts(recording.orders),
         "orders": [order_view(order) for order in recording.orders],
@@ -222,6 +224,28 @@ def report_of(
         },
         **extra,
     }
+
+
+def families_of(recording: Recording, scenario: Scenario) -> dict[str, dict[str, object]]:
+    """What each family is, drew by the simulators' truth, and was told and found to do by the daemon."""
+    miners, asleep = scenario.fleet.miners(), scenario.fleet.asleep()
+    caught = set(quarantined(recording))
+    report: dict[str, dict[str, object]] = {}
+    for family, power_w in recording.families.power_w.items():
+        own = [index for index, model in enumerate(miners) if model.family == family]
+        energy = energy_kwh(recording.families.t_s, power_w)
+        counts = recording.daemon.families.get(family)
+        report[family] = {
+            "miners": len(own),
+            "hashing_at_start": sum(not asleep[index] for index in own),
+            "rated_kw": round(sum(miners[index].nameplate.power_w for index in own) / 1000.0, 1),
+            "energy_kwh": round(energy, 4),
+            "mean_kw": rounded(energy * 3600.0 / recording.duration_s, 1),
+            "commands": {} if counts is None else dict(counts.commands),
+            "verdicts": {} if counts is None else dict(counts.verdicts),
+            "quarantined": [name for name in map(miner_id, own) if name in caught],
+        }
+    return report
 
 
 def quarantined(recording: Recording) -> list[str]:

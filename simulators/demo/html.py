@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ import numpy as np
 
 from simulators.demo.figures import Figures
 from simulators.demo.recording import FloatArray, Recording
-from simulators.demo.report import figure_rows
+from simulators.demo.report import family_rows, figure_rows
 
 STEP_S: Final = 0.5
 POINTS_MAX: Final = 4_000
@@ -42,6 +42,7 @@ def page_text(recording: Recording, figures: Figures, report: Mapping[str, Any])
         "VERDICT": "broken" if False in kept else "kept",
         "FIGURES": "\n".join(_row(what, how_much) for what, how_much in figure_rows(report)),
         "PROMISES": "\n".join(_promise(each) for each in report["promises"]),
+        "FAMILIES": _table(family_rows(report)),
         "POLICY": "\n".join(_row(key, value) for key, value in report["policy"].items()),
     }
     text = part("report.html")
@@ -83,7 +84,10 @@ def chart_data(recording: Recording, figures: Figures) -> dict[str, object]:
         {"t": round(marker.at_s, 2), "level": marker.level, "text": marker.text}
         for marker in recording.markers[-MARKERS_MAX:]
     ]
-    return {**series, "markers": sorted(markers, key=lambda marker: float(str(marker["t"])))}
+    families = {
+        name: _held(grid_s, recording.families.t_s, power_w) for name, power_w in recording.families.power_w.items()
+    }
+    return {**series, "families": families, "markers": sorted(markers, key=lambda marker: float(str(marker["t"])))}
 
 
 def _held(grid_s: FloatArray, t_s: FloatArray, power_w: FloatArray) -> list[float | None]:
@@ -100,6 +104,14 @@ def _title(report: Mapping[str, Any]) -> str:
 
 def _row(what: str, how_much: str) -> str:
     return f"<tr><th>{html.escape(what)}</th><td>{html.escape(how_much)}</td></tr>"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of a table, the first one its headings."""
+    headings, *others = ([html.escape(cell) for cell in row] for row in rows)
+    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in headings) + "</tr>"]
+    lines += [f"<tr><th>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in others]
+    return "\n".join(lines)
 
 
 def _promise(promise: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +13,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live as Screen
 from rich.text import Text
 
+from simulators.asic.models import Family
 from simulators.demo.run import Live, Show
 from simulators.demo.spark import Column, chart_lines
 from simulators.demo.watch import EventSeen, StateSeen
 
 PLAIN_PERIOD_S: Final = 5.0
 CHART_STEP_S: Final = 1.0
-_FIXED_LINES: Final = 13  # everything but the chart and the events
+_FIXED_LINES: Final = 13 + len(Family)  # everything but the chart and the events
 _LABEL_CELLS: Final = 10
 _LEVEL_STYLES: Final = {"warning": "yellow", "error": "bold red"}
 
@@ -81,6 +83,7 @@ def page(live: Live, width: int, height: int) -> RenderableType:
     lines += [Text(), *_chart(live, width, chart_rows)]
     lines.append(_scale(width))
     lines.append(Text().append("miners   ", style="dim").append(_miners(state) if state is not None else "-"))
+    lines += _families(live)
     lines.append(_dispatch(live))
     lines.append(Text("events", style="dim"))
     lines += _events(live, event_rows)
@@ -188,6 +191,24 @@ def _scale(width: int) -> Text:
     text.append("━", style="yellow").append(" true surplus", style="dim")
     note = f"last {max(20, width - 8)} s"
     return text.append(note.rjust(max(1, width - text.cell_len - 1)), style="dim")
+
+
+def _families(live: Live) -> list[Text]:
+    """A line for each family: miners, what they draw by the truth, and the daemon's verdicts on its commands."""
+    miners = Counter(model.family for model in live.scenario.fleet.miners())
+    power_w = live.world.family_power[-1].power_w
+    lines = []
+    for place, family in enumerate(Family):
+        if not miners[family]:
+            continue
+        line = Text().append(f"{miners[family]:>4} {family.value:<15}").append(f"{_kw(power_w[place]):>9}", "green")
+        counts = live.counts.get(family.value)
+        if counts is not None:
+            line.append(f"  {counts.commands.get('total', 0)} commands, found ", style="dim")
+            found = [f"{count} {name}" for name, count in counts.verdicts.items() if name != "total"]
+            line.append(", ".join(found) or "nothing yet")
+        lines.append(line)
+    return lines
 
 
 def _dispatch(live: Live) -> Text:

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -52,14 +52,30 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], log: Path, output: Path | None = None) -> Self:
-        """Start a process; standard error goes to `log`, standard output there too, or to `output`."""
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        output: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start a process; standard error goes to `log`, standard output there too, or to `output`.
+
+        `environment` is added to this process's own.
+        """
         # Where the system has setpriv, the kernel ends the child even if this process is killed outright.
         setpriv = shutil.which("setpriv")
         guard = [] if setpriv is None else [setpriv, "--pdeathsig", "TERM", "--"]
         with log.open("wb") as errors, (log if output is None else output).open("ab") as out:
             process = await asyncio.create_subprocess_exec(
-                *guard, *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+                *guard,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
             )
         return cls(name, process, log)
 
@@ -115,14 +131,16 @@ class Child:
         return await self._process.wait()
 
 
-async def run_to_end(name: str, command: Sequence[str], run_dir: Path, within_s: float) -> str:
-    """Run a short command; returns its standard output.
+async def run_to_end(
+    name: str, command: Sequence[str], run_dir: Path, within_s: float, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a short command, with `environment` added to this process's own; returns its standard output.
 
     Raises:
         DemoError: it failed, or took too long.
     """
     log, output = run_dir / f"{name}.log", run_dir / f"{name}.out"
-    child = await Child.start(name, command, log, output)
+    child = await Child.start(name, command, log, output, environment)
     try:
         code = await child.wait(within_s)
     finally:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulators.demo.metrics import FamilyCounts
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -101,7 +103,8 @@ class SaidSeries:
 class DaemonRecord:
     """The daemon as a process: what it used during the run, and its own last word. None where it gave none.
 
-    `commands` and `verdicts` are counts by name from /metrics; `status` is `curtaild status --json`.
+    `commands` and `verdicts` are counts by name from /metrics, `families` the same for each family; `status` is
+    `curtaild status --json`.
     """
 
     cpu_s: float | None
@@ -110,6 +113,15 @@ class DaemonRecord:
     status: Mapping[str, object]
     commands: Mapping[str, int]
     verdicts: Mapping[str, int]
+    families: Mapping[str, FamilyCounts]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilySeries:
+    """True power at the miners of each family: times of shape (n,), W of shape (n,) by the family's name."""
+
+    t_s: FloatArray
+    power_w: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ class Recording:
     duration_s: float
     interrupted: bool
     truth: Truth
+    families: FamilySeries
     said: SaidSeries
     orders: tuple[OrderRecord, ...]
     changes: tuple[Change, ...]

@@ -61,12 +61,40 @@ def figure_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def family_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A headline, then a row for each family: miners, true power, and what the daemon told them and found."""
+    rows: list[tuple[str, ...]] = [
+        ("family", "miners", "rated", "drew on average", "commands", "verdicts", "quarantined")
+    ]
+    for family, entry in report["families"].items():
+        rows.append(
+            (
+                family,
+                f"{entry['miners']}",
+                f"{entry['rated_kw']:.0f} kW",
+                f"{_number(entry['mean_kw'], 1)} kW, {entry['energy_kwh']:.2f} kWh",
+                _counts(entry["commands"]),
+                _counts(entry["verdicts"]),
+                ", ".join(entry["quarantined"]) or "none",
+            )
+        )
+    return rows
+
+
 def print_outcome(console: Console, report: Mapping[str, Any], promises: Sequence[Promise]) -> None:
     """Print figures and promises."""
     figures = Table.grid(padding=(0, 2))
     for what, how_much in figure_rows(report):
         figures.add_row(Text(what, style="dim"), Text(how_much))
     console.print(figures)
+    console.print()
+    headings, *rows = family_rows(report)
+    families = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        families.add_column(heading)
+    for row in rows:
+        families.add_row(*map(Text, row))
+    console.print(families)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("promise", "wanted", "got", ""):

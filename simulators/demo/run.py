@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from simulators.asic.models import Family
 from simulators.demo.broker import start_broker
 from simulators.demo.dispatching import Order, send_orders
+from simulators.demo.metrics import FamilyCounts, counts_by, counts_by_family, scrape
 from simulators.demo.processes import Child, DemoError, Usage, command_beside, run_to_end
 from simulators.demo.recording import (
     Change,
     CommandRecord,
     DaemonRecord,
+    FamilySeries,
     Marker,
     OrderRecord,
     Recording,
@@ -31,7 +31,7 @@ from simulators.demo.recording import (
     Truth,
 )
 from simulators.demo.settings import DemoSettings
-from simulators.demo.site_files import Wiring, write_site
+from simulators.demo.site_files import Wiring, environment_of, write_site
 from simulators.demo.watch import Watch
 from simulators.demo.world import World, open_world
 from simulators.scenario import Scenario
@@ -41,15 +41,15 @@ COMMAND_WITHIN_S: Final = 30.0
 PAGE_PERIOD_S: Final = 0.5
 SURPLUS_STEP_S: Final = 1.0
 ROOM_ABOVE: Final = 1.05
-_COUNTER = re.compile(r"^curtaild_(?P<family>commands|verdicts)_total\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)$", re.M)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+SCRAPE_PERIOD_S: Final = 5.0
 
 
 @dataclass(slots=True)
 class Live:
     """A run under way, for whoever shows it.
 
-    `began_at_s` (monotonic) is None until the daemon is there; `top_w` lies a little above the highest surplus to come.
+    `counts` is what the daemon has counted so far, by family. `began_at_s` (monotonic) is None until the daemon is
+    there; `top_w` lies a little above the highest surplus to come.
     """
 
     scenario: Scenario
@@ -58,6 +58,7 @@ class Live:
     world: World
     watch: Watch
     orders: list[Order] = field(default_factory=list)
+    counts: Mapping[str, FamilyCounts] = field(default_factory=dict)
     began_at_s: float | None = None
     top_w: float = field(init=False)
 
@@ -103,7 +104,8 @@ async def run_demo(settings: DemoSettings, scenario: Scenario, run_dir: Path, sh
             listening = asyncio.create_task(watch.run(), name="watch")
             stack.push_async_callback(_end, listening)
             command = [command_beside("curtaild"), "run", "--config", str(site_file)]
-            daemon = await Child.start("daemon", command, run_dir / "daemon.log")
+            environment = environment_of(run_dir)
+            daemon = await Child.start("daemon", command, run_dir / "daemon.log", environment=environment)
             stack.push_async_callback(daemon.stop)
             live = Live(scenario, settings.seconds, run_dir, world, watch)
             await _until_online(watch, daemon, stopped)
@@ -119,6 +121,7 @@ async def _measure(live: Live, daemon: Child, site_file: Path, stopped: asyncio.
     sending = asyncio.create_task(
         send_orders(live.scenario, began_at_s, live.seconds, live.run_dir, port, live.orders), name="dispatcher"
     )
+    counting = asyncio.create_task(_keep_counts(live, daemon), name="scraper")
     try:
         await _until_over(live, daemon, stopped, show)
         ended_at_s = time.monotonic()
@@ -126,6 +129,7 @@ async def _measure(live: Live, daemon: Child, site_file: Path, stopped: asyncio.
         exit_code = await daemon.stop()
     finally:
         await _end(sending)
+        await _end(counting)
         for order in live.orders:
             await order.child.stop()
     used_s = None if before is None or ending.usage is None else ending.usage.cpu_s - before.cpu_s
@@ -136,6 +140,7 @@ async def _measure(live: Live, daemon: Child, site_file: Path, stopped: asyncio.
         status=ending.status,
         commands=counts_by(ending.metrics, "commands", "verb"),
         verdicts=counts_by(ending.metrics, "verdicts", "verdict"),
+        families=counts_by_family(ending.metrics),
     )
     return _recording(live, began_at_s, ended_at_s, record)
 
@@ -169,37 +174,16 @@ async def _ask(daemon: Child, site_file: Path, run_dir: Path) -> _Ending:
     """The daemon's last word: resources, status, metrics."""
     usage = daemon.usage()
     command = [command_beside("curtaild"), "status", "--config", str(site_file), "--json"]
-    status = json.loads(await run_to_end("status", command, run_dir, COMMAND_WITHIN_S))
-    metrics = await asyncio.to_thread(_scrape, daemon.log_text())
-    return _Ending(usage, status, metrics)
+    status = json.loads(await run_to_end("status", command, run_dir, COMMAND_WITHIN_S, environment_of(run_dir)))
+    return _Ending(usage, status, await scrape(daemon.log_text()))
 
 
-def _scrape(log: str) -> str:
-    """The daemon's /metrics; its log says where they are. Raises DemoError."""
-    port = None
-    for line in log.splitlines():
-        with contextlib.suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict) and said.get("event") == "metrics_listening":
-                port = int(said["port"])
-    if port is None:
-        raise DemoError("the daemon's log does not say where its metrics are")
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as reply:
-            page: bytes = reply.read()
-    except (OSError, urllib.error.URLError) as error:
-        raise DemoError(f"no metrics from the daemon on port {port}: {error}") from error
-    return page.decode()
-
-
-def counts_by(metrics: str, family: str, label: str) -> dict[str, int]:
-    """Sum a counter family of a /metrics page by one of its labels; `total` stands in front."""
-    counts: dict[str, int] = {}
-    for found in _COUNTER.finditer(metrics):
-        if found["family"] == family:
-            name = dict(_LABEL.findall(found["labels"])).get(label, "")
-            counts[name] = counts.get(name, 0) + round(float(found["value"]))
-    return {"total": sum(counts.values()), **dict(sorted(counts.items()))}
+async def _keep_counts(live: Live, daemon: Child) -> None:
+    """Read the daemon's counts now and then, for whoever shows them; a read that fails is made up by the next."""
+    while True:
+        with contextlib.suppress(DemoError):
+            live.counts = counts_by_family(await scrape(daemon.log_text()))
+        await asyncio.sleep(SCRAPE_PERIOD_S)
 
 
 def order_record(order: Order, watch: Watch, began_at_s: float) -> OrderRecord:
@@ -241,6 +225,7 @@ def _recording(live: Live, began_at_s: float, ended_at_s: float, daemon: DaemonR
         duration_s=duration_s,
         interrupted=duration_s < live.seconds - 1.0,
         truth=truth,
+        families=_family_series(live, began_at_s, ended_at_s),
         said=series,
         orders=tuple(order_record(order, live.watch, began_at_s) for order in live.orders),
         changes=tuple(
@@ -255,6 +240,16 @@ def _recording(live: Live, began_at_s: float, ended_at_s: float, daemon: DaemonR
             if began_at_s <= event.at_s <= ended_at_s
         ),
         daemon=daemon,
+    )
+
+
+def _family_series(live: Live, began_at_s: float, ended_at_s: float) -> FamilySeries:
+    rows = [row for row in live.world.family_power if began_at_s <= row.at_s <= ended_at_s]
+    powers = np.array([row.power_w for row in rows], dtype=np.float64).reshape(len(rows), len(Family))
+    present = {model.family for model in live.scenario.fleet.miners()}
+    return FamilySeries(
+        t_s=np.array([row.at_s - began_at_s for row in rows], dtype=np.float64),
+        power_w={family.value: powers[:, place] for place, family in enumerate(Family) if family in present},
     )
 
 

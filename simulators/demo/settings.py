@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -52,11 +53,12 @@ def scenario_of(settings: DemoSettings) -> Scenario:
 
 
 def _fleet(size: int, seed: int) -> FleetScenario:
-    """The demo's fleet at another size: the same models in equal parts, the same half of it hashing."""
-    keys = [key for key, _ in DEMO.fleet.models]
-    counts = [size // len(keys) + (rank < size % len(keys)) for rank in range(len(keys))]
-    models = tuple(zip(keys, counts, strict=True))
-    return replace(DEMO.fleet, models=models, hashing=size * DEMO.fleet.hashing // DEMO.fleet.size, seed=seed)
+    """The demo's fleet at another size: the same shares of models, the same share of it hashing."""
+    fleet = DEMO.fleet
+    ends = list(itertools.accumulate(count for _, count in fleet.models))
+    scaled = [0, *((end * size + fleet.size // 2) // fleet.size for end in ends)]
+    models = tuple((key, b - a) for (key, _), (a, b) in zip(fleet.models, itertools.pairwise(scaled), strict=True))
+    return replace(fleet, models=models, hashing=size * fleet.hashing // fleet.size, seed=seed)
 
 
 def _plant(factor: float) -> PlantSpec:

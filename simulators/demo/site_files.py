@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulators.asic.farm import MinerAddress
+from simulators.asic.models import Family
 from simulators.demo.settings import SITE_ID, Part
 from simulators.plant_host import DCS_UNIT_ID, PANEL_UNIT_ID, Endpoints
 from simulators.scenario import Scenario
@@ -16,7 +17,10 @@ from simulators.scenario import Scenario
 SITE_FILE = "site.toml"
 FLEET_FILE = "fleet.csv"
 CONSOLE_SOCKET = "console.sock"
-FIRMWARE = "LuxOS"
+CREDENTIALS = "credentials"
+# What the miners of a family are opened with: the name of the secret and the secret, the makers' own here. A LuxOS
+# miner asks for none.
+SECRETS = {Family.WHATSMINER: ("whatsminer", "admin"), Family.ANTMINER: ("antminer", "root:root")}
 _SPAN = 1.5  # a meter that shows more than this times what the plant can generate is not believed
 _ROOM = 1.03  # site.rated over the sum of nameplates: losses and a rounding up
 
@@ -55,25 +59,43 @@ def policy_lines(scenario: Scenario) -> list[tuple[str, str]]:
         ("fleet.dwell_off", f"{policy.min_asleep_s:g} s"),
         ("fleet.sweep_period", f"{policy.sweep_period_s:g} s"),
         ("fleet.wakes_per_cycle", f"{policy.wakes_per_cycle}"),
+        ("fleet.restarts_per_day", f"{policy.restarts_per_day}"),
     ]
 
 
 def write_site(run_dir: Path, scenario: Scenario, wiring: Wiring, without: Sequence[Part]) -> Path:
-    """Write site file and inventory; returns the path of the site file."""
+    """Write site file, inventory and credentials; returns the path of the site file."""
     _write_fleet(run_dir / FLEET_FILE, scenario, wiring.miners)
+    _write_secrets(run_dir / CREDENTIALS)
     path = run_dir / SITE_FILE
     path.write_text(_site_text(run_dir, scenario, wiring, without), encoding="utf-8")
     return path
+
+
+def environment_of(run_dir: Path) -> dict[str, str]:
+    """What the environment of a daemon on this site says beside the usual, as a service manager would set it."""
+    return {"CREDENTIALS_DIRECTORY": str(run_dir / CREDENTIALS)}
+
+
+def _write_secrets(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    for name, secret in SECRETS.values():
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(f"{secret}\n", encoding="utf-8")
 
 
 def _write_fleet(path: Path, scenario: Scenario, addresses: Sequence[MinerAddress]) -> None:
     feeders = scenario.plant.site.feeders
     with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("id", "model", "firmware", "host", "port", "feeder"))
+        table.writerow(("id", "model", "firmware", "host", "port", "web_port", "feeder", "credential"))
         for index, (model, address) in enumerate(zip(scenario.fleet.miners(), addresses, strict=True)):
             feeder = feeders[feeder_of(index, scenario)].name
-            table.writerow((miner_id(index), model.name, FIRMWARE, address.host, address.port, feeder))
+            web_port = "" if address.web_port is None else address.web_port
+            secret, _ = SECRETS.get(model.family, ("", ""))
+            row = (miner_id(index), model.name, model.family.value, address.host, address.port, web_port)
+            table.writerow((*row, feeder, secret))
 
 
 def _site_text(run_dir: Path, scenario: Scenario, wiring: Wiring, without: Sequence[Part]) -> str:
@@ -112,6 +134,10 @@ def _site_text(run_dir: Path, scenario: Scenario, wiring: Wiring, without: Seque
     lines += _meter("poi", "poi_export", "siemens_pac2200", meters.poi, PANEL_UNIT_ID, "import", rules["meter.poll"])
     lines += _meter("site", "site_load", "siemens_pac2200", meters.site, PANEL_UNIT_ID, "import", rules["meter.poll"])
     lines += _meter("dcs", "plant", "plant_dcs", meters.dcs, DCS_UNIT_ID, None, rules["meter.poll"])
+    for feeder, address in zip(plant.site.feeders, meters.feeders, strict=True):
+        named = f"{feeder.name}-meter"
+        lines += _meter(named, "feeder", "siemens_pac2200", address, PANEL_UNIT_ID, "import", rules["meter.poll"])
+        lines.append(f'feeder = "{feeder.name}"')
     lines += [
         "",
         "[dispatch]",

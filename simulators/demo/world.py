@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulators.asic.farm import MinerFarm
+from simulators.asic.models import Family
 from simulators.asic.wirelog import WireRecord
 from simulators.demo.site_files import feeder_of
 from simulators.feeder import feeder_sums_w
@@ -49,13 +50,22 @@ class HeldTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyPower:
+    """True power of the miners of each family at `at_s` (monotonic), W, in the order of `Family`."""
+
+    at_s: float
+    power_w: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """Everything the daemon controls and measures, and what it was told."""
+    """Everything the daemon controls and measures, what it was told, and what each family drew at every tick."""
 
     farm: MinerFarm
     host: PlantHost
     trace: HeldTrace
     commands: list[CommandSeen]
+    family_power: list[FamilyPower]
 
 
 @contextlib.asynccontextmanager
@@ -67,6 +77,9 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
         OSError: a port cannot be had.
     """
     commands: list[CommandSeen] = []
+    family_power: list[FamilyPower] = []
+    order = list(Family)
+    family_of_miner = np.array([order.index(model.family) for model in scenario.fleet.miners()], dtype=np.int64)
     feeders = len(scenario.plant.site.feeders)
     feeder_of_miner = np.array([feeder_of(i, scenario) for i in range(scenario.fleet.size)], dtype=np.int64)
 
@@ -75,6 +88,8 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
             commands.append(CommandSeen(record.at_s, miner, record.raises))
 
     def load() -> Sequence[float]:
+        by_family = np.bincount(family_of_miner, weights=farm.bank.true_power_w, minlength=len(order))
+        family_power.append(FamilyPower(time.monotonic(), tuple(by_family.tolist())))
         return feeder_sums_w(farm.bank.true_power_w, feeder_of_miner, feeders)
 
     # One beat for miners and plant: a faster one would only take CPU from the daemon on the same machine.
@@ -84,7 +99,7 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
         host = PlantHost(
             plant=Plant(scenario.plant, trace, scenario.plant_seed),
             instruments=scenario.instruments,
-            endpoints=Endpoints(_FREE_PORT, _FREE_PORT, _FREE_PORT),
+            endpoints=Endpoints(_FREE_PORT, _FREE_PORT, _FREE_PORT, (_FREE_PORT,) * feeders),
             miner_w_by_feeder=load,
             tick_s=scenario.tick_s,
             change_w=scenario.signal_fraction * scenario.fleet.rated_w(),
@@ -93,7 +108,7 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
         )
         await host.start()
         try:
-            yield World(farm, host, trace, commands)
+            yield World(farm, host, trace, commands, family_power)
         finally:
             await host.stop()
 

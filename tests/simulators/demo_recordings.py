@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from simulators.asic.models import Family
+from simulators.demo.metrics import FamilyCounts
 from simulators.demo.recording import (
     Change,
     CommandRecord,
     DaemonRecord,
+    FamilySeries,
     Marker,
     OrderRecord,
     Recording,
@@ -18,6 +21,9 @@ from simulators.demo.recording import (
 )
 
 Shape = Callable[[float], float]
+
+# What the miners of each family draw of a hand-made run's load.
+FAMILY_SHARES = {Family.WHATSMINER: 0.5, Family.ANTMINER: 0.3, Family.LUXOS: 0.2}
 
 
 def recording_of(
@@ -44,6 +50,7 @@ def recording_of(
         duration_s=seconds,
         interrupted=False,
         truth=Truth(t_s, load, cap, cap),
+        families=FamilySeries(t_s, {family.value: share * load for family, share in FAMILY_SHARES.items()}),
         said=SaidSeries(said_t, said, said, said, said),
         orders=tuple(orders),
         changes=tuple(changes),
@@ -56,6 +63,7 @@ def recording_of(
             status={"quarantined": list(quarantined), "cycle_ms": {"p50": 2.0, "p99": p99_ms, "max": 9.0}},
             commands={"total": 3, "trim": 3},
             verdicts={"total": 3, "settled": 3},
+            families={Family.WHATSMINER.value: FamilyCounts({"total": 3, "trim": 3}, {"total": 3, "settled": 3})},
         ),
     )
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from simulators.asic.models import Family
 from simulators.demo.figures import Fall, figures_of, latency_of, limits_of, report_of
 from simulators.demo.promises import Expected, Promise, judge, kept
 from simulators.demo.recording import Change, CommandRecord, OrderRecord, Recording
 from simulators.demo.world import without_orders
 from simulators.scenario import DEMO
-from tests.simulators.demo_recordings import cap_order, recording_of
+from tests.simulators.demo_recordings import FAMILY_SHARES, cap_order, recording_of
 
 RATED_W = DEMO.fleet.rated_w()
 SCENARIO = without_orders(DEMO)
@@ -219,6 +220,12 @@ def test_the_report_has_every_field_it_promises() -> None:
     assert report["duration_s"] == 60.0 and report["miners"] == 120
     assert report["dispatches"] == {"sent": 1, "accepted": 1, "rejected": 0, "reached": 1}
     assert report["daemon"]["cpu_pct"] == pytest.approx(10.0)
+    luxos, whatsminer = report["families"]["LuxOS"], report["families"]["WhatsMiner V2"]
+    assert whatsminer["verdicts"] == {"total": 3, "settled": 3}
+    assert luxos["verdicts"] == {}, "the daemon counted nothing of it"
+    mean_kw = float(recording.truth.load_w.mean()) / 1000.0
+    assert luxos["mean_kw"] == pytest.approx(FAMILY_SHARES[Family.LUXOS] * mean_kw, rel=0.01)
+    assert sum(family["miners"] for family in report["families"].values()) == 120
     for field in ("surplus_kwh", "absorbed_kwh", "absorbed_pct", "absorbable_pct", "commands", "verdicts", "moves"):
         assert report[field] is not None, field
     assert set(report["signal_to_command_ms"]) >= {"p50", "p95", "max"}

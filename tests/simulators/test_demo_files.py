@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,13 +16,14 @@ from typing import Any
 import pytest
 
 from simulators.asic.farm import MinerAddress
+from simulators.asic.models import Family
 from simulators.demo.figures import figures_of, report_of
 from simulators.demo.html import page_text
+from simulators.demo.metrics import FamilyCounts, counts_by, counts_by_family
 from simulators.demo.promises import Expected, judge
 from simulators.demo.recording import Marker
-from simulators.demo.run import counts_by
 from simulators.demo.settings import DemoSettings, Part, scenario_of
-from simulators.demo.site_files import FLEET_FILE, Wiring, policy_lines, write_site
+from simulators.demo.site_files import CREDENTIALS, FLEET_FILE, Wiring, environment_of, policy_lines, write_site
 from simulators.demo.spark import Column, chart_lines
 from simulators.demo.watch import Watch
 from simulators.plant_host import Endpoints
@@ -51,14 +54,19 @@ def settings_of(**changes: Any) -> DemoSettings:
 
 
 def written(folder: Path, scenario: Scenario, without: tuple[Part, ...] = ()) -> Path:
-    miners = [MinerAddress("127.0.0.1", 20_000 + i) for i in range(scenario.fleet.size)]
-    meters = Endpoints(("127.0.0.1", 15_001), ("127.0.0.1", 15_002), ("127.0.0.1", 15_003))
+    miners = [
+        MinerAddress("127.0.0.1", 20_000 + i, web_port=30_000 + i if model.family is Family.ANTMINER else None)
+        for i, model in enumerate(scenario.fleet.miners())
+    ]
+    feeders = tuple(("127.0.0.1", 15_010 + i) for i in range(len(scenario.plant.site.feeders)))
+    meters = Endpoints(("127.0.0.1", 15_001), ("127.0.0.1", 15_002), ("127.0.0.1", 15_003), feeders)
     return write_site(folder, scenario, Wiring(miners, meters, 11_883), without)
 
 
 def checked(site_file: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("curtaild")), "check", "--config", str(site_file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, **environment_of(site_file.parent)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
 @pytest.mark.parametrize("miners", [40, 120, 301])
@@ -67,6 +75,19 @@ def test_the_daemon_accepts_the_site_the_demo_writes(tmp_path: Path, miners: int
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower(), done.stderr
     assert len((tmp_path / FLEET_FILE).read_text(encoding="utf-8").splitlines()) == miners + 1
+
+
+def test_each_family_stands_in_the_inventory_with_what_opens_it(tmp_path: Path) -> None:
+    written(tmp_path, DEMO)
+    with (tmp_path / FLEET_FILE).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["firmware"] for row in rows} == set(Family)
+    for row, model in zip(rows, DEMO.fleet.miners(), strict=True):
+        assert row["firmware"] == model.family
+        assert bool(row["web_port"]) is (model.family is Family.ANTMINER)
+        assert bool(row["credential"]) is (model.family is not Family.LUXOS)
+    for name in {row["credential"] for row in rows} - {""}:
+        assert (tmp_path / CREDENTIALS / name).stat().st_mode & 0o077 == 0, "a secret is for its owner alone"
 
 
 def test_switched_off_parts_stand_in_the_site_file(tmp_path: Path) -> None:
@@ -85,8 +106,14 @@ def test_every_policy_number_on_the_screen_is_one_of_the_site_file(tmp_path: Pat
 
 def test_another_fleet_keeps_the_shape_of_the_demo() -> None:
     scenario = scenario_of(settings_of(miners=241))
-    assert scenario.fleet.size == 241 and scenario.fleet.hashing == 120
+    assert scenario.fleet.size == 241
+    assert scenario.fleet.hashing == 241 * DEMO.fleet.hashing // DEMO.fleet.size
     assert len([b for b in scenario.fleet.behaviours() if b]) == 5
+    shares = [
+        {family: sum(model.family is family for model in fleet.miners()) / fleet.size for family in Family}
+        for fleet in (DEMO.fleet, scenario.fleet)
+    ]
+    assert shares[1] == pytest.approx(shares[0], abs=0.01)
     assert scenario.plant.units[0].available_w == pytest.approx(DEMO.plant.units[0].available_w * 241 / 120)
 
 
@@ -148,6 +175,8 @@ def test_the_page_holds_its_series_on_one_axis() -> None:
     assert data["target"][0] is None, "the daemon said nothing yet"
     assert data["ordered"][0] is None and data["ordered"][38] == pytest.approx(50.0, abs=1.0)
     assert any(marker["level"] == "order" for marker in data["markers"])
+    assert set(data["families"]) == set(Family)
+    assert sum(powers[10] for powers in data["families"].values()) == pytest.approx(90.0)
 
 
 def _without_library(text: str) -> str:
@@ -164,6 +193,18 @@ def test_counters_are_summed_by_one_label() -> None:
     )
     assert counts_by(metrics, "commands", "verb") == {"total": 10, "trim": 9, "wake": 1}
     assert counts_by(metrics, "verdicts", "verdict") == {"total": 1, "settled": 1}
+
+
+def test_counters_of_a_family_are_its_own() -> None:
+    metrics = (
+        'curtaild_commands_total{family="LuxOS",urgent="false",verb="trim"} 7.0\n'
+        'curtaild_commands_total{family="Antminer stock",urgent="false",verb="sleep"} 2.0\n'
+        'curtaild_verdicts_total{family="LuxOS",verb="trim",verdict="settled"} 6.0\n'
+    )
+    assert counts_by_family(metrics) == {
+        "Antminer stock": FamilyCounts({"total": 2, "sleep": 2}, {"total": 0}),
+        "LuxOS": FamilyCounts({"total": 7, "trim": 7}, {"total": 6, "settled": 6}),
+    }
 
 
 def test_the_watch_survives_what_is_no_message_of_ours() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from simulators.asic.models import Family
+from simulators.demo.metrics import FamilyCounts
 from simulators.demo.page import page, plain_line
 from simulators.demo.run import Live
 from simulators.demo.settings import DemoSettings, scenario_of
@@ -69,6 +71,8 @@ async def test_the_page_fits_the_terminal(width: int, height: int, tmp_path: Pat
     scenario = scenario_of(settings())
     async with open_world(scenario) as world:
         live = await filled(Live(scenario, 60.0, tmp_path, world, Watch(1)))
+        counts = FamilyCounts({"total": 4, "sleep": 4}, {"total": 4, "settled": 3, "stuck": 1})
+        live.counts = {Family.ANTMINER.value: counts}
         lines = painted(live, width, height)
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
@@ -76,6 +80,10 @@ async def test_the_page_fits_the_terminal(width: int, height: int, tmp_path: Pat
     for word in ("surplus", "bound by ramp_up, shedding", "inputs: hold", "20 hashing, 20 asleep", "m-021"):
         assert word in text, word
     assert "waking" not in text, "nobody is waking"
+    for family in Family:
+        line = next(line for line in lines if family.value in line)
+        assert "kW" in line, "every family with what it draws"
+    assert any("Antminer stock" in line and "4 commands, found 3 settled" in line for line in lines)
 
 
 async def test_the_page_knows_nothing_before_the_daemon_speaks(tmp_path: Path) -> None:
