@@ -213,7 +213,7 @@ DEMO_PLANT = PlantSpec(
     ),
     auxiliary_fixed_w=20_000.0,
     auxiliary_fraction=0.06,
-    despatch_base_w=1.05e6,
+    despatch_base_w=1.1e6,
     despatch_step_w=1_000.0,
     despatch_held_after_trip_s=60.0,
     reserve_up_w=100_000.0,
@@ -244,7 +244,7 @@ DEMO = Scenario(
             *(("s21stock", 16), ("s19xpstock", 16), ("s19pro", 10)),
             *(("s21", 7), ("s19xp", 7), ("s19kpro", 7), ("s19jpro", 9)),
         ),
-        hashing=68,
+        hashing=60,
         liars=((Family.WHATSMINER, 0),),
         refusers=((Family.ANTMINER, 0),),
         never_wakers=((Family.WHATSMINER, 0), (Family.WHATSMINER, 2), (Family.LUXOS, 0)),
@@ -274,7 +274,7 @@ DEMO = Scenario(
         restarts_per_day=500,
     ),
     # The cap lies below what the hashing miners draw with every one of them at its lowest profile: only sleep can keep
-    # it, so that the liar is asked to sleep, and some Antminers, which come back last. The target lies below the
+    # it, so that the liar is asked to sleep, and with it Antminers, which come back last. The target lies below the
     # surplus of its time.
     dispatches=(
         DispatchScenario(at_fraction=0.25, for_fraction=0.22, kind="cap", power_fraction=0.33),

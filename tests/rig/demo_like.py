@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received
 from controller.domain.policy import Feedback
 from simulators.accounting import count_moves, energy_kwh, violation
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
+from simulators.demo.figures import MOVE_FRACTION, fall_of, limits_of
+from simulators.demo.recording import OrderRecord, Truth
+from simulators.demo.world import without_orders
 from simulators.oracle import absorbable
 from simulators.scenario import DEMO, Scenario
 from tests.rig.fleet import core_fleet
@@ -114,21 +117,22 @@ def scenario_rules(scenario: Scenario) -> Rules:
 
 
 def judge(scenario: Scenario, setup: Setup, record: Record, oracle: bool) -> Outcome:
-    """Figures of a run by true power; the oracle takes some seconds."""
+    """Figures of a run by true power, by the rules of the demo's report; the oracle takes some seconds."""
     t_s, load_w, cap_w, _ = record.arrays()
     rated_w = scenario.fleet.rated_w()
-    limit_w = np.minimum(cap_w, [scenario.dispatched_limit_w(float(t), setup.duration_s) for t in t_s])
-    net = violation(t_s, load_w, cap_w, rated_w, demo_horizon_s(scenario))
-    raw = violation(t_s, load_w, cap_w, rated_w, 0.0)
-    moves = count_moves(load_w, 0.05 * rated_w)
+    truth = Truth(t_s, load_w, cap_w, cap_w)
+    limits = limits_of(truth, _orders(setup, record), fall_of(scenario))
+    net = violation(t_s, load_w, limits.kept_w, rated_w, demo_horizon_s(scenario))
+    raw = violation(t_s, load_w, limits.kept_w, rated_w, 0.0)
+    moves = count_moves(load_w, MOVE_FRACTION * rated_w)
     best: float | None = None
     if oracle:
         classes, around = oracle_fleet(scenario)
-        caps = cap_steps(scenario, t_s, cap_w, setup.duration_s, 1.0)
+        caps = cap_steps(without_orders(scenario), t_s, limits.absorbable_w, setup.duration_s, 1.0)
         best = absorbable(caps, 1.0, classes, around).absorbed_kwh
     misbehaving = tuple(i for i, behaviour in enumerate(scenario.fleet.behaviours()) if behaviour)
     return Outcome(
-        absorbed_kwh=energy_kwh(t_s, np.minimum(load_w, limit_w)),
+        absorbed_kwh=energy_kwh(t_s, np.minimum(load_w, limits.absorbable_w)),
         surplus_kwh=energy_kwh(t_s, cap_w),
         absorbable_kwh=best,
         net_total_s=net.total_s,
@@ -142,6 +146,26 @@ def judge(scenario: Scenario, setup: Setup, record: Record, oracle: bool) -> Out
         misbehaving=misbehaving,
         step_ms_p99=float(np.percentile([row.step_ms for row in record.cycles], 99)),
     )
+
+
+def _orders(setup: Setup, record: Record) -> list[OrderRecord]:
+    """The dispatches of the run with their answers, as a dispatcher saw them."""
+    orders = []
+    for message in setup.messages:
+        dispatch = message.received.message
+        if isinstance(dispatch, Malformed):
+            continue
+        answers: dict[str, float] = {}
+        answered_w = float(dispatch.power_w or 0)
+        for at_s, answer in record.answers:
+            if answer.dispatch_id == dispatch.dispatch_id:
+                answers.setdefault(answer.status.value, at_s)
+                answered_w = answered_w if answer.power_w is None else float(answer.power_w)
+        for_s = dispatch.expires_at - dispatch.issued_at
+        orders.append(
+            OrderRecord(dispatch.kind.value, float(dispatch.power_w or 0), answered_w, message.at_s, for_s, answers)
+        )
+    return orders
 
 
 def main() -> None:

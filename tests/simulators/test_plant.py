@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulators.asic.models import Family
 from simulators.feeder import FeederSpec, SiteSpec, feeder_sums_w, site_load
 from simulators.plant import Plant, PlantFlags, PlantSpec, PlantTruth, UnitSpec
 from simulators.plant_cli import plant_command, vendor_endpoints
@@ -220,15 +221,18 @@ def test_the_scenario_puts_the_misbehaving_where_the_run_reaches_them_first() ->
     fleet = DEMO.fleet
     efficiencies = [model.efficiency_j_per_th for model in fleet.miners()]
     assert efficiencies == sorted(efficiencies)
+    assert fleet.asleep() == (False,) * 60 + (True,) * 60
+    families = [model.family for model in fleet.miners()]
+    last_awake = {family: max(i for i in range(60) if families[i] is family) for family in Family}
+    asleep_in_turn = {family: [i for i in range(60, 120) if families[i] is family] for family in Family}
     odd = {index: behaviour.name for index, behaviour in enumerate(fleet.behaviours()) if behaviour}
     assert odd == {
-        57: "REFUSES",
-        59: "LIAR_SLEEP",
-        60: "NEVER_WAKES",
-        62: "NEVER_WAKES",
-        64: "NEVER_WAKES",
+        last_awake[Family.ANTMINER]: "REFUSES",
+        last_awake[Family.WHATSMINER]: "LIAR_SLEEP",
+        asleep_in_turn[Family.WHATSMINER][0]: "NEVER_WAKES",
+        asleep_in_turn[Family.WHATSMINER][2]: "NEVER_WAKES",
+        asleep_in_turn[Family.LUXOS][0]: "NEVER_WAKES",
     }
-    assert fleet.asleep() == (False,) * 60 + (True,) * 60
 
 
 def test_the_plant_command_prints_where_it_listens_and_stops_by_itself() -> None:
