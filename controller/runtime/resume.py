@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 from controller.core import checkpoint, wear
 from controller.core.state import State
 from controller.domain.fleet import Fleet, Verb
-from controller.domain.journalling import RowKind
+from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import last_checkpoint, last_row, read_rows, rows_behind_checkpoint
 
 ON_EXIT = "on_exit"  # the operator's name on the cap of a stop that ramps down first; it ends with the process
+WEAR_ROWS = (RowKind.START, RowKind.OUTCOME)
 UNREADABLE = (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError)  # rows of any age and any writer
 
 
@@ -38,11 +40,11 @@ def resume(path: Path, facts: Fleet, now: float, wall: float) -> Resumed:
         state = State.fresh(facts, now) if row is None else _from(row.wall, row.body, facts, now, wall)
         _enter_priors(path, facts, state)
         checkpoint.replay_commands(facts, state, _commands_behind(path))
-        for at, spent in _wear_behind(path, facts):
+        for at, spent in _wear_in(rows_behind_checkpoint(path, WEAR_ROWS), facts):
             wear.count(state, spent, at)
     except UNREADABLE as error:
         text = f"the journal holds no state to go on from ({error!r}); miners found asleep count as foreign"
-        return Resumed(_salvaged(path, facts, now), Event("resume_failed", EventLevel.ERROR, text))
+        return Resumed(_salvaged(path, facts, now, wall), Event("resume_failed", EventLevel.ERROR, text))
     if row is None:
         return Resumed(state, Event("fresh_start", EventLevel.INFO, "no earlier run in the journal"))
     text = f"going on from the checkpoint of {wall - row.wall:.0f} s ago, cycle {state.cycle}"
@@ -58,8 +60,9 @@ def _from(taken_wall: float, body: str, facts: Fleet, now: float, wall: float) -
     return state
 
 
-def _salvaged(path: Path, facts: Fleet, now: float) -> State:
-    """What a journal without a usable checkpoint still tells: prior modes, and which command numbers are taken."""
+def _salvaged(path: Path, facts: Fleet, now: float, wall: float) -> State:
+    """What a journal without a usable checkpoint still tells: prior modes, which command numbers are taken, and what
+    miners that wear have spent of their day."""
     state = State.fresh(facts, now)
     with suppress(*UNREADABLE):
         _enter_priors(path, facts, state)
@@ -67,6 +70,10 @@ def _salvaged(path: Path, facts: Fleet, now: float) -> State:
         row = last_row(path, RowKind.COMMAND)
         numbers = [] if row is None else [int(entry[0]) for entry in json.loads(row.body)["commands"]]
         state.next_command_id = max(numbers, default=0) + 1
+    with suppress(*UNREADABLE):
+        for at, spent in _wear_in(read_rows(path, WEAR_ROWS), facts):
+            if at > wall - wear.DAY_S:
+                wear.count(state, spent, at)
     return state
 
 
@@ -92,16 +99,14 @@ def _commands_behind(path: Path) -> list[tuple[int, str, Verb]]:
     return commands
 
 
-def _wear_behind(path: Path, facts: Fleet) -> list[tuple[float, list[tuple[int, int]]]]:
-    """What commands cost after the checkpoint: UTC seconds, and (miner, wear) by the fleet's own indices."""
+def _wear_in(rows: Iterable[Row], facts: Fleet) -> Iterator[tuple[float, list[tuple[int, int]]]]:
+    """What the commands of these rows cost: UTC seconds, and (miner, wear) by the fleet's own indices."""
     ids: list[str] = []
     row_of = {miner_id: row for row, miner_id in enumerate(facts.miner_ids)}
-    spent: list[tuple[float, list[tuple[int, int]]]] = []
-    for row in rows_behind_checkpoint(path, (RowKind.START, RowKind.OUTCOME)):
+    for row in rows:
         body = json.loads(row.body)
         if row.kind is RowKind.START:
             ids = body["miner_ids"]
             continue
         named = ((ids[int(entry[1])], int(entry[8])) for entry in body["reports"] if len(entry) > 8)
-        spent.append((row.wall, [(row_of[name], wear) for name, wear in named if name in row_of]))
-    return spent
+        yield row.wall, [(row_of[name], wear) for name, wear in named if name in row_of]

@@ -26,7 +26,7 @@ from controller.domain.fleet import (
     Outcome,
     Verb,
 )
-from drivers.asic.antminer_conf import SLEEP, UnfitConfError, differences, is_mode, mode_of, with_mode
+from drivers.asic.antminer_conf import SLEEP, UnfitConfError, differences, has_pools, is_mode, mode_of, with_mode
 from drivers.asic.antminer_memory import Known, Order
 from drivers.asic.antminer_reading import Judge, Judgement, number, rate_in_summary
 from drivers.asic.antminer_web import CONF, SUMMARY, SYSTEM_INFO, AntminerWeb, Done, Page
@@ -100,7 +100,9 @@ class AntminerStock:
             await self._identify(give_up_at, mute=mute)
         else:
             self._identity.lost()
-        known.note(started_at, hashes=self._judge.hashes(rate_th), mute=mute and rate_th is None if answered else None)
+        # A mining process that hangs says as little as one that is gone, and may hash: only a closed port is a sign.
+        gone = summary.nobody_serves and rate_th is None
+        known.note(started_at, hashes=self._judge.hashes(rate_th), mute=gone if answered else None)
         seen = known.seen(started_at, rate_th, "; ".join(words))
         judged = self._judge.judge(seen) if answered else Judgement(Condition.UNREACHABLE, detail="; ".join(words))
         known.rate_before_th = 0.0 if rate_th is None and answered else rate_th
@@ -171,6 +173,10 @@ class AntminerStock:
         known_page, known_target, body = self._prepared
         if known_page is not page or known_target != target:
             body = with_mode(page.document, target).body
+            pools = has_pools(page.document or {})
+            if self._known.had_pools and not pools:
+                raise UnfitConfError("the pools that were there are gone from the configuration read")
+            self._known.had_pools = pools
             self._prepared = page, target, body
         return body
 

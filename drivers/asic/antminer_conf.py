@@ -92,13 +92,19 @@ def with_mode(conf: object, mode: str) -> ConfWrite:
     try:
         text = _json(body)
         encoded = text.encode()
-    except ValueError as error:  # not a number, or half of a character
+    except (ValueError, RecursionError) as error:  # not a number, half of a character, brackets without end
         raise UnfitConfError(f"the configuration read cannot be written as JSON: {error}") from error
     if _would_garble(text):
         culprit = next(key for key, value in body.items() if _would_garble(_json({key: value})))
         raise UnfitConfError(f"{culprit!r} holds a blank, a quote or a backslash, and the miner's script garbles those")
     dropped = tuple(key for key in told if key not in carried)
     return ConfWrite(encoded, (*carried, _told_mode_key(conf), "pools"), dropped)
+
+
+def has_pools(conf: Mapping[str, Any]) -> bool:
+    """Whether any pool of a configuration has an address."""
+    pools = conf.get("pools")
+    return isinstance(pools, list) and any(isinstance(pool, dict) and pool.get("url") for pool in pools)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Known:
     mute_since: float | None = None
     written_at: float = -math.inf
     wake_unheard_at: float = -math.inf
+    had_pools: bool = False
 
     def conf_is_due(self, now: float, elapsed_s: float | None, *, hashes: bool, mute: bool) -> bool:
         """Whether the configured mode must be asked for, given what port 4028 said at `now`."""
@@ -58,6 +59,7 @@ class Known:
         """Another machine answers: what it runs, or did for us, is nothing to go by once ours is back."""
         self.awake_mode = self.woken_at = None
         self.wake_unheard_at = -math.inf
+        self.had_pools = False
 
     def written(self, at: float, target: str, before: str | None, outcome: Outcome) -> None:
         """A write of the mode `target` left at `at`, over the mode `before`, and ended with `outcome`."""
@@ -75,8 +77,8 @@ class Known:
         return now - self.wake_unheard_at < LATE_S
 
     def note(self, at: float, *, hashes: bool, mute: bool | None) -> None:
-        """What a read that began at `at` showed. mute: nobody told a rate, neither zero nor any other; None when the
-        whole miner was silent, and that is no silence of its mining process alone."""
+        """What a read that began at `at` showed. mute: port 4028 is closed and nobody told a rate, neither zero nor
+        any other; None when the whole miner was silent, and that is no sign of its mining process alone."""
         if hashes:
             self.woken_at = None
         if not mute:

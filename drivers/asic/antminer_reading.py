@@ -4,13 +4,13 @@ It tells no watts and nothing of its power supply. What it tells is a hash rate,
 which is what somebody configured. The rate decides:
 
 - a rate is there: it hashes, whatever is configured;
-- no rate, and sleep is configured (mode 1): asleep. Also when no mining process has answered for a minute, on port 4028
-  or to the web's own scripts: nobody is there to run the boards;
+- no rate, and sleep is configured (mode 1): asleep. Also when port 4028 has been closed for a minute and the web's own
+  scripts tell no rate either: no mining process is there to run the boards. One that hangs is there;
 - no rate, and another mode is configured: told to hash. It boots, or its pools are gone, or it is broken; it counts as
   hashing, so that a shed reaches it. One that *we* woke and that shows no rate when a boot must long have done so was
   asleep before and has shown nothing else since: asleep, and the core sees that it never woke;
-- a rate that nobody tells is not a rate of zero: until no mining process has answered for a minute, such a miner proves
-  no sleep and has no watts.
+- a rate that nobody tells is not a rate of zero: until no mining process has been there for a minute, such a miner
+  proves no sleep and has no watts.
 
 The watts are an estimate from the model's ladder, the mode and the rate, with what it may be off by. That a miner which
 shows no rate draws at most half of its rung is an assumption; so are its watts asleep, give or take as much again.
@@ -48,7 +48,7 @@ class Seen:
     rate_th: terahashes per second, None when not told. rate_before_th: of the read before. mode: configured work mode,
     None when not told. awake_mode: the mode it was in before it slept, None when unknown. woken_s: seconds since we
     woke it, None once it has shown a rate since, or when we did not. mute_s: seconds for which no mining process has
-    answered, None when one did. words: what failed.
+    been there, None when one answered or hangs. words: what failed.
     """
 
     rate_th: float | None = None
@@ -94,7 +94,7 @@ class Judge:
             return self._hashing(seen)
         if seen.mode is None:
             return Judgement(Condition.UNKNOWN, detail=_join("no hash rate, and no mode told", seen.words))
-        if seen.rate_th is None and seen.mute_s is None:
+        if seen.rate_th is None and seen.mute_s is None and seen.mode == SLEEP:
             return Judgement(Condition.UNKNOWN, detail=_join("hash rate not told", seen.words))
         return self._configured_to_sleep(seen) if seen.mode == SLEEP else self._told_to_hash(seen)
 
@@ -124,8 +124,9 @@ class Judge:
     def _told_to_hash(self, seen: Seen) -> Judgement:
         rung = self._rungs.get(seen.mode or "")
         level = self._nameplate if rung is None else self._levels[rung]
-        if seen.rate_th is None and seen.mute_s is not None and seen.mute_s < MUTE_ASLEEP_S:
-            why = f"told to hash (mode {seen.mode}), and no mining process for {seen.mute_s:.0f} s so far"
+        if seen.rate_th is None and (seen.mute_s is None or seen.mute_s < MUTE_ASLEEP_S):
+            gone = "no hash rate told" if seen.mute_s is None else f"no mining process for {seen.mute_s:.0f} s so far"
+            why = f"told to hash (mode {seen.mode}), and {gone}"
             return Judgement(Condition.HASHING, rung, detail=_join(why, seen.words))
         boot_w = _BOOT_SHARE * (level.power_w - self._sleep_w)
         if seen.woken_s is not None and seen.woken_s >= self._boots_within_s:

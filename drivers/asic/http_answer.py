@@ -38,13 +38,24 @@ class HttpAnswer(NamedTuple):
 class AnswerParser:
     """Feed it what arrives until it gives the answer; good for one answer."""
 
-    __slots__ = ("_body", "_buffer", "_challenges", "_chunked", "_keeps_open", "_length", "_status", "heard")
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_buffer",
+        "_challenges",
+        "_chunked",
+        "_keeps_open",
+        "_length",
+        "_status",
+        "heard",
+    )
 
     def __init__(self) -> None:
         self.heard = False
         """Whether a single byte has arrived."""
         self._buffer = b""
         self._body: list[bytes] = []
+        self._body_bytes = 0
         self._status = 0  # 0: the head is not whole
         self._length: int | None = None
         self._chunked = False
@@ -127,7 +138,7 @@ class AnswerParser:
                 size = int(size_text, 16) if size_text[:1] not in (b"+", b"-") else -1
             except ValueError:
                 size = -1
-            if not 0 <= size <= MAX_BODY_BYTES or sum(map(len, self._body)) + size > MAX_BODY_BYTES:
+            if not 0 <= size <= MAX_BODY_BYTES - self._body_bytes:
                 raise BadAnswerError("a chunk without a size, or one too many")
             start = line_end + 2
             if size == 0:
@@ -141,6 +152,7 @@ class AnswerParser:
             if buffer[start + size : start + size + 2] != _LINE_END:
                 raise BadAnswerError("a chunk that does not end where it says")
             self._body.append(buffer[start : start + size])
+            self._body_bytes += size
             at = start + size + 2
         self._buffer = buffer[at:]
         if len(self._buffer) > MAX_BODY_BYTES + MAX_HEAD_BYTES:

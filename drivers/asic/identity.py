@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drivers.asic.profiles import ModelFacts
-from drivers.asic.rpc import words_of
+from drivers.asic.rpc import LONGEST_WORDS, words_of
 
 _ASK_EVERY_S: Final = 3600.0
 """A miner that fits is asked again this often; miners are swapped by hand, not by the minute."""
@@ -42,7 +42,7 @@ _STOCK: Final = "Antminer stock"
 _STOCK_PROGRAMS: Final = frozenset(("bmminer", "cgminer"))
 
 _ANTMINER_NAME: Final = re.compile(r"(?:bitmain )?antminer ([a-z]\d{1,2}(?!\d).*)", re.IGNORECASE)
-_ASIDE: Final = re.compile(r"\(.*?\)|\bhiveon\b", re.IGNORECASE)
+_ASIDE: Final = re.compile(r"\([^()]*\)|\bhiveon\b", re.IGNORECASE)
 _WHATSMINER_NAME: Final = re.compile(r"(?:whatsminer )?(M\d{2}[A-Z]{0,2}\+{0,2})(?:_?V[A-Z0-9]+)?", re.IGNORECASE)
 _SAME_MODEL: Final = re.compile(r" (?:a|aml|bb|nopic)\b|\s", re.IGNORECASE)
 """What firmware adds to a model's name and is no other model: control and hash boards, spaces."""
@@ -63,11 +63,19 @@ class Told:
 
 def contradiction(facts: ModelFacts, told: Told) -> str:
     """One sentence when the miner says it is another machine than the inventory has; "" when it does not."""
-    if told.firmware and not f"{facts.firmware} ".casefold().startswith(f"{told.firmware} ".casefold()):
-        return f"the inventory has {facts.firmware}, the miner says {told.firmware} ({words_of(told.words)})"
-    if told.model and _plain(told.model) != _plain(facts.model):
-        return f"the inventory has {facts.model}, the miner says {words_of(told.model)} ({words_of(told.words)})"
-    return ""
+    return _other_firmware(facts, told) or _other_model(facts, told)
+
+
+def _other_firmware(facts: ModelFacts, told: Told) -> str:
+    if not told.firmware or f"{facts.firmware} ".casefold().startswith(f"{told.firmware} ".casefold()):
+        return ""
+    return f"the inventory has {facts.firmware}, the miner says {told.firmware} ({words_of(told.words)})"
+
+
+def _other_model(facts: ModelFacts, told: Told) -> str:
+    if not told.model or _plain(told.model) == _plain(facts.model):
+        return ""
+    return f"the inventory has {facts.model}, the miner says {words_of(told.model)} ({words_of(told.words)})"
 
 
 def told_by_version(document: object) -> Told:
@@ -126,8 +134,13 @@ class IdentityCheck:
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
         self._ask_at = -math.inf
-        self.sentence = ""
+        self._other_firmware = self._other_model = ""
+        self._may_be_new = False
+
+    @property
+    def sentence(self) -> str:
         """Why this is another machine; "" while nothing says so."""
+        return self._other_firmware or self._other_model
 
     def due(self, now_s: float) -> bool:
         """Whether to ask, at loop second `now_s`."""
@@ -136,18 +149,24 @@ class IdentityCheck:
     def lost(self) -> None:
         """The miner could not be reached: whatever answers next is asked who it is."""
         self._ask_at = -math.inf
+        self._may_be_new = True
 
     def heard(self, told: Told, now_s: float) -> str:
         """Take an answer, `Told()` for one without evidence; returns the sentence that holds now.
 
         An answer without evidence leaves the last one in force: a miner that contradicted stays parked until it says
-        that it fits.
+        that it fits, its firmware whole (`WhatsMiner` alone is half of it) or its model, whichever it contradicted.
+        Half an answer is not the last one for an hour. What was away may have been replaced by one that does not tell
+        its model: there its firmware is enough.
         """
-        if told.firmware or told.model:
-            self.sentence = contradiction(self._facts, told)
-            self._ask_at = now_s if self.sentence else now_s + _ASK_EVERY_S
-        else:
-            self._ask_at = now_s if self.sentence else now_s + _ASK_AGAIN_S
+        whole = told.firmware.casefold() == self._facts.firmware.casefold()
+        if whole or _other_firmware(self._facts, told):
+            self._other_firmware = _other_firmware(self._facts, told)
+        if told.model or (whole and self._may_be_new):
+            self._other_model = _other_model(self._facts, told)
+        self._may_be_new = self._may_be_new and not whole
+        after_s = 0.0 if self.sentence else _ASK_EVERY_S if whole and told.model else _ASK_AGAIN_S
+        self._ask_at = now_s + after_s
         return self.sentence
 
 
@@ -160,7 +179,7 @@ def _firmware(texts: Iterable[str]) -> tuple[str, str]:
 
 def _antminer(name: object) -> str:
     """`Antminer S19k Pro` from what a firmware calls it; "" for hash boards and other names that are no model's."""
-    if not isinstance(name, str):
+    if not isinstance(name, str) or len(name) > LONGEST_WORDS:
         return ""
     match = _ANTMINER_NAME.fullmatch(_ASIDE.sub("", name).strip())
     return f"Antminer {match[1].strip()}" if match else ""

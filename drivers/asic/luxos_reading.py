@@ -89,6 +89,8 @@ def _condition(
             return Condition.UNKNOWN, "supply off, but no watts reported to confirm it"
         if draws:
             return Condition.UNKNOWN, f"supply off, but {power_w:.0f} W reported"
+        if power_w == 0 and hashes:  # a sleeping miner draws something: this supply does not tell
+            return Condition.UNKNOWN, "supply off at 0 W, but a hash rate reported"
         return Condition.ASLEEP, "" if claim else "says it is awake, but its supply is off"
     if draws or hashes:
         return Condition.HASHING, "says it sleeps, but it draws power" if claim else ""

@@ -35,12 +35,16 @@ class ReplyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One round trip. `body` is the decoded document (empty without one), `code` the firmware's status code."""
+    """One round trip. `body` is the decoded document (empty without one), `code` the firmware's status code.
+
+    nobody_serves: the port is closed, or the connection was let go of without a word; never said of mere silence.
+    """
 
     kind: ReplyKind
     body: Mapping[str, Any] = field(default_factory=dict)
     code: int | None = None
     detail: str = ""
+    nobody_serves: bool = False
 
     @property
     def ok(self) -> bool:
@@ -96,9 +100,9 @@ class RpcWire:
 def failed(error: TransportError) -> Reply:
     """An exchange that got no trustworthy answer, as a Reply."""
     if not error.sent:
-        return Reply(ReplyKind.NOT_SENT, detail=str(error))
+        return Reply(ReplyKind.NOT_SENT, detail=str(error), nobody_serves=error.nobody_serves)
     kind = ReplyKind.MALFORMED if isinstance(error, BadAnswerError) else ReplyKind.NO_ANSWER
-    return Reply(kind, detail=str(error))
+    return Reply(kind, detail=str(error), nobody_serves=error.nobody_serves)
 
 
 def judge(body: object) -> Reply:

@@ -24,9 +24,17 @@ _CHUNK_BYTES: Final = 16_384
 
 
 class TransportError(Exception):
-    """A request that got no trustworthy answer. `sent` says whether a byte of it left this machine."""
+    """A request that got no trustworthy answer.
+
+    sent: whether a byte of it left this machine. nobody_serves: the host was heard, and the port is closed or whoever
+    took the connection let go of it without a word. Silence is not that: a busy process is silent too.
+    """
 
     sent: bool = True
+
+    def __init__(self, words: str, *, nobody_serves: bool = False) -> None:
+        super().__init__(words)
+        self.nobody_serves = nobody_serves
 
 
 class NotConnectedError(TransportError):
@@ -135,7 +143,7 @@ class _Exchange:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:  # the first one also tells what became of connecting
-            self._end(NoAnswerError(_reset(error)) if self._sent else _not_connected(error))
+            self._end(self._lost(error) if self._sent else _not_connected(error))
             return
         self._sent = True
         self._request = self._request[written:]
@@ -150,13 +158,13 @@ class _Exchange:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end(NoAnswerError(_reset(error)))
+            self._end(self._lost(error))
             return
         if not data:
             if self._received:
                 self._finish()
             else:
-                self._end(NoAnswerError("connection closed without an answer"))
+                self._end(NoAnswerError("connection closed without an answer", nobody_serves=True))
             return
         end = data.find(0)
         self._received += data if end < 0 else data[:end]
@@ -184,6 +192,11 @@ class _Exchange:
             document = BadAnswerError(f"reply of {len(self._received)} bytes is not a whole JSON document")
         self._end(document)
 
+    def _lost(self, error: OSError) -> NoAnswerError:
+        words = f"connection lost before the answer was whole: {error.strerror or error}"
+        let_go = isinstance(error, ConnectionError) and not self._received
+        return NoAnswerError(words, nobody_serves=let_go)
+
     def _end(self, outcome: Any) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
@@ -203,8 +216,5 @@ def _document(reply: bytearray) -> Any:
 
 
 def _not_connected(error: OSError) -> NotConnectedError:
-    return NotConnectedError(f"connect failed: {error.strerror or error}")
-
-
-def _reset(error: OSError) -> str:
-    return f"connection lost before the answer was whole: {error.strerror or error}"
+    refused = isinstance(error, ConnectionRefusedError)
+    return NotConnectedError(f"connect failed: {error.strerror or error}", nobody_serves=refused)

@@ -145,6 +145,8 @@ class WhatsMinerV2:
             done = Done(Outcome.WITHHELD, self._identity.sentence)
         elif (await self._look(give_up_at)).condition is not Condition.ASLEEP:
             done = await self._trim(prior, False, give_up_at)
+            if done.outcome is Outcome.ACKNOWLEDGED:
+                self._prior = None  # given back: what it runs from now on is its owner's again
         elif prior == FULL:
             done = Done(Outcome.APPLIED, "asleep, and wakes at 100 percent")
         else:
@@ -188,7 +190,6 @@ class WhatsMinerV2:
             running = self._percent.asleep(started_at)
         elif seen.condition is Condition.HASHING:
             running = self._percent.hashing(seen.figures, started_at)
-        self._prior = self._prior or running
         return MinerReading(
             miner=self._index,
             condition=seen.condition,
@@ -197,11 +198,17 @@ class WhatsMinerV2:
             level=None if running is None else self._level_of.get(running),
             started_at=started_at,
             finished_at=self._now(),
-            prior=None if seen.condition is Condition.CONTRADICTS else self._prior,
+            prior=None if seen.condition is Condition.CONTRADICTS else self._prior or running,
             detail=seen.detail,
         )
 
+    def _remember_prior(self) -> None:
+        """What it runs is still its owner's, before our first write; from then on it is ours until it is given back."""
+        if self._prior is None:
+            self._prior = self._percent.best_guess()
+
     async def _sleep(self, urgent: bool, give_up_at: float) -> Done:
+        self._remember_prior()
         done = await self._write(_SLEEP, urgent, give_up_at)
         if done.outcome in (Outcome.ACKNOWLEDGED, Outcome.UNKNOWN):
             self._off_at = done.sent_at
@@ -226,6 +233,7 @@ class WhatsMinerV2:
         return replace(self._report(command.command_id, done), wear=wear)
 
     async def _trim(self, percent: str, urgent: bool, give_up_at: float) -> Done:
+        self._remember_prior()
         done = await self._write({"cmd": "set_power_pct", "percent": percent}, urgent, give_up_at)
         if done.sent_at is not None and done.outcome in (Outcome.ACKNOWLEDGED, Outcome.UNKNOWN):
             self._percent.set(percent if done.outcome is Outcome.ACKNOWLEDGED else None, done.sent_at)
@@ -269,8 +277,6 @@ class WhatsMinerV2:
         # The model as last heard: an answer without one, as of a stopped miner, takes nothing back.
         words = ", ".join(text for text in (told.words, self._model.words) if text)
         self._identity.heard(Told(told.firmware or self._model.firmware, self._model.model, words), self._now())
-        if not self._model.model:
-            self._identity.heard(Told(), self._now())  # no more than half an answer: not the last one for an hour
         return reply
 
     async def _ask(self, command: str, give_up_at: float) -> Reply:

@@ -36,11 +36,16 @@ class Percent:
         self._name: str | None = None
         self._set_at: float | None = None
         self._steady: tuple[float, float] | None = None
+        self._last_share: float | None = None
 
     def set(self, name: str | None, at: float) -> None:
         """A percentage was set at `at`; None: one may have been, and nobody knows whether."""
         self._name, self._set_at = name, at
         self._steady = None
+
+    def best_guess(self) -> str | None:
+        """What the last watts of a miner awake make likely, where nothing better is known; None before any."""
+        return self._name or self._nearest(self._last_share)
 
     def asleep(self, at: float) -> str:
         """The miner sleeps: it will wake at full power."""
@@ -72,6 +77,7 @@ class Percent:
         low, high = (ratio * self._full_w for ratio in _LIMIT_RATIOS)
         limit_w = figures.limit_w
         share = power_w / (limit_w if limit_w is not None and low <= limit_w <= high else self._full_w)
+        self._last_share = share
         if self._steady is None or abs(power_w - self._steady[0]) > _STEADY_RATIO * self._steady[0]:
             self._steady = (power_w, read_at)
         steady = read_at - self._steady[1] >= _STEADY_S

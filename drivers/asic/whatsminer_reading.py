@@ -3,7 +3,7 @@
 `summary` tells watts and hash rate, and comes from the mining process; `status` tells whether that process is off, and
 comes from the control board. Neither alone proves sleep: the process that is off leaves its last figures standing for
 some seconds, and a board may say "off" beside boards that hash. So a miner is asleep when `status` says so and there
-is no hash rate and the watts are low, or when its mining process is off and does not answer at all. It hashes when its
+is no hash rate and the watts are low, or when its mining process is off and cannot be asked. It hashes when its
 figures say so. What contradicts itself proves nothing.
 """
 
@@ -27,7 +27,9 @@ _RATE_NAMES: Final = ("HS RT", "MHS 5s", "MHS 1m")
 
 _MH_PER_TH: Final = 1e6
 
-_CODE_INVALID_COMMAND: Final = 14
+_CODE_NOT_EXECUTED: Final = 132
+"""Known and not carried out, as in `btminer process is down`. Any other refusal (of the command, of the caller) says
+nothing about mining."""
 
 _V3_SINCE: Final = 20_241_100
 """Firmware of this date or later is made for API V3 (pyasic's rule). What it still takes of V2 it may not keep: owners
@@ -99,8 +101,7 @@ def condition_of(
         return Condition.UNREACHABLE, summary.detail
     claim = off_claim(status)
     if not summary.ok:
-        answers_no = summary.kind is ReplyKind.REJECTED and summary.code != _CODE_INVALID_COMMAND
-        if answers_no and claim:
+        if summary.kind is ReplyKind.REJECTED and summary.code == _CODE_NOT_EXECUTED and claim and not off_lately:
             return Condition.ASLEEP, f"mining is off, and its process says nothing but {summary.detail!r}"
         return Condition.UNKNOWN, f"summary: {summary.detail}"
     drawing, hashing = draws(figures, lowest), hashes(figures, lowest)

@@ -193,6 +193,17 @@ def test_a_broken_checkpoint_starts_afresh_says_so_and_keeps_priors_and_command_
     assert found.state.next_command_id == 43
 
 
+def test_a_broken_checkpoint_is_no_fresh_budget_for_miners_that_wear(past: Past) -> None:
+    facts = Kit.fleet()
+    past.start(facts)
+    worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=2)
+    rows = CycleRecorder().rows_of_cycle(Snapshot(WALL, {}, reports=(worn,)), Kit.site(facts=facts).cycle())
+    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
+    past.raw(RowKind.CHECKPOINT, "{")
+    found = past.resumed(facts).state
+    assert [wear.spent(found, miner, WALL + 60) for miner in range(4)] == [0, 2, 0, 0]
+
+
 def test_a_journal_pruned_in_the_middle_of_a_long_run_still_names_its_miners(past: Past) -> None:
     facts = Kit.fleet()
     past.start(facts)

@@ -31,7 +31,8 @@ HASHING, ASLEEP, UNKNOWN = Condition.HASHING, Condition.ASLEEP, Condition.UNKNOW
         (0.0, None, None, None, UNKNOWN),
         (None, None, None, None, UNKNOWN),
         (None, "1", None, None, UNKNOWN),  # port 4028 answers, and tells no rate
-        (None, "0", None, None, UNKNOWN),
+        (None, "0", None, None, HASHING),  # it may hash, and a shed must reach it
+        (None, "0", None, BOOTED_S, HASHING),  # woken by us, and a mining process that hangs: no sign of sleep
         (None, "1", 0.0, None, UNKNOWN),  # restarting, or mute for another reason
         (None, "1", MUTE_ASLEEP_S - 1, None, UNKNOWN),
         (None, "1", MUTE_ASLEEP_S, None, ASLEEP),
@@ -51,8 +52,9 @@ def test_the_rate_decides_and_sleep_needs_evidence(
     judged = JUDGE.judge(Seen(rate_th=rate_th, mode=mode, mute_s=mute_s, woken_s=woken_s))
     assert judged.condition is condition
     assert judged.detail or condition is not UNKNOWN, "doubt must say why"
-    assert (judged.power_w is None) is (condition is UNKNOWN)
-    assert (judged.power_error_w is None) is (condition is UNKNOWN)
+    nobody_tells = rate_th is None and mute_s is None
+    assert (judged.power_w is None) is (condition is UNKNOWN or nobody_tells)
+    assert (judged.power_error_w is None) is (judged.power_w is None)
 
 
 @pytest.mark.parametrize("woken_s", [None, 0.0, BOOTED_S, 10 * BOOTED_S])

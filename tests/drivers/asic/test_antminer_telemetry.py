@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from tests.drivers.asic.antminer_script import (
     WAKE,
     Script,
     conf,
+    http,
     quick,
     scripted,
     summary,
@@ -118,6 +120,49 @@ async def test_where_nobody_tells_a_rate_a_configured_sleep_proves_nothing_yet(s
     reading = await ours.read()
     assert (reading.condition, reading.power_w) == (Condition.UNKNOWN, None)
     assert "no mining process" in reading.detail
+
+
+async def test_a_mining_process_that_hangs_is_no_sign_of_sleep(script: Script) -> None:
+    """It is there, and may hash: silence on port 4028 is another thing than a closed port."""
+    asleep(script)
+    script.api["summary"] = script.api["version"] = None
+    script.web["summary"] = 500
+    ours = script.ours(deadline_s=0.8, facts=quick())
+    reading = await ours.read()
+    assert (reading.condition, reading.power_w) == (Condition.UNKNOWN, None)
+    assert "no mining process" not in reading.detail
+    await ours.perform(WAKE)
+    reading = await ours.read()
+    assert (reading.condition, reading.power_w) == (Condition.HASHING, None), "woken, and nobody knows whether it is up"
+    await ours.close()
+
+
+async def test_half_an_answer_does_not_make_a_parked_machine_ours(script: Script, ours: Any) -> None:
+    script.api["version"] = deque([version("Antminer S19 Pro HIVEON"), RESET])
+    assert (await ours.read()).condition is Condition.CONTRADICTS
+    reading = await ours.read()
+    assert reading.condition is Condition.CONTRADICTS, "its web names the model, and not the firmware"
+    assert (await ours.perform(SHED)).outcome is Outcome.WITHHELD
+    script.api["version"] = version()
+    assert (await ours.read()).condition is Condition.HASHING
+
+
+async def test_pools_that_were_there_and_are_gone_are_not_written_back_empty(script: Script, ours: Any) -> None:
+    await ours.read()
+    empty = [{"url": "", "user": "", "pass": ""}] * 3
+    script.web["get_miner_conf"] = conf("0", pools=empty)
+    report = await ours.perform(SLEEP)
+    assert (report.outcome, script.written) == (Outcome.REFUSED, [])
+    assert "pools that were there are gone" in report.detail
+
+
+@pytest.mark.parametrize("depth", range(900, 1001, 20))
+async def test_brackets_without_end_are_no_configuration(script: Script, ours: Any, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    body = json.dumps(conf("0") | {"odd": "HERE"}).replace('"HERE"', nested).encode()
+    script.web["get_miner_conf"] = http(200, body)
+    assert (await ours.read()).condition is Condition.HASHING
+    assert (await ours.perform(SLEEP)).outcome in (Outcome.REFUSED, Outcome.APPLIED, Outcome.ACKNOWLEDGED)
 
 
 async def test_a_woken_miner_boots_and_one_that_never_shows_a_rate_still_sleeps(script: Script) -> None:

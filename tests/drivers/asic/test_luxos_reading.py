@@ -44,6 +44,8 @@ def answer(mode: object, supply: object, watts: object, ghs: object) -> Reply:
         ("Sleep", False, 25, 0, ASLEEP),
         ("sleep", False, 25, ABSENT, ASLEEP),
         ("Sleep", False, 25, 118_000, ASLEEP),  # hash rates are means over time; watts are not
+        ("Sleep", False, 0, 118_000, UNKNOWN),  # a supply that tells nothing, and a rate
+        ("Sleep", False, 0, 0, ASLEEP),
         ("Sleep", False, ABSENT, 0, UNKNOWN),
         ("Sleep", False, 1_900, 0, UNKNOWN),  # going down
         ("Sleep", True, 2_800, 118_000, HASHING),  # the liar

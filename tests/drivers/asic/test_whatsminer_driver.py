@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from controller.domain.fleet import Command, Condition, Outcome
 from tests.drivers.asic.whatsminer_script import (
+    NAMEPLATE_W,
     OK,
     SHED,
     SLEEP,
@@ -242,6 +243,29 @@ async def test_the_percentage_is_remembered_until_the_mining_process_starts_anew
     script.answers["summary"] = summary(Elapsed=0)
     reading = await miner.read()
     assert (reading.level, reading.prior) == (12, "100")
+
+
+async def test_a_percentage_set_by_its_owner_is_known_before_our_first_trim(script: Script) -> None:
+    """Half a minute of steady watts is what it takes to be sure, and a plan does not wait for it."""
+    script.answers["summary"] = summary(0.7 * NAMEPLATE_W)
+    miner = await warmed(script)
+    assert (await miner.read()).prior is None
+    await miner.perform(trim(0))
+    script.answers["summary"] = summary(0.4 * NAMEPLATE_W)
+    assert (await miner.read()).prior == "70"
+    await miner.perform(SLEEP)
+    script.answers |= {"summary": summary(-1, 0.0), "status": status("true")}
+    assert (await miner.read()).prior == "70"
+
+
+async def test_what_was_given_back_is_its_owners_again(script: Script) -> None:
+    miner = await warmed(script)
+    await miner.read()
+    await miner.perform(trim(4))
+    await miner.restore("100")
+    assert (await miner.read()).prior == "100"
+    await miner.perform(trim(2))  # after an adoption, with another percentage set in between
+    assert (await miner.read()).prior == "100"
 
 
 async def test_a_trim_nobody_can_say_was_obeyed_leaves_the_level_open(script: Script) -> None:

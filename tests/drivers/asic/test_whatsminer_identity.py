@@ -73,6 +73,19 @@ async def test_another_machine_is_parked_until_it_is_the_right_one(
     assert (await miner.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
 
 
+@pytest.mark.parametrize("half", [b"", error(14, "invalid cmd")])
+async def test_half_an_answer_does_not_make_a_parked_machine_ours(script: Script, half: Any) -> None:
+    script.answers["get_version"] = version("20250409.15.REL")
+    miner = script.ours()
+    assert (await miner.read()).condition is Condition.CONTRADICTS
+    script.answers["get_version"] = half
+    told = (await miner.read()).condition
+    assert told in (Condition.CONTRADICTS, Condition.UNREACHABLE), "its model fits, and its firmware is not told"
+    assert (await miner.perform(SHED)).outcome is Outcome.WITHHELD
+    script.answers["get_version"] = version()
+    assert (await miner.read()).condition is Condition.HASHING
+
+
 async def test_the_percentage_of_another_machine_is_nothing_to_give_back_to_ours(script: Script) -> None:
     right = dict(script.answers)
     script.answers |= {"devdetails": devdetails("M60S_VK30"), "summary": summary(NAMEPLATE_W)}

@@ -90,7 +90,8 @@ def test_no_answer_is_unreachable_never_asleep(kind: ReplyKind) -> None:
     ("told", "claim", "expected"),
     [
         (judge(error(132, "btminer process is down")), "true", ASLEEP),
-        (judge(error(45, "command join err")), "true", ASLEEP),
+        (judge(error(45, "permission denied")), "true", UNKNOWN),  # the caller was refused, not the process asked
+        (judge(error(136, "over max connect")), "true", UNKNOWN),
         (judge(error(132, "btminer process is down")), "false", UNKNOWN),
         (judge(error(132, "btminer process is down")), None, UNKNOWN),
         (judge(error(14, "invalid cmd")), "true", UNKNOWN),  # firmware without `summary` is none we know
@@ -103,6 +104,7 @@ def test_a_mining_process_that_does_not_answer_is_evidence_only_beside_the_board
     found, why = condition(told, claim)
     assert found is expected
     assert told.detail in why
+    assert condition(told, claim, off_lately=True)[0] is UNKNOWN, "the process may be stopping only now"
 
 
 @pytest.mark.parametrize(
