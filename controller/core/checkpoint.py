@@ -37,7 +37,8 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "drifts": int(fleet.drifts[row]),
             "drifted_age_s": _age(now, float(fleet.drifted_at[row])),
             "parked": bool(fleet.parked[row]),
-            "draw_w": float(fleet.to_w[row]),
+            # Of a move under way the higher end: after a restart nobody knows how far it came.
+            "draw_w": float(max(fleet.from_w[row], fleet.to_w[row])),
             "quarantines": int(fleet.quarantines[row]),
             "quarantined_for_s": float(fleet.quarantined_until[row]) - now if quarantined else None,
             "prior": state.priors.get(row),

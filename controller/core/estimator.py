@@ -95,10 +95,11 @@ def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: 
     return np.where(hashing, rung * fleet.ratio, facts.sleep_power_w)
 
 
-def revise(state: State, before_w: FloatArray, after_w: FloatArray) -> None:
-    """Telemetry changed what we believe of miners, not what the site draws: the offset takes up the difference."""
-    if state.offset_w is not None:
-        state.offset_w -= float(after_w.sum() - before_w.sum())
+def revise(state: State, change_w: float, now: float) -> None:
+    """What we believe of miners changed by `change_w`. While the site meter tells what the site draws, that did not
+    change, and the offset takes up the difference; with the meter gone, miners are all there is to go by."""
+    if state.offset_w is not None and now <= state.offset_until:
+        state.offset_w -= change_w
 
 
 def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
@@ -120,6 +121,7 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)
     state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))
     state.offset_at = sample.taken_at
+    state.offset_until = sample.taken_at + policy.inputs.hold_after_s
 
 
 def _told_w(facts: Fleet, fleet: FleetState, policy: Policy, now: float) -> float:

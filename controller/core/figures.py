@@ -15,13 +15,22 @@ from controller.domain.policy import Policy
 
 
 def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
-    """What no command removes: auxiliaries, sleep watts, and all that miners draw who do not obey, answer or belong."""
+    """What no command removes: auxiliaries, sleep watts, and all that miners draw who do not obey, answer or belong.
+
+    Of what is only believed of miners never more than the site meter leaves room for: a belief that is wrong, of a
+    feeder or of one miner, must not hold the site up.
+    """
     fleet = state.fleet
     stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
     stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked | (fleet.condition == Condition.CONTRADICTS)
     stubborn |= fleet.caught
-    draw = np.where(stubborn, np.maximum(fleet.to_w, facts.sleep_power_w), facts.sleep_power_w)
-    return float(policy.auxiliary_w) + float(draw.sum()) + float(state.groups.excess_w.sum())
+    known_w = np.where(fleet.unheard, fleet.from_w, fleet.to_w)
+    draw_w = float(np.where(stubborn, np.maximum(known_w, facts.sleep_power_w), facts.sleep_power_w).sum())
+    believed_w = policy.auxiliary_w + draw_w + float(state.groups.excess_w.sum())
+    if state.offset_at == -math.inf:
+        return believed_w
+    everybody_asleep_w = policy.auxiliary_w + float(facts.sleep_power_w.sum())
+    return min(believed_w, max((state.offset_w or 0.0) + draw_w, everybody_asleep_w))
 
 
 def figures_of(

@@ -82,7 +82,7 @@ def _follow(
     if not len(rows):
         return
     look = look_at(facts, state, policy, feeder, rows, value_w, at)
-    finding = finding_of(look) if comparable(state, policy, feeder, rows, at) else Finding.NOTHING
+    finding = finding_of(look) if comparable(facts, state, policy, feeder, rows, at) else Finding.NOTHING
     if bool(look.suspects.any()) and groups.verdict[feeder] == GroupVerdict.PROVED:
         groups.verdict[feeder] = GroupVerdict.UNPROVEN
     if finding != groups.streak_finding[feeder]:
@@ -93,13 +93,16 @@ def _follow(
         return
     groups.streak[feeder], groups.streak_since[feeder] = 0, at
     open_cases = look.caught & (state.fleet.verdict[rows] != Verdict.QUARANTINED)
+    told_again = state.fleet.changed_at[rows] >= state.fleet.caught_at[rows]
     match finding:
         case Finding.ANCHORS:
             _remember(state, feeder, look)
         case Finding.AGREES if bool(open_cases.any()):  # they count as drawing, and the meter agrees with that
-            told_again = state.fleet.changed_at[rows] >= state.fleet.caught_at[rows]
             settled = state.fleet.verdict[rows] == Verdict.SETTLED
             _fail(facts, state, policy, rows[open_cases & told_again & settled], feeder, now, findings)
+            unheard_of = rows[open_cases & ~told_again & settled]  # the second order never arrived: once more
+            state.fleet.verdict[unheard_of] = Verdict.DRIFTED
+            state.fleet.retry_at[unheard_of] = now
         case Finding.AGREES:
             everybody = blind_sleepers(facts, state, rows) & ~look.caught if look.nothing_beside else look.suspects
             _prove(facts, state, feeder, look, everybody, now, findings)
@@ -108,10 +111,22 @@ def _follow(
             state.fleet.caught[rows[look.caught]] = False
             _book(state, rows[look.caught], facts.sleep_power_w[rows[look.caught]], now)
             _prove(facts, state, feeder, look, look.suspects | look.caught, now, findings)
+        case Finding.DEFICIT if look.moving:
+            pass  # who falls sooner than its class is no load that was switched off
+        case Finding.DEFICIT if bool(look.caught.any()):
+            if bool((~open_cases | told_again)[look.caught].all()):  # some of them sleep by now, and nobody knows who
+                _acquit(facts, state, rows[open_cases], now)
         case Finding.DEFICIT:  # something else on the feeder was switched off
-            groups.rest_w[feeder] += look.excess_w
+            groups.rest_w[feeder] = max(groups.rest_w[feeder] + look.excess_w, look.lowest_rest_w)
         case _:
             _exceeds(facts, state, policy, feeder, look, bool(open_cases.any()), now, findings)
+
+
+def _acquit(facts: Fleet, state: State, miners: IntArray, now: float) -> None:
+    """They are believed asleep again and are suspects like any other: what the meter still shows is of some of them."""
+    state.fleet.caught[miners] = False
+    state.fleet.stirred[miners] = True
+    _book(state, miners, facts.sleep_power_w[miners], now)
 
 
 def _remember(state: State, feeder: int, look: Look) -> None:
@@ -203,4 +218,4 @@ def _book(state: State, miners: IntArray, draw_w: FloatArray, now: float) -> Non
     """Believe another draw of miners at rest; the site draws what it drew, so the offset takes up the difference."""
     before_w = estimator.expected_power_w(state.fleet, now)
     estimator.take_out_of_flight(state.fleet, miners, draw_w)
-    estimator.revise(state, before_w, estimator.expected_power_w(state.fleet, now))
+    estimator.revise(state, float((estimator.expected_power_w(state.fleet, now) - before_w).sum()), now)

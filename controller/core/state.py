@@ -43,7 +43,7 @@ class FleetState:
     """One entry per miner, all arrays (n,). Times are loop seconds, -inf for "never".
 
     Observed: condition, reported_w (NaN unknown), power_error_w (how far an estimate may be off; 0 for the miner's own
-    word), level (-1 unknown), read_at (begin of the newest read).
+    word), level (-1 unknown), read_at (begin of the newest read that proved something).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
@@ -239,6 +239,7 @@ class StillMemory:
 class State:
     """The whole of the core's memory. Loop seconds throughout; core/checkpoint turns them into ages.
 
+    offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     """
 
@@ -253,6 +254,7 @@ class State:
     cap_peak_w: float = 0.0
     offset_w: float | None = None
     offset_at: float = -math.inf
+    offset_until: float = -math.inf
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None

@@ -23,7 +23,8 @@ def take_readings(
     fleet = state.fleet
     fresh = np.zeros(len(facts), dtype=np.bool_)
     # Plain numbers: an array asked to hold or meet an enum member takes longer over it than the rest of this loop.
-    unreachable, contradicts, unseen = int(Condition.UNREACHABLE), int(Condition.CONTRADICTS), int(Verdict.UNSEEN)
+    unreachable, contradicts = int(Condition.UNREACHABLE), int(Condition.CONTRADICTS)
+    unknown, unseen = int(Condition.UNKNOWN), int(Verdict.UNSEEN)
     for reading in readings:
         miner = reading.miner
         if reading.started_at <= fleet.read_at[miner]:
@@ -36,14 +37,15 @@ def take_readings(
                 )
             fleet.condition[miner] = unreachable
             continue  # its last known power stands: never zero
+        if condition == unknown:  # it answered, and that proves nothing: as good as not read
+            fleet.condition[miner] = unknown
+            continue
         fleet.read_at[miner] = reading.started_at
         if condition == contradicts:
             if fleet.condition[miner] != contradicts:
                 _leave_to_a_person(facts, state, reading, now, findings)
             continue
         was_known, fleet.condition[miner] = fleet.condition[miner], condition
-        if reading.condition is Condition.UNKNOWN:
-            continue
         was_seen = fleet.verdict[miner] != unseen
         if was_known == unreachable and was_seen:
             findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
@@ -57,13 +59,16 @@ def take_readings(
         if reading.level is not None and not facts.trims[miner]:
             # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run.
             fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
+            if reading.prior is not None and reading.prior != state.priors.get(miner, reading.prior):
+                state.priors[miner] = reading.prior  # its owner set another one since
+                findings.priors.append((miner, reading.prior))
         if reading.prior is not None and miner not in state.priors:
             state.priors[miner] = reading.prior
             findings.priors.append((miner, reading.prior))
             fleet.ceiling[miner] = _owners_rung(facts, fleet, miner)
             fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
         if not was_seen:
-            _first_sight(facts, state, policy, miner, findings)
+            _first_sight(facts, state, policy, miner, now, findings)
     return fresh
 
 
@@ -96,10 +101,9 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     """
     fleet, miner = state.fleet, reading.miner
     expected_w = estimator.expected_one_w(fleet, miner, now)
-    draw_w = max(float(fleet.from_w[miner]), expected_w)
+    draw_w = float(np.fmax(max(float(fleet.from_w[miner]), expected_w), fleet.reported_w[miner]))  # NaN: nothing told
     estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
-    if state.offset_w is not None:
-        state.offset_w -= draw_w - expected_w
+    estimator.revise(state, draw_w - expected_w, now)
     fleet.condition[miner] = Condition.CONTRADICTS
     fleet.reported_w[miner], fleet.level[miner] = math.nan, -1
     if fleet.verdict[miner] != Verdict.QUARANTINED:
@@ -108,7 +112,7 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     findings.events.append(Event("miner_contradicts", EventLevel.ERROR, text, facts.miner_ids[miner]))
 
 
-def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, findings: Findings) -> None:
+def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
     """The first reading of a miner: what it does now is what we want of it, until a plan says otherwise."""
     fleet = state.fleet
     hashing = fleet.condition[miner] == Condition.HASHING
@@ -121,7 +125,8 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
     elif not fleet.ours_asleep[miner]:
         text = "asleep, and not by our order: left alone until adopted"
         findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
-    fleet.caught[miner] = False  # judged afresh: its feeder will tell soon enough
+    fleet.stirred[miner] |= fleet.caught[miner]  # judged afresh: its feeder will tell soon enough
+    fleet.caught[miner] = False
     known = fleet.reported_w[miner]
     if np.isnan(known):
         rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]
@@ -129,5 +134,4 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, fi
     # One miner at a time and no array over the fleet: the first sweep shows thousands of them in one cycle.
     before_w = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
     estimator.take_out_of_flight(fleet, np.array([miner]), float(known))
-    if state.offset_w is not None:
-        state.offset_w -= float(known) - before_w
+    estimator.revise(state, float(known) - before_w, now)

@@ -29,6 +29,7 @@ BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
 BUDGET_TOLD_S = 86_400.0  # a used budget is said once a day for each miner
+HELD_S = 60.0
 ASK_AGAIN_S = 5.0  # after a command that never arrived: the same answer would come at once, and another miner may do
 FAILED = (Outcome.REFUSED, Outcome.UNSUPPORTED)
 NEVER_ARRIVED = (Outcome.UNREACHABLE, Outcome.WITHHELD)
@@ -49,7 +50,9 @@ def take_reports(
             fleet.refused[miner] = True
         elif report.outcome in NEVER_ARRIVED:
             verb = VERB_OF_CODE[int(fleet.verb[miner])]
-            _forget(state, miner, now)
+            _forget(facts, state, miner, now)
+            # Who is held by somebody else is so for a while: the others come first meanwhile.
+            fleet.retry_at[miner] = now + (HELD_S if report.outcome is Outcome.WITHHELD else ASK_AGAIN_S)
             if report.again_at is not None:
                 _spare(facts, state, verb, report, report.again_at, now, findings)
             if report.outcome is Outcome.UNREACHABLE and fleet.condition[miner] != Condition.UNREACHABLE:
@@ -105,7 +108,7 @@ def judge(
     for miner in np.flatnonzero((fleet.verdict != before) | failed):
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
-    estimator.revise(state, expected, estimator.expected_power_w(fleet, now))
+    estimator.revise(state, float((estimator.expected_power_w(fleet, now) - expected).sum()), now)
 
 
 def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
@@ -176,7 +179,7 @@ def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:
     return agrees
 
 
-def _forget(state: State, miner: int, now: float) -> None:
+def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
     """The command never reached the miner: it goes on as before, and the plan will ask again."""
     fleet = state.fleet
     verb = VERB_OF_CODE[int(fleet.verb[miner])]
@@ -186,10 +189,13 @@ def _forget(state: State, miner: int, now: float) -> None:
         fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
         fleet.want_level[miner] = fleet.level[miner]
-    if verb is Verb.SLEEP:  # not a watt of it is gone
-        draw_w = max(draw_w, float(fleet.from_w[miner]))
+    if fleet.to_w[miner] < fleet.from_w[miner] or verb is Verb.SLEEP:  # not a watt of it is gone
+        draw_w = float(np.fmax(max(draw_w, float(fleet.from_w[miner])), fleet.reported_w[miner]))  # NaN: nothing told
+    boots_until = fleet.changed_at[miner] + facts.wake_dead_s[miner] + facts.wake_90_s[miner]
+    if verb is Verb.SLEEP and now <= boots_until:  # it was woken a moment before, and boots on
+        rung_w = float(facts.level_power_w[miner, max(int(fleet.want_level[miner]), 0)] * fleet.ratio[miner])
+        draw_w = max(draw_w, rung_w)
     estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
-    fleet.retry_at[miner] = now + ASK_AGAIN_S
 
 
 def _spare(

@@ -13,10 +13,12 @@ from enum import IntEnum
 import numpy as np
 
 from controller.core import estimator
-from controller.core.state import NO_COMMAND, State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
+from controller.core.state import NO_COMMAND, VERB_CODES, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
 from controller.domain.policy import FleetPolicy
 
+SLEEP = VERB_CODES[Verb.SLEEP]
+IDLE_RATIO = 0.6  # of its rung: a blind miner whose own estimate stays below this says that it hashes and hardly does
 LOSS_RATIO = 0.03  # what cables and a transformer between meter and miners take at most, as a share of what they carry
 
 
@@ -39,7 +41,8 @@ class Look:
     agreed. caught: have lied, and count as drawing. lie_w: what each would draw more if it did not sleep. rest_w: what
     the meter shows beyond the believed. excess_w: of that, what is new. uncertainty_w: of excess_w. resolution_w: half
     of the smallest lie, less cannot be told from nothing. nothing_beside: what the meter shows is these miners, so
-    finely that none of them could lie, new or not. moving: a blind one is on its way.
+    finely that none of them could lie, new or not. moving: a blind one is on its way. lowest_rest_w: by so much
+    beliefs may be off in sum; a rest below that is no rest, and some belief is wrong.
     """
 
     rows: IntArray
@@ -53,6 +56,7 @@ class Look:
     resolution_w: float
     nothing_beside: bool
     moving: bool
+    lowest_rest_w: float
 
 
 def blind_sleepers(facts: Fleet, state: State, rows: IntArray) -> BoolArray:
@@ -68,8 +72,7 @@ def look_at(
 ) -> Look:
     fleet, groups = state.fleet, state.groups
     blind, still = ~facts.reports_power[rows], fleet.verb[rows] == NO_COMMAND
-    rung = np.where(fleet.level[rows] >= 0, fleet.level[rows], fleet.ceiling[rows])
-    awake_w = facts.level_power_w[rows, rung] * fleet.ratio[rows]
+    awake_w = _awake_w(facts, state, rows)
     draws = fleet.caught[rows] | (fleet.condition[rows] == Condition.HASHING)
     # An estimate wanders with the hash rate, the draw does not: a blind miner counts by its state alone.
     by_state_w = np.where(draws, awake_w, facts.sleep_power_w[rows])
@@ -81,7 +84,9 @@ def look_at(
     suspects &= (fleet.verdict[rows] != Verdict.QUARANTINED) & (fleet.verdict[rows] != Verdict.UNSEEN)
     smallest_w = lie_w[asleep] if bool(asleep.any()) else lie_w
     changed_w = believed_w - anchored_w
-    swing_w = np.abs(fleet.to_w[rows] - fleet.from_w[rows])[~still]
+    # A sleep that failed before is booked once it is proved: until then it may swing by all there is to fall.
+    aim_w = np.where(fleet.verb[rows] == SLEEP, facts.sleep_power_w[rows], fleet.to_w[rows])
+    swing_w = np.abs(aim_w - fleet.from_w[rows])[~still]
     resolution_w = 0.5 * float(np.min(smallest_w))
 
     def doubt_w(watts: FloatArray) -> float:
@@ -102,8 +107,16 @@ def look_at(
         uncertainty_w=doubt_w(changed_w),
         resolution_w=resolution_w,
         moving=bool((blind & ~still).any()),
+        lowest_rest_w=-doubt_w(believed_w),
         nothing_beside=abs(beside_w) <= resolution_w and doubt_w(believed_w) < resolution_w,
     )
+
+
+def _awake_w(facts: Fleet, state: State, rows: IntArray) -> FloatArray:
+    """(rows,) watts of each at the rung it shows, or may come to, while it hashes."""
+    fleet = state.fleet
+    rung = np.where(fleet.level[rows] >= 0, fleet.level[rows], fleet.ceiling[rows])
+    return facts.level_power_w[rows, rung] * fleet.ratio[rows]
 
 
 def finding_of(look: Look) -> Finding:
@@ -120,10 +133,17 @@ def finding_of(look: Look) -> Finding:
     return Finding.AGREES if fine or not (look.moving or look.suspects.any()) else Finding.NOTHING
 
 
-def comparable(state: State, policy: FleetPolicy, feeder: int, rows: IntArray, at: float) -> bool:
-    """Whether a sample can be held against what is believed: everybody known, and a meter that has moved since the last
-    of them was told to sleep or wake."""
+def comparable(facts: Fleet, state: State, policy: FleetPolicy, feeder: int, rows: IntArray, at: float) -> bool:
+    """Whether a sample can be held against what is believed: everybody known, nobody awake without hashing, and a meter
+    that has moved since the last of them was told to sleep or wake.
+
+    A blind miner that lost its pools counts at its rung and draws who knows what: no sum that holds it proves anything.
+    """
     fleet = state.fleet
+    idle = (fleet.condition[rows] == Condition.HASHING) & (fleet.verb[rows] == NO_COMMAND) & ~facts.reports_power[rows]
+    highest_w = fleet.reported_w[rows] + fleet.power_error_w[rows]  # NaN, no estimate at all, compares false
+    if bool((idle & (highest_w < IDLE_RATIO * _awake_w(facts, state, rows))).any()):
+        return False
     known = (fleet.condition[rows] == Condition.HASHING) | (fleet.condition[rows] == Condition.ASLEEP)
     known &= at - fleet.read_at[rows] <= policy.telemetry_stale_s
     moved_at = float(state.groups.moved_at[feeder])

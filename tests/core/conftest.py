@@ -6,6 +6,7 @@ Up 100 W/s, down 200 W/s, either 4 kW in any 15 s (one unit fits in); towards th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -195,7 +196,8 @@ class Kit:
 
     @staticmethod
     def seen_state(facts: Fleet, hashing: Iterable[bool], *, now: float = 0.0, level: int = 3) -> State:
-        """A state in which every miner is read, settled, ours and at nameplate; the offset is the auxiliaries."""
+        """A state in which every miner is read, settled, ours and at nameplate; the offset is the auxiliaries, and the
+        site meter is there."""
         state = State.fresh(facts, now)
         fleet = state.fleet
         on = np.array(list(hashing), dtype=np.bool_)
@@ -210,7 +212,7 @@ class Kit:
         fleet.from_w[:] = draw
         fleet.to_w[:] = draw
         fleet.verdict[:] = Verdict.SETTLED
-        state.offset_w = float(AUXILIARY_W)
+        state.offset_w, state.offset_until = float(AUXILIARY_W), math.inf
         return state
 
     @staticmethod
@@ -250,6 +252,7 @@ class Site:
     despatch. `deaf` miners hear and do nothing, `silent` ones send no telemetry, `meter_lost` points are absent.
     `strangers` are other machines than the inventory has, each with what gives it away. `liars` say that they sleep and
     hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
+    `poolless` miners hash nothing and draw `idle_share` of their watts; who tells none is estimated at up to a half.
     `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners and, where there is
     `feeder_noise`, a watt now and then.
     """
@@ -277,6 +280,8 @@ class Site:
         self.strangers: dict[int, str] = {}
         self.liars: set[int] = set()
         self.lying: set[int] = set()
+        self.poolless: set[int] = set()
+        self.idle_share = 0.25
         self.metered: set[int] = set()
         self.feeder_extra_w = 0.0
         self.feeder_noise = True
@@ -284,6 +289,8 @@ class Site:
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
         to_w = np.where(self.hashing, self.facts.level_power_w[np.arange(len(self.facts)), self.level], SLEEP_W)
+        idle = np.isin(np.arange(len(self.facts)), list(self.poolless)) & self.hashing
+        to_w = np.where(idle, SLEEP_W + self.idle_share * (to_w - SLEEP_W), to_w)
         share = np.maximum(self.now - self.moved_at - self.dead_s, 0.0) / self.way_s
         left = np.where(self.boots, np.maximum(1.0 - 0.9 * share, 0.0), 10.0 ** -np.minimum(share, 12.0))
         draws: FloatArray = to_w + (self.from_w - to_w) * left
@@ -328,6 +335,8 @@ class Site:
         condition, level = Condition.HASHING if shown else Condition.ASLEEP, int(self.level[miner]) if shown else None
         if self.facts.reports_power[miner]:
             return Kit.reading(miner, condition, float(self.draws_w()[miner]), self.now, level=level)
+        if shown and miner in self.poolless:
+            return Kit.reading(miner, condition, 900.0, self.now, level=level, error_w=850.0)
         estimate_w = float(self.draws_w()[miner]) if shown else float(SLEEP_W)
         return Kit.reading(miner, condition, estimate_w, self.now, level=level, error_w=0.1 * estimate_w)
 

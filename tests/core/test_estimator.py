@@ -182,15 +182,24 @@ def test_a_revision_keeps_the_prediction_for_the_site(kit, before, after):
     state = kit.seen_state(kit.fleet(3), [True] * 3)
     old, new = np.array(before), np.array(after[:3])
     total = state.offset_w + old.sum()
-    estimator.revise(state, old, new)
+    estimator.revise(state, float((new - old).sum()), 0.0)
     assert state.offset_w + new.sum() == pytest.approx(total)
 
 
 def test_before_the_first_meter_sample_there_is_no_offset_to_revise(kit):
     state = kit.seen_state(kit.fleet(1), [True])
     state.offset_w = None
-    estimator.revise(state, np.array([1.0]), np.array([2.0]))
+    estimator.revise(state, 1.0, 0.0)
     assert state.offset_w is None
+
+
+def test_with_the_meter_gone_what_miners_show_moves_the_prediction(kit):
+    """Nobody else says what the site draws: to book it against the offset would hide who disobeys."""
+    state = kit.seen_state(kit.fleet(1), [True])
+    state.offset_until = 5.0
+    offset_w = state.offset_w
+    estimator.revise(state, 3_450.0, 5.1)
+    assert state.offset_w == offset_w
 
 
 def test_a_plan_is_priced_by_each_miners_own_ratio_and_by_sleep_watts(kit):

@@ -152,6 +152,18 @@ def test_a_wake_carries_what_the_owner_had_set_and_nothing_else_does(kit):
     assert {one.prior for one in site.sent if one.verb is not Verb.WAKE} == {None}
 
 
+def test_what_its_owner_set_later_is_what_a_wake_gives_back(kit):
+    """Of a miner nobody trims every mode it hashes in is its owner's: after a restart only the record knows the last."""
+    site = kit.site(facts=kit.fleet(odd={2: BLIND}), hashing=(True, True, True, False), surplus_w=20_000)
+    decision = told(site, kit, 2, Condition.HASHING, 3_500.0, 300.0, prior="0", level=3)
+    assert decision.priors == ((2, "0"),)
+    assert told(site, kit, 2, Condition.HASHING, 3_500.0, 300.0, prior="0", level=3).priors == ()
+    decision = told(site, kit, 2, Condition.HASHING, 2_000.0, 300.0, prior="3", level=0)
+    assert decision.priors == ((2, "3"),)
+    assert site.state.priors[2] == "3"
+    assert told(site, kit, 2, Condition.ASLEEP, 50.0, 50.0, level=0).priors == (), "asleep it shows none"
+
+
 def test_nothing_is_raised_into_the_room_a_slow_sleeper_has_not_made_yet(kit):
     lazy = replace(RESPONSE, sleep_dead_s=8, sleep_90_s=8)
     site = kit.site(facts=kit.fleet(6, odd={5: {**BLIND, "response": lazy}}), hashing=[True] * 6, surplus_w=40_000)
