@@ -64,6 +64,8 @@ def broken_rules(case: Case, proof: Proof) -> list[str]:
     draws = proof.true_power_w > proof.nameplate_w / 2
     if draws and cell.counts_as == "asleep":
         found.append(f"believed asleep while it draws {proof.true_power_w:.0f} W")
+    if cell.reads not in (Condition.HASHING, Condition.ASLEEP) and cell.counts_as == "asleep":
+        found.append("believed asleep, and nothing proves it")
     if draws and cell.reads is Condition.ASLEEP:
         found.append(f"read as asleep while it draws {proof.true_power_w:.0f} W")
     if draws and cell.outcome is Outcome.APPLIED:
@@ -117,7 +119,7 @@ def _within(cell: Cell) -> str:
 
 def _core(cell: Cell) -> str:
     if cell.verdict is Verdict.APPROACHING:
-        return f"asks again, counted as {cell.counts_as}"
+        return f"waits for proof, counted as {cell.counts_as}"
     return f"{cell.verdict.name.lower()}, counted as {cell.counts_as}"
 
 
