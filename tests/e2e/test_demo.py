@@ -120,7 +120,7 @@ def test_a_daemon_that_allocates_nothing_fails_the_demo(tmp_path: Path) -> None:
     demo = started(
         tmp_path,
         "--seconds",
-        "30",
+        "25",
         "--miners",
         "40",
         "--without",
