@@ -24,7 +24,10 @@ COLUMNS: Final[Mapping[str, tuple[bool, str]]] = {
     "port": (True, "port of the firmware's interface, 1-65535"),
     "web_port": (False, "port of its web interface; empty: 80. Only firmware that is driven over the web uses it"),
     "feeder": (True, "name of a [[feeder]] of the site file"),
-    "credential": (False, "name of the secret that opens it; empty: the firmware asks for none"),
+    "credential": (
+        False,
+        "name of the secret that opens it; empty: the maker's own, WhatsMiner V2 `admin`, Antminer stock `root`/`root`",
+    ),
     "cap_profile": (
         False,
         "highest profile it may run; empty: the nameplate's. A miner that is only slept and woken is not held to it",
