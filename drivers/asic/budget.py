@@ -48,10 +48,10 @@ class Budget:
             self._times.popleft()
         return len(self._times)
 
-    def spend(self, now: float, times: int = 1) -> None:
-        """Count `times` writes or restarts made, or perhaps made, at `now`; calls come in the order of time."""
+    def spend(self, now: float) -> None:
+        """Count one write or restart made, or perhaps made, at `now`; calls come in the order of time."""
         self.spent(now)
-        self._times.extend([now] * times)
+        self._times.append(now)
 
     def refusal(self, *, raises: bool, urgent: bool, now: float) -> Refusal | None:
         """Why a command must wait, None when it may go. raises: it may increase the load, as a wake does."""
