@@ -89,6 +89,8 @@ def _enter(
     fleet = state.fleet
     dead, to_90 = estimator.response_s(facts, verb)
     deadline = policy.deadline_factor * (dead + to_90)[miners] + policy.deadline_extra_s
+    if verb is Verb.WAKE:
+        deadline = np.maximum(deadline, facts.wake_patience_s[miners])
     if verb is Verb.SLEEP:  # who has failed before is believed when it is seen asleep: nobody else rises on its account
         to_w = np.where(fleet.attempts[miners] > 0, estimator.expected_power_w(fleet, now)[miners], to_w)
     estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)

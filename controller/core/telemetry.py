@@ -56,9 +56,10 @@ def take_readings(
         fleet.reported_w[miner] = _plausible_w(facts, reading)
         fleet.power_error_w[miner] = reading.power_error_w or 0.0
         fresh[miner] = True
-        if reading.level is not None and not facts.trims[miner]:
+        if not facts.trims[miner]:
             # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run.
-            fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
+            if reading.level is not None:
+                fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
             if reading.prior is not None and reading.prior != state.priors.get(miner, reading.prior):
                 state.priors[miner] = reading.prior  # its owner set another one since
                 findings.priors.append((miner, reading.prior))

@@ -83,7 +83,7 @@ def judge(
     begun = fleet.read_at >= fleet.sent_at + fleet.dead_s
     agrees = _agreement(facts, state, policy)
     proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
-    overdue = (now >= fleet.deadline_at) | _shows_no_life(fleet, policy)
+    overdue = (now >= fleet.deadline_at) | _shows_no_life(facts, fleet, policy)
     failed = said_no | (flying & proves & ~agrees & overdue)
     fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
     fleet.failed_verb = np.where(failed, fleet.verb, fleet.failed_verb)
@@ -142,9 +142,9 @@ def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> Bo
     return asleep
 
 
-def _shows_no_life(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
+def _shows_no_life(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     """(n,) who was woken and still sleeps when even a slow one of its class would have begun to boot."""
-    patience_s = policy.deadline_factor * fleet.dead_s + policy.deadline_extra_s
+    patience_s = np.maximum(policy.deadline_factor * fleet.dead_s + policy.deadline_extra_s, facts.wake_patience_s)
     lifeless: BoolArray = (
         (fleet.verb == estimator.WAKE)
         & fleet.want_hashing

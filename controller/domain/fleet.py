@@ -151,7 +151,8 @@ class Level:
 class ResponseClass:
     """How one model + firmware answers, in seconds; fixed figures now, learned ones later.
 
-    Dead time is until power first moves, `*_90_s` is from there until 90 % of the way is gone.
+    Dead time is until power first moves, `*_90_s` is from there until 90 % of the way is gone. wake_patience_s: how
+    long a woken one may show nothing and boot all the same; 0 where the other figures say enough.
     """
 
     name: str
@@ -162,6 +163,7 @@ class ResponseClass:
     trim_dead_s: float
     trim_90_s: float
     sleep_power_w: int
+    wake_patience_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class Fleet:
     joule_per_th: (n,) at cap level: the merit order, lower is better.
     feeder: (n,) index into feeder_names and feeder_rating_w.
     trims, reports_power: (n,) see MinerModel.
-    boot_s: (n,) seconds after which half of a boot's watts are there.
+    boot_s: (n,) seconds after which half of a boot's watts are there. wake_patience_s: (n,) see ResponseClass.
     """
 
     miner_ids: tuple[str, ...]
@@ -225,6 +227,7 @@ class Fleet:
     trims: BoolArray
     reports_power: BoolArray
     boot_s: FloatArray
+    wake_patience_s: FloatArray
     units: tuple[MinerUnit, ...]
 
     def __len__(self) -> int:
@@ -273,5 +276,6 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         trims=np.array([unit.model.trims for unit in units], dtype=np.bool_),
         reports_power=np.array([unit.model.reports_power for unit in units], dtype=np.bool_),
         boot_s=wake_dead_s + 0.5 * wake_90_s,
+        wake_patience_s=column_of("wake_patience_s"),
         units=units,
     )

@@ -26,7 +26,16 @@ from controller.domain.fleet import (
     Outcome,
     Verb,
 )
-from drivers.asic.antminer_conf import SLEEP, UnfitConfError, differences, has_pools, is_mode, mode_of, with_mode
+from drivers.asic.antminer_conf import (
+    SLEEP,
+    ConfWrite,
+    UnfitConfError,
+    differences,
+    has_pools,
+    is_mode,
+    mode_of,
+    with_mode,
+)
 from drivers.asic.antminer_memory import Known, Order
 from drivers.asic.antminer_reading import Judge, Judgement, number, rate_in_summary
 from drivers.asic.antminer_web import CONF, SUMMARY, SYSTEM_INFO, AntminerWeb, Done, Page
@@ -73,7 +82,8 @@ class AntminerStock:
         self._budget = budget
         self._identity = IdentityCheck(facts)
         self._known = Known()
-        self._prepared: tuple[Page | None, str, bytes] = (None, "", b"")
+        self._prepared: tuple[Page, ConfWrite] | None = None
+        self._listed = False
 
     async def read(self) -> MinerReading:
         """Telemetry: one round trip while it hashes, and the configured mode when the rate is gone, after a command
@@ -156,29 +166,35 @@ class AntminerStock:
                 return settled
         target, note = order.target(self._known.awake_mode)
         try:
-            body = self._body_for(page, target)
+            write = self._write_for(page, target)
         except UnfitConfError as error:
             return Done(Outcome.REFUSED, f"nothing written; {error}")
         now = self._now()
-        done = self._withheld(order, now) or await self._web.set_conf(body, self._answer_by(order, now))
+        done = self._withheld(order, now) or await self._web.set_conf(write.body, self._answer_by(order, now))
         if not done.reached:
             return done
-        overdrawn = self._spend(target, mode, done.outcome)
+        since = self._known.changed_asleep(page.document) if order.raises else ""
+        overdrawn = self._spend(target, mode, done.outcome, page.document)
         if not order.urgent and (order.raises or not self._known.wake_may_come(now)):
             done = await self._read_back(done, page.document, target, order.give_up_at)
-        return done.with_notes(note, overdrawn)
+        return done.with_notes(note, since, self._list(write), overdrawn)
 
-    def _body_for(self, page: Page, target: str) -> bytes:
+    def _write_for(self, page: Page, target: str) -> ConfWrite:
         """What to write so that the mode becomes `target`; worked out once for one configuration."""
-        known_page, known_target, body = self._prepared
-        if known_page is not page or known_target != target:
-            body = with_mode(page.document, target).body
+        if self._prepared is None or self._prepared[0] is not page or self._prepared[1].mode != target:
+            write = with_mode(page.document, target)
             pools = has_pools(page.document or {})
             if self._known.had_pools and not pools:
                 raise UnfitConfError("the pools that were there are gone from the configuration read")
             self._known.had_pools = pools
-            self._prepared = page, target, body
-        return body
+            self._prepared = page, write
+        return self._prepared[1]
+
+    def _list(self, write: ConfWrite) -> str:
+        """What the first write of all carried and left out beside the documented keys, for whoever looks after them."""
+        listed, self._listed = self._listed, True
+        parts = (("carried as told", write.unknown), ("null, not sent", write.null))
+        return "" if listed else "; ".join(f"{what}: {', '.join(keys)}" for what, keys in parts if keys)
 
     async def _nothing_to_do(self, order: Order, mode: str | None) -> Done | None:
         """The outcome of an order that needs no write; None when it needs one."""
@@ -220,11 +236,11 @@ class AntminerStock:
         """Until when an answer is waited for."""
         return min(order.give_up_at, now + _URGENT_ANSWER_S) if order.urgent else order.give_up_at
 
-    def _spend(self, target: str, mode: str | None, outcome: Outcome) -> str:
+    def _spend(self, target: str, mode: str | None, outcome: Outcome, conf: Mapping[str, Any] | None = None) -> str:
         """The miner has perhaps been given the mode `target`, over the mode `mode`; what to say of the budget."""
         now = self._now()
         self._budget.spend(now)
-        self._known.written(now, target, mode, outcome)
+        self._known.written(now, target, mode, outcome, conf)
         return self._budget.overdrawn(now)
 
     async def _read_back(self, done: Done, before: Mapping[str, Any], target: str, give_up_at: float) -> Done:
@@ -251,7 +267,7 @@ class AntminerStock:
             return [page.words or f"{CONF}: no work mode in it"]
         if mode != SLEEP:
             with suppress(UnfitConfError):
-                self._body_for(page, SLEEP)  # a shed finds it ready
+                self._write_for(page, SLEEP)  # a shed finds it ready
         return []
 
     async def _identify(self, give_up_at: float, *, mute: bool) -> bool:

@@ -56,9 +56,20 @@ class ConfWrite:
     """A body for `set_miner_conf.cgi`. carried: keys of the document that go back under whatever name; dropped: the
     rest of them, which the script keeps by itself (`NOT_WRITTEN`) or which were null, and that is as good as absent."""
 
+    mode: str
     body: bytes
     carried: tuple[str, ...]
     dropped: tuple[str, ...]
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Of the carried keys those that no firmware on record has."""
+        return tuple(key for key in self.carried if key not in (*_FIRST, *_MODE_KEYS, "pools"))
+
+    @property
+    def null(self) -> tuple[str, ...]:
+        """Of the dropped keys those that the script may well take, and had no value to send."""
+        return tuple(key for key in self.dropped if key not in NOT_WRITTEN)
 
 
 def mode_of(conf: Mapping[str, Any]) -> str | None:
@@ -98,7 +109,7 @@ def with_mode(conf: object, mode: str) -> ConfWrite:
         culprit = next(key for key, value in body.items() if _would_garble(_json({key: value})))
         raise UnfitConfError(f"{culprit!r} holds a blank, a quote or a backslash, and the miner's script garbles those")
     dropped = tuple(key for key in told if key not in carried)
-    return ConfWrite(encoded, (*carried, _told_mode_key(conf), "pools"), dropped)
+    return ConfWrite(mode, encoded, (*carried, _told_mode_key(conf), "pools"), dropped)
 
 
 def has_pools(conf: Mapping[str, Any]) -> bool:

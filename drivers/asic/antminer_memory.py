@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from controller.domain.fleet import Outcome
-from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP, is_mode
+from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP, differences, is_mode
 from drivers.asic.antminer_reading import Seen
 from drivers.asic.http import LATE_S
 
@@ -30,6 +31,7 @@ class Known:
     written_at: float = -math.inf
     wake_unheard_at: float = -math.inf
     had_pools: bool = False
+    before_sleep: Mapping[str, Any] | None = None
 
     def conf_is_due(self, now: float, elapsed_s: float | None, *, hashes: bool, mute: bool) -> bool:
         """Whether the configured mode must be asked for, given what port 4028 said at `now`."""
@@ -60,10 +62,16 @@ class Known:
         self.awake_mode = self.woken_at = None
         self.wake_unheard_at = -math.inf
         self.had_pools = False
+        self.before_sleep = None
 
-    def written(self, at: float, target: str, before: str | None, outcome: Outcome) -> None:
-        """A write of the mode `target` left at `at`, over the mode `before`, and ended with `outcome`."""
+    def written(
+        self, at: float, target: str, before: str | None, outcome: Outcome, conf: Mapping[str, Any] | None = None
+    ) -> None:
+        """A write of the mode `target` left at `at`, over the mode `before`, and ended with `outcome`; `conf` is the
+        configuration it was made from."""
         self.written_at = at
+        if target == SLEEP and before != SLEEP:
+            self.before_sleep = conf
         if target != SLEEP:
             self.wake_unheard_at = at if outcome is Outcome.UNKNOWN else -math.inf
         elif outcome is not Outcome.REFUSED:  # one that was turned away holds up no wake
@@ -71,6 +79,11 @@ class Known:
         self.woken_at = at if before == SLEEP and target != SLEEP else None
         self.awake_mode = target if target != SLEEP else before if before != SLEEP else self.awake_mode
         self.rate_before_th = 0.0  # the mining process restarts
+
+    def changed_asleep(self, conf: Mapping[str, Any]) -> str:
+        """What to say of a configuration about to be woken that is not the one that was put to sleep."""
+        others = () if self.before_sleep is None else differences(self.before_sleep, conf)
+        return f"changed beside the mode since it was put to sleep: {', '.join(others)}" if others else ""
 
     def wake_may_come(self, now: float) -> bool:
         """Whether a wake of ours is still without an answer, so that a miner configured to sleep may yet wake."""

@@ -36,7 +36,7 @@ _NO_RATE_SHARE: Final = 0.01
 _BOOT_SHARE: Final = 0.25
 """Half of what a miner without a rate may draw above its sleep watts, as a share of its rung."""
 _BOOT_PATIENCE: Final = 3.0
-"""Dead times of the class within which even a slow miner shows its first hash rate."""
+"""Dead times of the class within which a miner shows its first hash rate, unless the model file has more patience."""
 _RATE_MAX: Final = 1.2  # of a rung: more is another rung's rate, or a fault
 _LEVEL_NAMES: Final = {NORMAL: "normal", LOW: "low"}
 
@@ -78,7 +78,8 @@ class Judge:
         self._levels = facts.envelope.levels
         self._error_ratio = facts.estimate_error_ratio or 0.0
         self._sleep_w = float(facts.envelope.response.sleep_power_w)
-        self._boots_within_s = _BOOT_PATIENCE * facts.envelope.response.wake_dead_s
+        response = facts.envelope.response
+        self._boots_within_s = max(_BOOT_PATIENCE * response.wake_dead_s, response.wake_patience_s)
         self._nameplate = self._levels[facts.nameplate_level]
         names = [level.name for level in self._levels]
         self._rungs = {mode: names.index(name) for mode, name in _LEVEL_NAMES.items() if name in names}

@@ -32,6 +32,9 @@ _RESPONSE_KEYS: Final = (
 )
 
 
+_PATIENCE_KEY: Final = "wake_patience_s"
+
+
 class Confidence(StrEnum):
     """How far the numbers of an entry can be trusted."""
 
@@ -167,8 +170,11 @@ def _levels(table: Mapping[str, Any], file_name: str) -> tuple[Level, ...]:
 
 def _response(table: Mapping[str, Any], firmware: str, file_name: str) -> ResponseClass:
     given = _table(table, "response", file_name)
-    if set(given) != set(_RESPONSE_KEYS):
-        raise ModelFileError(f"{file_name}: response: expected exactly {', '.join(_RESPONSE_KEYS)}")
+    if set(given) - {_PATIENCE_KEY} != set(_RESPONSE_KEYS):
+        raise ModelFileError(
+            f"{file_name}: response: expected exactly {', '.join(_RESPONSE_KEYS)}, and {_PATIENCE_KEY} where "
+            "a boot may take far longer than most"
+        )
     numbers = {key: _positive(value, f"response.{key}", file_name) for key, value in given.items()}
     return ResponseClass(name=firmware, sleep_power_w=int(numbers.pop("sleep_power_w")), **numbers)
 

@@ -5,7 +5,8 @@
 does not know is passed over without a word, also `bitmain-work-mode`, which is only a name for reading.
 
 What happens to a key that a write leaves out differs between versions. `Unsent.LOST`, the harsher reading, is what
-simulated miners do unless told otherwise: a client that is right under it is right under both.
+simulated miners do unless told otherwise: a client that is right under it is right under `KEPT` as well. Under
+`FACTORY` no client can be right; it can only say what became of the configuration.
 """
 
 import json
@@ -27,6 +28,8 @@ class Unsent(StrEnum):
     """They fall back to the factory's values; pools become empty."""
     KEPT = "kept"
     """They stay; so do the fields of a pool that is sent in part."""
+    FACTORY = "factory"
+    """They stay, but for the fans and the frequency level: those are the factory's after every write, sent or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class MinerConf:
-    """The settings in the file, all as text but the switch of the fans."""
+    """The settings in the file, all as text but the switch of the fans. extra: keys of a version that knows more, in
+    their order; a write knows them by the same names."""
 
     pools: tuple[Pool, ...]
     work_mode: str = NORMAL
@@ -51,6 +55,7 @@ class MinerConf:
     voltage: str = "1400"
     ccdelay: str = "0"
     pwth: str = "0"
+    extra: tuple[tuple[str, str], ...] = ()
 
     def file(self) -> bytes:
         """The file: keys, their order and the layout as recorded from an S19 with the firmware of December 2022."""
@@ -72,23 +77,28 @@ class MinerConf:
             ("bitmain-pwth", self.pwth),
             ("bitmain-work-mode", self.work_mode),
             ("bitmain-freq-level", self.freq_level),
+            *self.extra,
         )
         lines = ",\n".join(f'"{key}" : {json.dumps(value)}' for key, value in settings)
         return f'{{\n"pools" : [\n{slots}\n]\n,\n{lines}\n}}\n'.encode()
 
     def written(self, sent: Mapping[str, Any], *, unsent: Unsent, modes: Collection[str]) -> "MinerConf":
         """The file after a write of `sent`; a mode that is not in `modes` counts as not sent."""
-        kept = self if unsent is Unsent.KEPT else FACTORY
+        kept = FACTORY if unsent is Unsent.LOST else self
         fan_ctrl = _text(sent.get("bitmain-fan-ctrl"))
         mode = _text(sent.get("miner-mode"))
-        return replace(
+        after = replace(
             self,
             pools=_pools(sent.get("pools"), kept.pools),
             work_mode=kept.work_mode if mode is None or mode not in modes else mode,
             fan_ctrl=kept.fan_ctrl if fan_ctrl is None else fan_ctrl == "true",
             fan_pwm=_given(sent, "bitmain-fan-pwm", kept.fan_pwm),
             freq_level=_given(sent, "freq-level", kept.freq_level),
+            extra=tuple((key, _given(sent, key, value)) for key, value in self.extra if kept is self or key in sent),
         )
+        if unsent is not Unsent.FACTORY:
+            return after
+        return replace(after, fan_ctrl=FACTORY.fan_ctrl, fan_pwm=FACTORY.fan_pwm, freq_level=FACTORY.freq_level)
 
 
 FACTORY: Final = MinerConf(pools=(Pool(),) * POOL_SLOTS)

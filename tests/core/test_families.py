@@ -153,7 +153,7 @@ def test_a_wake_carries_what_the_owner_had_set_and_nothing_else_does(kit):
 
 
 def test_what_its_owner_set_later_is_what_a_wake_gives_back(kit):
-    """Of a miner nobody trims every mode it hashes in is its owner's: after a restart only the record knows the last."""
+    """Of a miner nobody trims every mode it hashes in is its owner's: only the record knows the last."""
     site = kit.site(facts=kit.fleet(odd={2: BLIND}), hashing=(True, True, True, False), surplus_w=20_000)
     decision = told(site, kit, 2, Condition.HASHING, 3_500.0, 300.0, prior="0", level=3)
     assert decision.priors == ((2, "0"),)

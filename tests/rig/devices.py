@@ -20,7 +20,7 @@ from simulators.asic.response import Answer, Mode, Phase
 DAY_S = 86_400.0
 ERROR_RATIO = 0.12  # of an estimate
 BOOT_SHARE = 0.25  # half of what a miner that should hash and shows no rate may draw, of its rung
-NO_LIFE_S = 75.0  # a woken Antminer without a hash rate for so long sleeps on
+NO_LIFE_S = 300.0  # a woken Antminer without a hash rate for so long sleeps on
 MODE_OF_LEVEL = ("3", "0")  # an Antminer's work modes by rung
 
 

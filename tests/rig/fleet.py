@@ -39,6 +39,7 @@ ANTMINER_CLASS = ResponseClass(
     trim_dead_s=25.0,
     trim_90_s=60.0,
     sleep_power_w=30,
+    wake_patience_s=300.0,
 )
 CLASSES = {
     models.Family.LUXOS: LUXOS_CLASS,

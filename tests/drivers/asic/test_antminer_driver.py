@@ -345,7 +345,9 @@ async def test_whatever_changed_beside_the_mode_is_named_and_not_applied(script:
     script.web["get_miner_conf"] = deque([before, before | {"bitmain-work-mode": "1", key: []}])
     report = await ours.perform(SLEEP)
     assert report.outcome is Outcome.ACKNOWLEDGED
-    assert report.detail == f"M000: OK!; changed beside the mode: {key}"
+    assert report.detail == f"M000: OK!; changed beside the mode: {key}; carried as told: bitmain-user-ip-cat"
+    again = await ours.perform(WAKE)
+    assert "carried as told" not in again.detail, "once for each miner is enough"
 
 
 async def test_a_read_back_that_fails_leaves_the_acknowledgement(script: Script, ours: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.fleet import Command, Condition, Outcome
 from drivers.asic.antminer import AntminerStock as Driver
 from drivers.asic.budget import Budget
 from simulators.asic.antminer import ConfRead, StockTraits
@@ -222,10 +222,12 @@ async def test_a_configuration_that_was_not_read_is_not_written_where_stock_wipe
     assert await outcome_of_reading(bench, read) == (True, True)
 
 
-@pytest.mark.parametrize("unsent", list(Unsent))
+@pytest.mark.parametrize("unsent", [Unsent.LOST, Unsent.KEPT])
 @pytest.mark.parametrize("profile", [0, 1])
 async def test_sleep_and_wake_leave_what_the_web_returns_as_it_was_to_the_byte(unsent: Unsent, profile: int) -> None:
     async with scene(traits=StockTraits(unsent=unsent), profile=profile) as bench:
+        state = bench.miner.state
+        state.conf = replace(state.conf, extra=(("bitmain-user-ip-cat", "1"), ("next-years-key", "90")))
         before, prior = await bench.conf(), (await bench.ours.read()).prior
         assert prior == ("3" if profile == 0 else "0")
         assert (await bench.ours.perform(SLEEP)).outcome is Outcome.APPLIED
@@ -238,6 +240,24 @@ async def test_sleep_and_wake_leave_what_the_web_returns_as_it_was_to_the_byte(u
         bench.passes(LONG_S)
         awake = await bench.ours.read()
         assert (awake.condition, awake.level, awake.prior) == (Condition.HASHING, profile, prior)
+
+
+@pytest.mark.parametrize("order", [SLEEP, SHED])
+async def test_a_script_that_writes_the_factorys_fans_is_told_on_by_the_wake_at_the_latest(order: Command) -> None:
+    """Whatever is sent, such a version sets fans and frequency level back. Nobody can prevent it."""
+    async with scene(traits=StockTraits(unsent=Unsent.FACTORY)) as bench:
+        prior = (await bench.ours.read()).prior
+        slept = await bench.ours.perform(order)
+        bench.passes(LONG_S)
+        woken = await bench.ours.perform(replace(WAKE, prior=prior))
+        changed = "bitmain-fan-pwm, bitmain-freq-level"
+        assert order.urgent or slept.detail.endswith(f"changed beside the mode: {changed}")
+        assert (woken.outcome, woken.detail) == (
+            Outcome.APPLIED,
+            f"M000: OK!; changed beside the mode since it was put to sleep: {changed}",
+        )
+        pools = json.loads(await bench.conf())["pools"]
+        assert [bool(pool["url"]) for pool in pools] == [True, True, False]
 
 
 async def test_stock_resets_the_frequency_level_and_brings_a_low_power_miner_back_at_full_power() -> None:

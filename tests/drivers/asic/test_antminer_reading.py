@@ -14,7 +14,7 @@ from tests.drivers.asic.antminer_script import FACTS, LOW, NORMAL
 
 JUDGE = Judge(FACTS)
 SLEEP_W = FACTS.envelope.response.sleep_power_w
-BOOTED_S = 3 * FACTS.envelope.response.wake_dead_s
+BOOTED_S = FACTS.envelope.response.wake_patience_s
 HASHING, ASLEEP, UNKNOWN = Condition.HASHING, Condition.ASLEEP, Condition.UNKNOWN
 
 
