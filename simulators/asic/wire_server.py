@@ -111,8 +111,18 @@ class Delivery:
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Call `act` after so long; whatever was to come before is forgotten."""
+
+        def due() -> None:
+            self._timer = None
+            act()
+
         self.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, act)
+        self._timer = asyncio.get_running_loop().call_later(seconds, due)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is still to come."""
+        return self._timer is not None
 
     def cancel(self) -> None:
         """Forget whatever was to come."""
@@ -175,7 +185,8 @@ class _Connection(asyncio.Protocol):
         self._client_done = True
         if self._ended:
             return False
-        endless = Fault.KEEP_OPEN in self._faults or Fault.SLOW_LORIS in self._faults
+        # Also when the fault that kept it open is over by now.
+        endless = Fault.KEEP_OPEN in self._faults or Fault.SLOW_LORIS in self._faults or not self._delivery.is_busy
         if is_silent(self._faults) or (self._answered and endless):
             return False  # nothing will come: a client that leaves must not cost a socket for ever
         if not self._answered:
@@ -210,7 +221,11 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._ended = True
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset it, and the loop has not told us yet
+            self._transport.abort()
+            return
         self._delivery.later(LINGER_S, self._transport.close)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,10 @@ from tests.simulators.luxos_client import VERSION, answers, exchange
 async def farm() -> AsyncIterator[MinerFarm]:
     async with MinerFarm(FleetSpec(models=[MODELS["s21"]], seed=2)) as running:
         yield running
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_refuse_closes_the_port_and_opens_it_again_at_the_same_number(farm: MinerFarm) -> None:
@@ -68,6 +73,35 @@ async def test_keep_open_answers_and_does_not_close(farm: MinerFarm) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1), 0.15)
     writer.close()
+
+
+@pytest.mark.parametrize("fault", [Fault.KEEP_OPEN, Fault.SLOW_LORIS])
+async def test_a_client_that_leaves_when_the_fault_is_over_costs_no_socket(farm: MinerFarm, fault: Fault) -> None:
+    before = open_files()
+    farm.faults[0].on(fault, 0.0)
+    reader, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    await asyncio.wait_for(reader.readuntil(b'"id":1'), 5)
+    await asyncio.sleep(0.05)
+    farm.faults[0].off(fault)
+    writer.close()
+    async with asyncio.timeout(5):
+        while open_files() > before:  # noqa: ASYNC110  # sockets tell nobody when they are gone
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_leaves_in_the_moment_of_the_answer_costs_no_complaint(farm: MinerFarm) -> None:
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
+    farm.faults[0].on(Fault.DELAY, 0.02)
+    _, writer = await asyncio.open_connection(*farm.addresses[0])
+    writer.write(VERSION)
+    await asyncio.sleep(0.01)
+    writer.transport.abort()
+    time.sleep(0.03)  # noqa: ASYNC251  # the answer is due: the loop closes the one end and writes to the other in one turn
+    await asyncio.sleep(0.05)
+    assert complaints == []
 
 
 async def test_garbage_is_no_json(farm: MinerFarm) -> None:
