@@ -114,10 +114,6 @@ class Bench(Orders):
         """Our driver with a short deadline, for faults that run into it."""
         return build(*self.farm.addresses[0], deadline_s=deadline_s)
 
-    def beside(self, host: str, port: int, deadline_s: float) -> LuxosMiner:
-        """Our driver for another miner."""
-        return build(host, port, deadline_s=deadline_s)
-
     def with_ladder(self, *names: str) -> LuxosMiner:
         """Our driver with only these rungs on its ladder."""
         rungs = {rung.name: rung for rung in MODELS["s19kpro"].profiles}
