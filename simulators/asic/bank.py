@@ -103,11 +103,13 @@ class MinerBank(FleetPhysics):
     def reboot(self, i: int) -> Answer:
         """Restart miner `i`: off and unreachable for a while, then as its mode says.
 
-        The mode survives; so does the profile, unless the model loses it at every restart.
+        Mode and profile survive, unless the model loses them.
         """
         answers, one = self._answers(np.array([i]))
         if not one.size:
             return Answer(int(answers[0]))
+        if self.loses_sleep[i] and not self.behaviour[i] & Behaviour.NEVER_WAKES:
+            self.mode[i] = Mode.HASH
         starts_again = self.mode[i] == Mode.HASH or bool(self.behaviour[i] & Behaviour.LIAR_SLEEP)
         ends_as = WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else NONE
         off_s = self._draw(one, WAKE, self._reboot_off)

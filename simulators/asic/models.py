@@ -75,6 +75,8 @@ class MinerModel:
     profile_lost_at_restart: bool
     """Whether the profile is forgotten when the mining process starts anew, be it after a sleep, a restart or a reboot:
     the miner then comes back at what its configuration says."""
+    sleep_lost_at_reboot: bool
+    """Whether a sleeping one boots straight into hashing when it is restarted, or its power comes back."""
 
     @property
     def nameplate(self) -> Profile:
@@ -185,6 +187,7 @@ def _luxos(key: str, name: str, ladder: tuple[Profile, ...], chips_per_board: in
         idle_power_w=60.0,
         trims=True,
         profile_lost_at_restart=False,
+        sleep_lost_at_reboot=False,
     )
 
 
@@ -204,6 +207,7 @@ def _whatsminer(key: str, name: str, wire_name: str, ladder: tuple[Profile, ...]
         idle_power_w=60.0,
         trims=True,
         profile_lost_at_restart=True,
+        sleep_lost_at_reboot=True,
     )
 
 
@@ -223,6 +227,7 @@ def _antminer(key: str, name: str, ladder: tuple[Profile, ...], chips_per_board:
         idle_power_w=60.0,
         trims=False,
         profile_lost_at_restart=False,
+        sleep_lost_at_reboot=False,
     )
 
 

@@ -74,6 +74,7 @@ class FleetPhysics:
         self.loses_profile: Final[Bools] = np.array(
             [model.profile_lost_at_restart for model in self.models], dtype=bool
         )
+        self.loses_sleep: Final[Bools] = np.array([model.sleep_lost_at_reboot for model in self.models], dtype=bool)
         times = [spec.response or model.response for model in self.models]
         self._dead_time: Final = {
             SLEEP: Spans.of(times, lambda t: t.sleep.dead_time),

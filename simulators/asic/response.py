@@ -2,8 +2,8 @@
 
 LuxOS: the spans follow what the vendor claims (sleep below 5 s, wake within some 10 s) widened by what the field
 reports: wake-ups scatter far more than sleeps, and a frequency change lands within seconds. WhatsMiner and Antminer
-stock: no vendor publishes figures; the spans are assumptions around the middle of the response classes the drivers
-plan with, and real machines of both may be slower.
+stock: no vendor publishes figures; the spans are assumptions, the same that the drivers' response classes rest on, and
+real machines of both may be slower.
 """
 
 from dataclasses import dataclass

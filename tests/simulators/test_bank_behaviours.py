@@ -82,6 +82,16 @@ def test_sleep_survives_a_reboot() -> None:
     assert not bank.is_rebooting[0]
 
 
+@pytest.mark.parametrize(("key", "asleep"), [("s21", True), ("s19pro", True), ("m50s", False)])
+def test_who_comes_back_asleep_from_a_blackout(key: str, asleep: bool) -> None:
+    """LuxOS says that sleep survives, an Antminer has it in flash; WhatsMiners are reported to boot into hashing."""
+    bank = MinerBank(FleetSpec(models=[MODELS[key]], seed=3, asleep=[True]))
+    bank.reboot(0)
+    run(bank, 240.0)
+    assert bool(bank.is_asleep[0]) is asleep
+    assert (bank.true_power_w[0] > 1_000.0) is not asleep
+
+
 def test_a_reboot_drops_the_load_and_brings_it_back_at_the_same_profile() -> None:
     bank = one()
     bank.command_profile(0, 2)
