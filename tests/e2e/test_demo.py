@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def ended(demo: subprocess.Popen[str], within_s: float) -> str:
 def report_in(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return content
+
+
+def added_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for of_one in counts:
+        assert of_one.get("total", 0) == sum(value for name, value in of_one.items() if name != "total")
+        total.update(of_one)
+    return dict(total)
 
 
 def broken(report: dict[str, Any]) -> set[str]:
@@ -87,6 +96,14 @@ def test_a_short_demo_keeps_its_promises_and_leaves_nothing_behind(tmp_path: Pat
     assert report["miners"] == 120 and report["duration_s"] == pytest.approx(30.0, abs=2.0)
     assert report["absorbed_kwh"] > 0.0
     assert report["commands"]["total"] > 0 and report["verdicts"]["total"] > 0
+    families = report["families"]
+    assert set(families) == {"LuxOS", "WhatsMiner V2", "Antminer stock"}
+    assert sum(family["miners"] for family in families.values()) == 120
+    for count in ("commands", "verdicts"):
+        assert added_up(family[count] for family in families.values()) == report[count]
+    assert all(family["commands"]["total"] > 0 for family in families.values())
+    # A WhatsMiner takes longer than this run to boot, so that it may not have been judged yet.
+    assert all(families[quick]["verdicts"]["total"] > 0 for quick in ("LuxOS", "Antminer stock"))
     assert report["dispatches"] == {"sent": 2, "accepted": 2, "rejected": 0, "reached": report["dispatches"]["reached"]}
     assert report["daemon"]["exit_code"] == 0 and report["daemon"]["rss_mb"] > 0
     latency = report["signal_to_command_ms"]
