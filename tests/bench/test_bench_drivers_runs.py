@@ -70,9 +70,11 @@ def test_every_command_was_carried_out(found: dict[str, Any]) -> None:
             assert block.get(name, {"failed": []})["failed"] == []
 
 
-def test_by_hand_says_word_for_word_what_ours_says(found: dict[str, Any]) -> None:
+def test_by_hand_says_what_ours_says_over_as_many_connections(found: dict[str, Any]) -> None:
     for block in (found["mixed"], *found["families"].values()):
         assert block[report.RAW]["commands"] == block[report.OURS]["commands"]
+        assert block[report.RAW]["said"] == block[report.OURS]["said"]
+        assert block[report.OURS]["said"]["cold"] != block[report.OURS]["said"]["sweep"] != ""
 
 
 @pytest.fixture

@@ -2,25 +2,30 @@
 
 {"do": "fresh", "families": ["LuxOS", ...]}   new miners, all awake and knowing nobody; answers where they are
 {"do": "wake"}                                all awake and steady again; sessions and tokens stay
-{"do": "told"}                                how many are told to sleep, and what came over the wire since then
+{"do": "told"}                                how many are told to sleep, and what came over the wire since then; `said`
+                                              is the same for the same commands with the same content, miner by miner
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import json
 import sys
 from collections import Counter
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from simulators.asic.antminer import AntminerStock
 from simulators.asic.farm import MinerFarm, VendorPorts
+from simulators.asic.luxos import LuxOSMiner
 from simulators.asic.models import MODELS, Family
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
+from simulators.asic.wirelog import WireRecord
 from tests.bench.drivers.limits import allow_files
 
 SEED = 3
@@ -37,6 +42,7 @@ class Host:
         self._farm: MinerFarm | None = None
         self._told: Counter[str] = Counter()
         self._connections = 0
+        self._said: list[tuple[int, str, str]] = []
 
     async def obey(self, order: dict[str, Any]) -> object:
         match order["do"]:
@@ -58,10 +64,11 @@ class Host:
             choice = MODELS_OF[Family(family)]
             models.append(choice[dealt[family] % len(choice)])
             dealt[family] += 1
-        farm = MinerFarm(FleetSpec(models=models, seed=SEED), ports=self._ports)
+        farm = MinerFarm(FleetSpec(models=models, seed=SEED), ports=self._ports, on_record=self._note)
         await farm.__aenter__()
         self._farm = farm
         self._told, self._connections = Counter(), 0
+        self._said.clear()
         return [
             {"family": family, "model": model.name, "host": at.host, "port": at.port, "web_port": at.web_port}
             for family, model, at in zip(families, models, farm.addresses, strict=True)
@@ -89,9 +96,20 @@ class Host:
             if isinstance(miner, AntminerStock):
                 connections += miner.web_connections
                 total["401"] += miner.challenges
-        since = {"commands": dict(total - self._told), "connections": connections - self._connections}
+        since: dict[str, Any] = {"commands": dict(total - self._told), "connections": connections - self._connections}
         self._told, self._connections = total, connections
+        said = json.dumps(sorted(self._said, key=itemgetter(0)))  # in a miner's own order; that of the miners is chance
+        self._said.clear()
+        since["said"] = hashlib.sha256(said.encode()).hexdigest()
         return {"asleep": int(np.count_nonzero(self._farm.bank.mode == Mode.SLEEP)), **since}
+
+    def _note(self, miner: int, record: WireRecord) -> None:
+        """Sessions are left out, as each is another; tokens are not part of the record."""
+        assert self._farm is not None
+        parameter = record.parameter
+        if isinstance(self._farm.miners[miner], LuxOSMiner):
+            parameter = parameter.partition(",")[2]
+        self._said.append((miner, record.command, parameter))
 
     async def close(self) -> None:
         if self._farm is not None:

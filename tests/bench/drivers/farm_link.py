@@ -34,11 +34,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the miners say of themselves: how many are told to sleep, and what came since the last question."""
+    """What the miners say of themselves: how many are told to sleep, and what came since the last question.
+
+    said: the same for the same commands with the same content.
+    """
 
     asleep: int
     commands: dict[str, int]
     connections: int
+    said: str
 
 
 class FarmLink:

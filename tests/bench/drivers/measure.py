@@ -6,10 +6,10 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.bench.drivers.contestants import Contestant
-from tests.bench.drivers.farm_link import FarmLink, Told
+from tests.bench.drivers.farm_link import FarmLink
 
 BEAT_S = 0.001
 ARRIVES_WITHIN_S = 1.0
@@ -32,6 +32,7 @@ class Cost:
     failed: str = ""
     commands: dict[str, int] = field(default_factory=dict)
     connections: int = 0
+    said: str = ""
 
 
 @dataclass(slots=True)
@@ -105,13 +106,13 @@ async def _shed(contestant: Contestant, farm: FarmLink) -> Cost:
     while told.asleep < len(contestant.sites) and time.monotonic() < patience_ends:
         await asyncio.sleep(0.05)
         later = farm.told()
-        told = Told(later.asleep, told.commands, told.connections)
+        told = replace(told, asleep=later.asleep)
     count = len(contestant.sites)
     if told.asleep < count:
         cost.failed = f"{told.asleep} of {count} miners were told to sleep, {said_yes} called acknowledged"
     elif said_yes < count:
         cost.failed = f"{said_yes} of {count} called acknowledged, all were told to sleep"
-    cost.commands, cost.connections = told.commands, told.connections
+    cost.commands, cost.connections, cost.said = told.commands, told.connections, told.said
     return cost
 
 
@@ -120,7 +121,7 @@ async def _sweep(contestant: Contestant, farm: FarmLink) -> Cost:
     told = farm.told()
     if told_something < len(contestant.sites):
         cost.failed = f"{told_something} of {len(contestant.sites)} reads told something"
-    cost.commands, cost.connections = told.commands, told.connections
+    cost.commands, cost.connections, cost.said = told.commands, told.connections, told.said
     return cost
 
 

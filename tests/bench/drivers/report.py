@@ -92,6 +92,7 @@ def contestants(block: Block, miners: int) -> dict[str, Any]:
             "sweep_s": spread(rounds, sweep, wall),
             "failed": failures(rounds),
             "commands": {phase.__name__: commands(rounds, phase) for phase in (cold, warm, sweep)},
+            "said": {phase.__name__: said(rounds, phase) for phase in (cold, warm, sweep)},
         }
         for name, rounds in block.items()
     }
@@ -241,6 +242,12 @@ def commands(rounds: Rounds, phase: Phase) -> dict[str, int]:
     """What the miners heard in the last round, and over how many connections."""
     cost = phase(rounds[-1]) if rounds else None
     return {} if cost is None else {**cost.commands, "connections": cost.connections}
+
+
+def said(rounds: Rounds, phase: Phase) -> str:
+    """The same for contestants that told every miner the same in the last round."""
+    cost = phase(rounds[-1]) if rounds else None
+    return "" if cost is None else cost.said
 
 
 def machine() -> dict[str, Any]:
