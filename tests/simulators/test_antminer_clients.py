@@ -1,8 +1,8 @@
 """Two published clients, neither of them ours, identify, read and command simulated stock Antminers on vendor ports.
 
 They find a miner by address alone and expect ports 4028 and 80, so each test has an address of its own in 127.0.0.0/8,
-and is skipped where port 80 is not permitted. What the tests find wrong with the first client is what our driver must
-not do: they hold the simulator to showing it.
+and is skipped where port 80 is not permitted; with CURTAILD_REQUIRE_PORT_80=1 it fails there. What the tests find wrong
+with the first client is what our driver must not do: they hold the simulator to showing it.
 """
 
 import importlib
@@ -20,19 +20,24 @@ import pytest
 from simulators.asic.antminer import AntminerStock, ConfRead, StockTraits
 from simulators.asic.antminer_web import antminer_site
 from simulators.asic.bank import MinerBank
-from simulators.asic.farm import API_PORT, WEB_PORT, MinerFarm, VendorPorts, may_bind_web_port
+from simulators.asic.farm import API_PORT, WEB_PORT, MinerFarm, VendorPorts
 from simulators.asic.models import MODELS, Family, keys_of
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 from simulators.asic.wire_server import FirmwareServer
 from simulators.faults import Fault
+from tests.rig.web_port import has_web_port
 from tests.simulators.antminer_client import Stock
 
 KEYS = keys_of(Family.ANTMINER)
 # Addresses of this process: two runs of the suite on one machine must not meet.
 PROCESS_NET = f"127.{64 + os.getpid() % 128}"
 
-pytestmark = pytest.mark.skipif(not may_bind_web_port(f"{PROCESS_NET}.20.1"), reason="port 80 is not permitted")
+
+@pytest.fixture(autouse=True)
+def web_port() -> None:
+    if not has_web_port(f"{PROCESS_NET}.20.1"):
+        pytest.skip("port 80 is not permitted")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from simulators.asic.farm import may_bind_web_port
+from tests.rig.web_port import has_web_port
 
 USERNAME = "root"
 PASSWORDS = {"WhatsMiner V2": "admin", "Antminer stock": "root"}
@@ -51,7 +51,7 @@ class FarmLink:
     def __init__(self) -> None:
         first = f"127.{64 + os.getpid() % 128}"
         # On the vendors' ports every published client finds its miners; that takes port 80.
-        self.vendor_ports = may_bind_web_port(f"{first}.128.1")
+        self.vendor_ports = has_web_port(f"{first}.128.1")
         network = [f"{first}.128.0/18"] if self.vendor_ports else []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.drivers.farm_host", *network],

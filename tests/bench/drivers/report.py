@@ -134,7 +134,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         for name in shown(block)
         for text in block[name]["failed"]
     ]
-    return out + failed
+    left_out = [
+        f"LEFT OUT: {TITLES[name]}, which finds miners on their vendors' ports only; port 80 cannot be had here"
+        for name in TITLES
+        if name not in found["mixed"]
+    ]
+    return out + failed + left_out
 
 
 def shown(block: Mapping[str, Any]) -> list[str]:
