@@ -29,12 +29,17 @@ from simulators.asic.spec import FleetSpec
 from simulators.faults import Fault
 from tests.drivers.asic.antminer_script import SHED, SLEEP, WAKE, until
 from tests.rig.contract.run import CREDENTIALS, MODEL_OF
-from tests.rig.contract.scenes import ABSENT, FAULT_OF
 
 MINERS = 10
 CALLS_EACH = 50
 DEADLINE_S = 0.05
 SECONDS = {Fault.DELAY: 0.07, Fault.DRIP: 0.001}  # an answer that meets the next call; one that is whole in time
+OVER_HTTP = {Fault.HTTP_401, Fault.HTTP_403, Fault.HTTP_500}
+NEVER_OF = {
+    Family.LUXOS: OVER_HTTP | {Fault.WRONG_PASSWORD, Fault.TOKENS_FULL},
+    Family.WHATSMINER: OVER_HTTP,
+    Family.ANTMINER: {Fault.TOKENS_FULL},
+}
 TRIM = Command(44, 0, Verb.TRIM, 3, raises=False, urgent=False, reason="test")
 REQUEST = b'{"command": "config"}'
 
@@ -60,7 +65,7 @@ async def test_500_mixed_faulty_calls_leave_no_socket_and_no_task_behind(family:
 async def _suffer(farm: MinerFarm, family: Family, index: int, outcomes: set[object]) -> None:
     chance = random.Random(index)
     miner, faults = _impatient(farm, family, index), farm.faults[index]
-    own = sorted(set(Fault) - {FAULT_OF[scene] for its, scene in ABSENT if its is family})
+    own = sorted(set(Fault) - NEVER_OF[family])
     commands = [SLEEP, SHED, WAKE, *([] if family is Family.ANTMINER else [TRIM])]
     for _ in range(CALLS_EACH):
         faults.clear()
