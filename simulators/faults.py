@@ -2,6 +2,9 @@
 
 A target is whatever a simulator serves: a miner here, a meter elsewhere. The server asks its `FaultSet` at the points
 where a fault would bite; nothing in this module knows a protocol. Faults combine: a delayed answer can also be cut.
+
+A fault of answers can be kept to the answers to writes: every other request is served as in health, the write is
+carried out, and only what the client hears of it is wrong. With `IGNORE` beside it the write is lost as well.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,6 +69,24 @@ class Fault(StrEnum):
 DEFAULT_SECONDS: Final = {Fault.DRIP: 0.05, Fault.SLOW_LORIS: 0.05, Fault.DELAY: 3.0}
 """`seconds` of the faults that take one, when none is given."""
 
+OF_ANSWERS: Final = frozenset(
+    {
+        Fault.RESET,
+        Fault.HANG,
+        Fault.KEEP_OPEN,
+        Fault.GARBAGE,
+        Fault.TRUNCATE,
+        Fault.DRIP,
+        Fault.SLOW_LORIS,
+        Fault.DELAY,
+        Fault.HTTP_401,
+        Fault.HTTP_403,
+        Fault.HTTP_500,
+        Fault.EMPTY_BODY,
+    }
+)
+"""Faults that can be kept to the answers to writes."""
+
 MOMENTARY: Final = frozenset({Fault.STALE_SESSION})
 """Faults that happen and are over: switching them on tells the listeners and leaves nothing on."""
 
@@ -75,21 +96,30 @@ class FaultSet:
 
     def __init__(self) -> None:
         self._seconds: dict[Fault, float] = {}
+        self._of_writes: set[Fault] = set()
         self._listeners: list[Callable[[Fault, bool], None]] = []
 
-    def on(self, fault: Fault, seconds: float | None = None) -> None:
-        """Switch `fault` on, or change its `seconds`. Raises ValueError for a negative time."""
+    def on(self, fault: Fault, seconds: float | None = None, *, writes_only: bool = False) -> None:
+        """Switch `fault` on, or change its `seconds` or its scope.
+
+        writes_only: it spoils the answers to writes, which are carried out, and nothing else. Raises ValueError for a
+        negative time, and for a fault that is none of answers.
+        """
         value = DEFAULT_SECONDS.get(fault, 0.0) if seconds is None else seconds
         if value < 0:
             raise ValueError(f"seconds must not be negative, got {seconds}")
+        if writes_only and fault not in OF_ANSWERS:
+            raise ValueError(f"{fault.value} cannot be kept to the answers to writes")
         if fault not in MOMENTARY:
             self._seconds[fault] = value
+            (self._of_writes.add if writes_only else self._of_writes.discard)(fault)
         self._tell(fault, True)
 
     def off(self, fault: Fault) -> None:
         """Switch `fault` off; no effect when it is not on."""
         if fault in self._seconds:
             del self._seconds[fault]
+            self._of_writes.discard(fault)
             self._tell(fault, False)
 
     def clear(self) -> None:
@@ -98,7 +128,12 @@ class FaultSet:
             self.off(fault)
 
     def __contains__(self, fault: Fault) -> bool:
-        return fault in self._seconds
+        """Whether `fault` is on for whatever is asked."""
+        return fault in self._seconds and fault not in self._of_writes
+
+    def spoils(self, fault: Fault, *, write: bool) -> bool:
+        """Whether `fault` bites the answer to one request, a write or another."""
+        return fault in self._seconds and (write or fault not in self._of_writes)
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(tuple(self._seconds))

@@ -162,13 +162,18 @@ def _describe(farm: MinerFarm) -> None:
 )
 @click.option("--miner", "miners", type=int, multiple=True, required=True, help="Which miner; repeatable.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="The time of `delay`, `drip` and `slow-loris`.")
+@click.option("--writes-only", is_flag=True, help="Only answers to writes: these are carried out, reads are sound.")
 @click.argument("fault", type=click.Choice([fault.value for fault in Fault]))
 @click.argument("state", type=click.Choice(["on", "off"]))
-def fault_command(control: Path, miners: tuple[int, ...], seconds: float | None, fault: str, state: str) -> None:
+def fault_command(
+    control: Path, miners: tuple[int, ...], seconds: float | None, writes_only: bool, fault: str, state: str
+) -> None:
     """Switch a fault of a running farm's miner on or off."""
     for miner in miners:
         try:
-            send_fault(control, miner=miner, fault=Fault(fault), on=state == "on", seconds=seconds)
+            send_fault(
+                control, miner=miner, fault=Fault(fault), on=state == "on", seconds=seconds, writes_only=writes_only
+            )
         except ControlError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"miner {miner}: {fault} {state}")

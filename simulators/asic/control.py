@@ -1,6 +1,6 @@
 """The way into a running farm: a unix socket, one JSON object per line each way.
 
-Request `{"miner": 7, "fault": "hang", "on": true, "seconds": null}`, reply `{"ok": true}` or
+Request `{"miner": 7, "fault": "hang", "on": true, "seconds": null, "writes_only": false}`, reply `{"ok": true}` or
 `{"ok": false, "error": "..."}`. The socket is the owner's alone (mode 0600).
 """
 
@@ -81,7 +81,8 @@ def _act(line: bytes, faults: Sequence[FaultSet]) -> dict[str, object]:
         if not isinstance(miner, int) or not 0 <= miner < len(faults):
             raise ValueError(f"there is no miner {miner}; the farm has {len(faults)}")
         if on:
-            faults[miner].on(fault, None if seconds is None else float(seconds))
+            writes_only = request.get("writes_only", False) is True
+            faults[miner].on(fault, None if seconds is None else float(seconds), writes_only=writes_only)
         else:
             faults[miner].off(fault)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -91,9 +92,11 @@ def _act(line: bytes, faults: Sequence[FaultSet]) -> dict[str, object]:
     return {"ok": True}
 
 
-def send_fault(path: Path, *, miner: int, fault: Fault, on: bool, seconds: float | None) -> None:
+def send_fault(
+    path: Path, *, miner: int, fault: Fault, on: bool, seconds: float | None, writes_only: bool = False
+) -> None:
     """Ask the farm behind `path` to switch a fault; blocks until it answered. Raises ControlError."""
-    request = {"miner": miner, "fault": fault.value, "on": on, "seconds": seconds}
+    request = {"miner": miner, "fault": fault.value, "on": on, "seconds": seconds, "writes_only": writes_only}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(TIMEOUT_S)
         try:

@@ -128,9 +128,9 @@ def may_bind_web_port(host: str) -> bool:
 class MinerFarm:
     """`async with MinerFarm(spec) as farm:` - miners that answer on their sockets until the block ends.
 
-    `ports` None puts each miner on an ephemeral port of 127.0.0.1. Index `i` is the same miner in `addresses`,
+    `ports` None puts each miner on an ephemeral port of `host`. Index `i` is the same miner in `addresses`,
     `miners`, `bank` and the fleet spec. `on_record(index, record)` hears every command as it arrives. A LuxOS
-    session lives for `session_ttl_s` without use.
+    session lives for `session_ttl_s` without use. `firmwares`: who builds each family, in place of the usual traits.
     """
 
     def __init__(
@@ -138,6 +138,8 @@ class MinerFarm:
         spec: FleetSpec,
         *,
         ports: VendorPorts | None = None,
+        host: str = LOOPBACK,
+        firmwares: Mapping[Family, Builder] = FIRMWARES,
         tick_s: float = 0.05,
         session_ttl_s: float = SESSION_TTL_S,
         schedule: FaultSchedule | None = None,
@@ -150,12 +152,12 @@ class MinerFarm:
         self._schedule = schedule
         self._physics: asyncio.Task[None] | None = None
         count = self.bank.count
-        hosts = [LOOPBACK] * count if ports is None else ports.hosts(count)
+        hosts = [host] * count if ports is None else ports.hosts(count)
         self.serves_web: Final = ports is not None and (
             all(map(may_bind_web_port, hosts)) if ports.web is None else ports.web
         )
         orders = (BuildOrder(self.bank, i, hosts[i], _tagged(i, on_record), session_ttl_s) for i in range(count))
-        built = [FIRMWARES[self.bank.models[order.miner].family](order) for order in orders]
+        built = [firmwares[self.bank.models[order.miner].family](order) for order in orders]
         self.miners: Final[tuple[ApiFirmware, ...]] = tuple(each.firmware for each in built)
         self._servers: Final = tuple(
             FirmwareServer(

@@ -19,6 +19,7 @@ MAX_HEAD_BYTES: Final = 16_384
 MAX_BODY_BYTES: Final = 65_536
 READ_IDLE_S: Final = 60.0
 """A client that has not finished its first request by then is dropped: lighttpd's default."""
+_STATUS_OF: Final = {Fault.HTTP_500: 500, Fault.HTTP_403: 403, Fault.HTTP_401: 401}
 SERVER_NAME: Final = "lighttpd/1.4.32"
 """As an Antminer S19 Pro of 2021 named itself."""
 
@@ -136,12 +137,15 @@ class _Connection(asyncio.Protocol):
             if isinstance(request, Response):
                 self._answer(request, ends=True)
                 return
+            writes_before = len(self._firmware.log.writes)
             response = self._app.handle(request)
+            is_write = len(self._firmware.log.writes) > writes_before
             if response is None:
                 reset(self._transport)
                 return
             wish = request.headers.get("connection", "").lower()
-            self._answer(response, ends=wish == "close" or self._taken >= self._keep_alive.requests)
+            ends = wish == "close" or self._taken >= self._keep_alive.requests
+            self._answer(response, ends=ends, to_write=is_write)
 
     def _next_request(self) -> Request | Response | None:
         """The next whole request, None while it is incomplete, or the refusal of one that cannot be served."""
@@ -167,10 +171,11 @@ class _Connection(asyncio.Protocol):
 
     # --- answers -----------------------------------------------------------------------------------------------
 
-    def _answer(self, response: Response, *, ends: bool) -> None:
-        if Fault.EMPTY_BODY in self._faults and response.status == HTTPStatus.OK:
+    def _answer(self, response: Response, *, ends: bool, to_write: bool = False) -> None:
+        response = self._spoiled(response) if to_write else response
+        if self._faults.spoils(Fault.EMPTY_BODY, write=to_write) and response.status == HTTPStatus.OK:
             response = Response(200, after_s=response.after_s)
-        if Fault.GARBAGE in self._faults or Fault.TRUNCATE in self._faults:
+        if any(self._faults.spoils(fault, write=to_write) for fault in (Fault.GARBAGE, Fault.TRUNCATE)):
             ends = True  # nothing that follows could be told from the rest of this
         data = _encoded(response, ends=ends)
 
@@ -178,15 +183,22 @@ class _Connection(asyncio.Protocol):
             self._sent(ends=ends)
 
         def send() -> None:
-            self._delivery.send(data, sent)
+            self._delivery.send(data, sent, to_write=to_write)
 
         if response.after_s > 0.0:
             self._delivery.later(response.after_s, send)
         else:
             send()
 
+    def _spoiled(self, response: Response) -> Response:
+        """The answer to a write that has been carried out, unless another status takes its place."""
+        for fault, status in _STATUS_OF.items():
+            if self._faults.spoils(fault, write=True):
+                return error_page(status)._replace(after_s=response.after_s)
+        return response
+
     def _sent(self, *, ends: bool) -> None:
-        if Fault.KEEP_OPEN in self._faults:
+        if self._delivery.spoiled_by(Fault.KEEP_OPEN):
             self._stop_watching()
         elif ends:
             self._transport.close()

@@ -96,14 +96,28 @@ class Delivery:
         self._faults = faults
         self._transport = transport
         self._timer: asyncio.TimerHandle | None = None
+        self._to_write = False
 
-    def send(self, data: bytes, sent: Callable[[], None]) -> None:
-        """Send `data`, then call `sent`; that may be within this call, or never when the data never ends."""
-        if Fault.GARBAGE in self._faults:
+    def spoiled_by(self, fault: Fault) -> bool:
+        """Whether `fault` bites the answer handed over last."""
+        return self._faults.spoils(fault, write=self._to_write)
+
+    def send(self, data: bytes, sent: Callable[[], None], *, to_write: bool = False) -> None:
+        """Send `data`, then call `sent`; that may be within this call, or never when the data never ends.
+
+        to_write: it is the answer to a write, which some faults are kept to.
+        """
+        self._to_write = to_write
+        if self.spoiled_by(Fault.HANG):
+            return
+        if self.spoiled_by(Fault.RESET):
+            reset(self._transport)
+            return
+        if self.spoiled_by(Fault.GARBAGE):
             data = GARBAGE
-        if Fault.TRUNCATE in self._faults:
+        if self.spoiled_by(Fault.TRUNCATE):
             data = data[: len(data) // 2]
-        delay_s = self._faults.seconds(Fault.DELAY) if Fault.DELAY in self._faults else 0.0
+        delay_s = self._faults.seconds(Fault.DELAY) if self.spoiled_by(Fault.DELAY) else 0.0
         if delay_s > 0:
             self.later(delay_s, lambda: self._pour(data, sent))
         else:
@@ -131,7 +145,7 @@ class Delivery:
             self._timer = None
 
     def _pour(self, data: bytes, sent: Callable[[], None]) -> None:
-        slow = next((fault for fault in (Fault.SLOW_LORIS, Fault.DRIP) if fault in self._faults), None)
+        slow = next((fault for fault in (Fault.SLOW_LORIS, Fault.DRIP) if self.spoiled_by(fault)), None)
         if slow is None or not data:
             self._transport.write(data)
             sent()
@@ -186,7 +200,8 @@ class _Connection(asyncio.Protocol):
         if self._ended:
             return False
         # Also when the fault that kept it open is over by now.
-        endless = Fault.KEEP_OPEN in self._faults or Fault.SLOW_LORIS in self._faults or not self._delivery.is_busy
+        unending = self._delivery.spoiled_by(Fault.KEEP_OPEN) or self._delivery.spoiled_by(Fault.SLOW_LORIS)
+        endless = unending or not self._delivery.is_busy
         if is_silent(self._faults) or (self._answered and endless):
             return False  # nothing will come: a client that leaves must not cost a socket for ever
         if not self._answered:
@@ -207,15 +222,18 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, request: object) -> None:
         self._answered = True
+        writes_before = len(self._firmware.log.writes)
         reply = self._firmware.answer(request, self._first_byte_at_s)
+        is_write = len(self._firmware.log.writes) > writes_before
         if reply is None:
             reset(self._transport)
             return
         self._delivery.cancel()
-        self._delivery.send(b"{}" if Fault.EMPTY_BODY in self._faults else encode(reply), self._end)
+        empty = self._faults.spoils(Fault.EMPTY_BODY, write=is_write)
+        self._delivery.send(b"{}" if empty else encode(reply), self._end, to_write=is_write)
 
     def _end(self) -> None:
-        if Fault.KEEP_OPEN in self._faults:
+        if self._delivery.spoiled_by(Fault.KEEP_OPEN):
             return
         if self._client_done:
             self._transport.close()

@@ -68,6 +68,13 @@ def test_a_farm_says_where_its_miners_are_takes_faults_and_ends_on_sigterm(farm:
     assert cli.invoke(fault_command, [*base, "off"]).exit_code == 0
     assert version_of(*addresses[1])
 
+    writes = ["--socket", str(farm.control), "--miner", "1", "--writes-only"]
+    assert cli.invoke(fault_command, [*writes, "reset", "on"]).exit_code == 0
+    assert version_of(*addresses[1])  # a read
+    unfit = cli.invoke(fault_command, [*writes, "refuse", "on"])
+    assert unfit.exit_code == 1
+    assert "refuse cannot be kept to the answers to writes" in unfit.output
+
     missing = cli.invoke(fault_command, ["--socket", str(farm.control), "--miner", "9", "hang", "on"])
     assert missing.exit_code == 1
     assert "there is no miner 9" in missing.output
