@@ -149,7 +149,7 @@ def _absent(family: Family) -> str:
     lines_of: dict[str, list[str]] = {}
     for (other, scene), reason in ABSENT.items():
         if other is family:
-            lines_of.setdefault(reason, []).append(scene.line)
+            lines_of.setdefault(reason, []).append(f"*{scene.line}*")  # they have commas of their own
     reasons = "; ".join(f"{', '.join(lines)} ({reason})" for reason, lines in lines_of.items())
     return f"Cannot happen here: {reasons}."
 
