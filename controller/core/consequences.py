@@ -39,6 +39,9 @@ def follow_up(
         if verdict is Verdict.SETTLED and bool(woke_lower(fleet)[miner]):
             plan_rung(facts, state, miner, int(fleet.level[miner]))
         known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
+        # Who says no may have obeyed: the higher end counts until it is read.
+        if fleet.read_at[miner] <= fleet.sent_at[miner]:
+            known_draw = max(known_draw, float(fleet.from_w[miner]), float(fleet.to_w[miner]))
         as_told = (verdict is Verdict.SETTLED and np.isnan(draw)) or fleet.caught[miner]
         settled_draw = float(fleet.to_w[miner]) if as_told else known_draw
         estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)

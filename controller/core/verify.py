@@ -214,12 +214,16 @@ def _spare(
 
 
 def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
-    """Settled miners draw what they report; hashing ones also teach their ratio to the nameplate of their rung.
+    """Settled miners draw what they report, or their sleep watts where they tell none; hashing ones also teach their
+    ratio to the nameplate of their rung.
 
     An estimate is made from that nameplate and can teach it nothing.
     """
     fleet = state.fleet
-    told: IntArray = np.flatnonzero(proves & ~np.isnan(fleet.reported_w) & ~fleet.caught)
+    silent = np.isnan(fleet.reported_w)
+    sleepers = np.flatnonzero(proves & silent & ~fleet.caught & (fleet.condition == Condition.ASLEEP))
+    estimator.take_out_of_flight(fleet, sleepers, facts.sleep_power_w[sleepers])
+    told: IntArray = np.flatnonzero(proves & ~silent & ~fleet.caught)
     if not len(told):
         return
     estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])

@@ -190,8 +190,8 @@ class LuxosMiner:
         if session_unknown(reply):
             self._session.forget()
             renewed = await self._session.open(may_borrow=order.may_borrow, reuse=False, give_up_at=order.give_up_at)
-            if isinstance(renewed, NotOpened):
-                return Done(renewed.outcome, renewed.detail), opened
+            if isinstance(renewed, NotOpened):  # the miner has heard the write, and turned it away
+                return replace(done, detail=f"{done.detail}; no new session: {renewed.detail}"), opened
             opened = renewed
             done, _ = await self._write_once(opened, order)
         self._session.used(opened)

@@ -66,6 +66,28 @@ def test_a_restart_does_not_make_a_sleep_seen_either(kit):
     assert float(estimator.expected_power_w(state.fleet, site.now)[3]) == FULL_W
 
 
+@pytest.mark.parametrize("tells_watts", [True, False])
+def test_a_wake_that_was_refused_may_have_been_obeyed(kit, tells_watts):
+    """It says no, wakes all the same, and is not heard again: a no is no proof of sleep."""
+    facts = kit.fleet(odd={2: {} if tells_watts else {"reports_power": False, "trims": False}})
+    site = kit.site(facts=facts, hashing=(True, True, False, False), surplus_w=8_050.0)
+    site.cycles(30)
+    assert not told(site, Verb.WAKE)
+    site.spare_w = 12_500.0
+    while not told(site, Verb.WAKE):
+        site.cycle()
+    command = next(each for each in site.sent if each.verb is Verb.WAKE)
+    miner = command.miner
+    site.silent.add(miner)
+    site.cycle(reports=(kit.report(command, Outcome.REFUSED, site.now),))
+    site.cycles(60)
+    assert believed_w(site, miner) == FULL_W
+    site.silent.clear()
+    site.set_hashing(miner, False)
+    site.cycles(3)
+    assert believed_w(site, miner) == pytest.approx(50.0, abs=0.01), "a look at it tells"
+
+
 # --- orders that never arrived ---------------------------------------------------------------------------------------
 
 

@@ -94,9 +94,7 @@ async def until(condition: Callable[[], object], within_s: float = 10.0) -> None
 
 def quick(facts: ModelFacts = FACTS) -> ModelFacts:
     """The same model with dead times of no length: what a slow miner needs minutes for is over at once."""
-    response = replace(
-        facts.envelope.response, wake_dead_s=0.0, sleep_dead_s=0.0, sleep_90_s=0.0, wake_patience_s=0.0
-    )
+    response = replace(facts.envelope.response, wake_dead_s=0.0, sleep_dead_s=0.0, sleep_90_s=0.0, wake_patience_s=0.0)
     return replace(facts, envelope=replace(facts.envelope, response=response))
 
 

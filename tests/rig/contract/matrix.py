@@ -18,7 +18,8 @@ BEGIN, END = "<!-- contract: generated -->", "<!-- contract: end -->"
 DEADLINES = 1
 """Any order of any scene ends within so many."""
 SLACK_RATIO = 0.5  # a busy machine runs our code late; whoever waits for one deadline too many is later than this
-_CHANGED_IT = (Outcome.ACKNOWLEDGED, Outcome.APPLIED, Outcome.ROUNDED, Outcome.UNKNOWN)
+_CHANGED_IT = (Outcome.ACKNOWLEDGED, Outcome.APPLIED, Outcome.ROUNDED, Outcome.UNKNOWN, Outcome.REFUSED)
+"""What may have changed the miner: also one that says no."""
 
 
 def recorded() -> dict[str, Cell]:
