@@ -88,12 +88,10 @@ def print_outcome(console: Console, report: Mapping[str, Any], promises: Sequenc
         figures.add_row(Text(what, style="dim"), Text(how_much))
     console.print(figures)
     console.print()
-    headings, *rows = family_rows(report)
-    families = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in headings:
-        families.add_column(heading)
-    for row in rows:
-        families.add_row(*map(Text, row))
+    families = Table.grid(padding=(0, 2))  # a sentence for each: seven columns would not fit 80 characters
+    for family, miners, rated, drew, commands, verdicts, caught in family_rows(report)[1:]:
+        text = f"{miners} miners, {rated}; drew {drew}; commands {commands}; found {verdicts}; quarantined {caught}"
+        families.add_row(Text(family, style="dim"), Text(text))
     console.print(families)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
