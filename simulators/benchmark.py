@@ -47,24 +47,22 @@ def oracle_fleet(scenario: Scenario) -> tuple[tuple[OracleClass, ...], OracleSit
     return classes, OracleSite(loss_fraction=loss, fixed_w=fixed_w, ramps=ramps)
 
 
-def cap_steps(scenario: Scenario, t_s: FloatArray, cap_w: FloatArray, duration_s: float, dt_s: float) -> FloatArray:
-    """Bring a recorded cap to the oracle's steps, dispatches included.
+def cap_steps(t_s: FloatArray, cap_w: FloatArray, duration_s: float, dt_s: float) -> FloatArray:
+    """Bring a recorded cap to the oracle's steps.
 
     Args:
-        scenario: for its dispatches.
-        t_s, cap_w: record of the true cap, shape (n,); `t_s` in seconds from the start of the run, rising.
+        t_s, cap_w: record of the line to be kept, shape (n,); `t_s` in seconds from the start of the run, rising.
         duration_s, dt_s: length of the run and of a step.
 
     Returns:
         The lowest cap within each step, W, shape (floor(duration / dt),), so that the oracle is under it all the time.
     """
     steps = int(duration_s / dt_s + 1e-9)
-    limited = np.minimum(cap_w, [scenario.dispatched_limit_w(float(t), duration_s) for t in t_s])
     edges = np.arange(steps + 1) * dt_s
     # The value in force when a step begins counts too: it was sampled before.
     first = np.maximum(np.searchsorted(t_s, edges[:-1], side="right") - 1, 0)
     last = np.maximum(np.searchsorted(t_s, edges[1:], side="left"), first + 1)
-    return np.array([limited[a:b].min() for a, b in zip(first, last, strict=True)], dtype=np.float64)
+    return np.array([cap_w[a:b].min() for a, b in zip(first, last, strict=True)], dtype=np.float64)
 
 
 def demo_horizon_s(scenario: Scenario) -> float:

@@ -180,16 +180,6 @@ class Scenario:
             interpolation=self.trace.interpolation,
         )
 
-    def dispatched_limit_w(self, t_s: float, duration_s: float) -> float:
-        """Return the lowest power the dispatches of a run of `duration_s` ask for at `t_s`, W; infinite without one."""
-        progress = t_s / duration_s
-        limits = [
-            dispatch.power_fraction * self.fleet.rated_w()
-            for dispatch in self.dispatches
-            if dispatch.at_fraction <= progress < dispatch.at_fraction + dispatch.for_fraction
-        ]
-        return min(limits, default=float("inf"))
-
 
 def panel_meter(quantity: Quantity, installed_sign: int, voltage_ratio: float) -> PanelMeterSpec:
     """Return a panel meter of the usual kind: new values every 200 ms, 0.1 % noise, no gain error, 1 W steps."""

@@ -50,7 +50,7 @@ def follow_up(
         case Verdict.SETTLED:
             # Only the kind of command that failed clears the record: a never-waker sleeps whenever it is told to.
             # And one its feeder has caught is not cleared by its own word.
-            obeyed_after_all = _obeyed_after_all(facts, fleet, miner, before)
+            obeyed_after_all = _obeyed_after_all(fleet, miner, before)
             done = obeyed_after_all or (verb_code != NO_COMMAND and verb_code == fleet.failed_verb[miner])
             if done and not fleet.caught[miner]:
                 fleet.attempts[miner] = 0
@@ -74,14 +74,11 @@ def follow_up(
             pass
 
 
-def _obeyed_after_all(facts: Fleet, fleet: FleetState, miner: int, before: Verdict) -> bool:
-    """Whether a miner that said no to a sleep sleeps all the same; its watts are booked if it tells none."""
+def _obeyed_after_all(fleet: FleetState, miner: int, before: Verdict) -> bool:
+    """Whether a miner that said no to a sleep sleeps all the same."""
     slept = fleet.failed_verb[miner] == VERB_CODES[Verb.SLEEP] and fleet.condition[miner] == Condition.ASLEEP
-    if before is not Verdict.STUCK or not slept or fleet.verb[miner] != NO_COMMAND or fleet.caught[miner]:
-        return False
-    if np.isnan(fleet.reported_w[miner]):
-        estimator.take_out_of_flight(fleet, np.array([miner]), float(facts.sleep_power_w[miner]))
-    return True
+    done = before is Verdict.STUCK and slept and fleet.verb[miner] == NO_COMMAND and not fleet.caught[miner]
+    return bool(done)
 
 
 def _drifted(

@@ -15,7 +15,7 @@ from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, Int
 from controller.domain.metering import Sample
 from controller.domain.policy import Feedback, Policy
 
-WAKE = VERB_CODES[Verb.WAKE]
+SLEEP, WAKE = VERB_CODES[Verb.SLEEP], VERB_CODES[Verb.WAKE]
 EVERYBODY = slice(None)
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6

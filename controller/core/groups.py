@@ -20,7 +20,7 @@ import numpy as np
 from controller.core import estimator
 from controller.core.consequences import Findings, quarantine
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import NO_COMMAND, VERB_CODES, State
+from controller.core.state import NO_COMMAND, State
 from controller.core.witness import Finding, Look, blind_sleepers, comparable, finding_of, look_at
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, IntArray, Verb, Verdict
 from controller.domain.metering import Quality, Sample
@@ -29,7 +29,6 @@ from controller.domain.policy import FleetPolicy
 
 PLAUSIBLE_RATIO = 2.0  # of the feeder's rating: more is no load but a wrong register
 STREAK_SAMPLES, STREAK_S = 5, 8.0  # as many samples in a row, over as long, find the same before anything follows
-ASLEEP = VERB_CODES[Verb.SLEEP]
 
 
 def judge(
@@ -146,7 +145,7 @@ def _prove(
         findings.events.append(Event("feeder_agrees", EventLevel.INFO, text))
     proved = look.rows[sleepers]
     fleet.sleep_proved[proved] = True
-    fleet.attempts[proved[fleet.failed_verb[proved] == ASLEEP]] = 0
+    fleet.attempts[proved[fleet.failed_verb[proved] == estimator.SLEEP]] = 0
     unproved = blind_sleepers(facts, state, look.rows) & ~fleet.sleep_proved[look.rows] & ~look.caught
     groups.verdict[feeder] = GroupVerdict.UNPROVEN if bool(unproved.any()) else GroupVerdict.PROVED
     groups.proved_at[feeder], groups.excess_w[feeder] = now, 0.0
@@ -198,7 +197,7 @@ def _fail(
     """One more attempt to sleep has failed for each: told again, and quarantined when no attempt is left."""
     fleet = state.fleet
     fleet.attempts[miners] += 1
-    fleet.failed_verb[miners] = ASLEEP
+    fleet.failed_verb[miners] = estimator.SLEEP
     exhausted = fleet.attempts[miners] >= policy.attempts_max
     signal = np.where(exhausted, Signal.EXHAUSTED, Signal.OVERDUE).astype(np.int64)
     fleet.verdict[miners] = advance(fleet.verdict[miners], signal)

@@ -56,16 +56,15 @@ def take_readings(
         fleet.reported_w[miner] = _plausible_w(facts, reading)
         fleet.power_error_w[miner] = reading.power_error_w or 0.0
         fresh[miner] = True
-        if not facts.trims[miner]:
-            # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run.
-            if reading.level is not None:
-                fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
-            if reading.prior is not None and reading.prior != state.priors.get(miner, reading.prior):
-                state.priors[miner] = reading.prior  # its owner set another one since
-                findings.priors.append((miner, reading.prior))
-        if reading.prior is not None and miner not in state.priors:
+        # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run, and its owner's wish.
+        owners = not facts.trims[miner]
+        if owners and reading.level is not None:
+            fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
+        known = state.priors.get(miner)
+        if reading.prior is not None and (known is None or (owners and known != reading.prior)):
             state.priors[miner] = reading.prior
             findings.priors.append((miner, reading.prior))
+        if reading.prior is not None and known is None:
             fleet.ceiling[miner] = _owners_rung(facts, fleet, miner)
             fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
         if not was_seen:

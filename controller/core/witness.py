@@ -13,11 +13,10 @@ from enum import IntEnum
 import numpy as np
 
 from controller.core import estimator
-from controller.core.state import NO_COMMAND, VERB_CODES, State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.core.state import NO_COMMAND, State
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
 
-SLEEP = VERB_CODES[Verb.SLEEP]
 IDLE_RATIO = 0.6  # of its rung: a blind miner whose own estimate stays below this says that it hashes and hardly does
 LOSS_RATIO = 0.03  # what cables and a transformer between meter and miners take at most, as a share of what they carry
 
@@ -85,7 +84,7 @@ def look_at(
     smallest_w = lie_w[asleep] if bool(asleep.any()) else lie_w
     changed_w = believed_w - anchored_w
     # A sleep that failed before is booked once it is proved: until then it may swing by all there is to fall.
-    aim_w = np.where(fleet.verb[rows] == SLEEP, facts.sleep_power_w[rows], fleet.to_w[rows])
+    aim_w = np.where(fleet.verb[rows] == estimator.SLEEP, facts.sleep_power_w[rows], fleet.to_w[rows])
     swing_w = np.abs(aim_w - fleet.from_w[rows])[~still]
     resolution_w = 0.5 * float(np.min(smallest_w))
 

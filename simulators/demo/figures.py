@@ -28,7 +28,6 @@ from simulators.accounting import (
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.demo.recording import Change, CommandRecord, FloatArray, OrderRecord, Recording, Truth
 from simulators.demo.site_files import miner_id
-from simulators.demo.world import without_orders
 from simulators.oracle import OracleError, absorbable
 from simulators.scenario import Scenario
 
@@ -285,7 +284,7 @@ def _absorbable_kwh(truth: Truth, limits: Limits, scenario: Scenario, duration_s
     """What a perfect operator would have absorbed under the same limits; None when there is nothing to say."""
     # Steps that divide the run exactly: a piece left over at its end would be energy only the site is credited with.
     step_s = duration_s / min(ORACLE_STEPS_MAX, math.ceil(duration_s / ORACLE_STEP_S))
-    caps_w = cap_steps(without_orders(scenario), truth.t_s, limits.absorbable_w, duration_s, step_s)
+    caps_w = cap_steps(truth.t_s, limits.absorbable_w, duration_s, step_s)
     if caps_w.size == 0:
         return None
     classes, site = oracle_fleet(scenario)

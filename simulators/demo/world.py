@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -111,8 +111,3 @@ async def open_world(scenario: Scenario) -> AsyncIterator[World]:
             yield World(farm, host, trace, commands, family_power)
         finally:
             await host.stop()
-
-
-def without_orders(scenario: Scenario) -> Scenario:
-    """The scenario with its planned dispatches taken out, for sums that know the real ones."""
-    return replace(scenario, dispatches=())

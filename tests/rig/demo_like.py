@@ -17,7 +17,6 @@ from simulators.accounting import count_moves, energy_kwh, violation
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.demo.figures import MOVE_FRACTION, fall_of, limits_of
 from simulators.demo.recording import OrderRecord, Truth
-from simulators.demo.world import without_orders
 from simulators.oracle import absorbable
 from simulators.scenario import DEMO, Scenario
 from tests.rig.fleet import core_fleet
@@ -128,7 +127,7 @@ def judge(scenario: Scenario, setup: Setup, record: Record, oracle: bool) -> Out
     best: float | None = None
     if oracle:
         classes, around = oracle_fleet(scenario)
-        caps = cap_steps(without_orders(scenario), t_s, limits.absorbable_w, setup.duration_s, 1.0)
+        caps = cap_steps(t_s, limits.absorbable_w, setup.duration_s, 1.0)
         best = absorbable(caps, 1.0, classes, around).absorbed_kwh
     misbehaving = tuple(i for i, behaviour in enumerate(scenario.fleet.behaviours()) if behaviour)
     return Outcome(

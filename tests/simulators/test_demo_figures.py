@@ -11,12 +11,10 @@ from simulators.asic.models import Family
 from simulators.demo.figures import Fall, figures_of, latency_of, limits_of, report_of
 from simulators.demo.promises import Expected, Promise, judge, kept
 from simulators.demo.recording import Change, CommandRecord, OrderRecord, Recording
-from simulators.demo.world import without_orders
 from simulators.scenario import DEMO
 from tests.simulators.demo_recordings import FAMILY_SHARES, cap_order, recording_of
 
 RATED_W = DEMO.fleet.rated_w()
-SCENARIO = without_orders(DEMO)
 FREE_FALL = Fall(w_per_s=5_000.0, w_per_15s=1e9)
 EXPECTED = Expected(must=["m-060", "m-061"], may=["m-058"])
 
@@ -33,7 +31,7 @@ def good_cap(t_s: float) -> float:
 
 def reported(recording: Recording, planned: int = 0) -> dict[str, Any]:
     extra = {"dispatches_planned": planned}
-    return report_of(recording, figures_of(recording, SCENARIO), SCENARIO, extra)
+    return report_of(recording, figures_of(recording, DEMO), DEMO, extra)
 
 
 def broken(recording: Recording, planned: int = 0) -> list[str]:
@@ -80,7 +78,7 @@ def test_a_load_that_leaves_the_surplus_to_waste_is_found_out() -> None:
 
 def test_energy_above_the_cap_is_not_absorbed_surplus() -> None:
     recording = recording_of(seconds=60.0, load_w=lambda _: 200_000.0, cap_w=lambda _: 120_000.0)
-    figures = figures_of(recording, SCENARIO)
+    figures = figures_of(recording, DEMO)
     assert figures.surplus_kwh == pytest.approx(2.0, rel=0.01)
     assert figures.absorbed_kwh == pytest.approx(2.0, rel=0.01)
     assert figures.absorbed_pct == pytest.approx(100.0, abs=0.01)
@@ -90,14 +88,14 @@ def test_energy_above_the_cap_is_not_absorbed_surplus() -> None:
 def test_a_perfect_run_of_any_length_absorbs_no_more_than_is_possible(seconds: float) -> None:
     start_w = 0.5 * RATED_W
     recording = recording_of(seconds=seconds, load_w=lambda _: start_w, cap_w=lambda _: start_w)
-    figures = figures_of(recording, SCENARIO)
+    figures = figures_of(recording, DEMO)
     assert figures.absorbable_kwh is not None
     assert figures.absorbed_kwh == pytest.approx(figures.absorbable_kwh, rel=0.015)
     assert figures.absorbed_kwh <= figures.absorbable_kwh * 1.001
 
 
 def test_no_surplus_at_all_gives_no_percentage() -> None:
-    figures = figures_of(recording_of(seconds=20.0, load_w=lambda _: 9_000.0, cap_w=lambda _: 0.0), SCENARIO)
+    figures = figures_of(recording_of(seconds=20.0, load_w=lambda _: 9_000.0, cap_w=lambda _: 0.0), DEMO)
     assert figures.absorbed_pct is None
 
 
@@ -187,7 +185,7 @@ def test_a_rejected_order_binds_nothing() -> None:
 
 def latencies(changes: list[Change], commands: list[CommandRecord], load_w: float) -> tuple[list[float], int]:
     truth = recording_of(seconds=60.0, load_w=lambda _: load_w, cap_w=lambda _: 220_000.0).truth
-    found = latency_of(changes, commands, truth, [], SCENARIO)
+    found = latency_of(changes, commands, truth, [], DEMO)
     values = found.latency_ms
     return ([] if values is None else [round(values.p50), round(values.max)]), found.unanswered
 

@@ -10,7 +10,7 @@ import pytest
 
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
 from simulators.oracle import OracleClass, OracleSite, RampWindow, absorbable
-from simulators.scenario import DEMO, DispatchScenario
+from simulators.scenario import DEMO
 
 # Ten miners of 1 kW that sleep at 0 W, cannot be trimmed, and answer within a step.
 QUICK = OracleClass(
@@ -149,7 +149,7 @@ def test_the_demo_has_a_best_run_found_in_seconds() -> None:
     t_s = np.arange(0.0, 181.0, 0.25)
     signal = DEMO.surplus_trace()
     cap_w = np.array([signal.surplus_w(float(t)) for t in t_s])
-    steps_w = cap_steps(DEMO, t_s, cap_w, 180.0, 1.0)
+    steps_w = cap_steps(t_s, cap_w, 180.0, 1.0)
     assert steps_w.shape == (180,)
     began_s = time.process_time()
     best = absorbable(steps_w, 1.0, classes, site)
@@ -174,20 +174,9 @@ def test_every_family_stands_in_the_best_run_with_its_own_times_and_range() -> N
     assert demo_horizon_s(slow) == pytest.approx(0.5 + 1.0 + 6.0 + 5.0)
 
 
-def test_dispatches_lower_the_cap_while_they_hold() -> None:
-    order = DispatchScenario(at_fraction=0.35, for_fraction=0.13, kind="cap", power_fraction=0.45)
-    ordered = replace(DEMO, dispatches=(order,))
-    t_s = np.arange(0.0, 100.0)
-    steps_w = cap_steps(ordered, t_s, np.full(100, 300e3), 100.0, 1.0)
-    assert steps_w[34] == 300e3
-    assert steps_w[35] == pytest.approx(0.45 * DEMO.fleet.rated_w())
-    assert steps_w[48] == 300e3
-
-
 def test_the_lowest_cap_within_a_step_counts_for_the_step() -> None:
-    plain = replace(DEMO, dispatches=())
     t_s = np.array([0.0, 0.9, 1.1, 2.0, 3.0])
-    steps_w = cap_steps(plain, t_s, np.array([5.0, 3.0, 4.0, 6.0, 6.0]), 3.0, 1.0)
+    steps_w = cap_steps(t_s, np.array([5.0, 3.0, 4.0, 6.0, 6.0]), 3.0, 1.0)
     np.testing.assert_array_equal(steps_w, [3.0, 3.0, 6.0])
 
 
