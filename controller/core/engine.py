@@ -249,7 +249,7 @@ class _Cycle:
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
-        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful, floor)
+        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful)
         return setpoint, goal
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:

@@ -27,10 +27,9 @@ def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
     known_w = np.where(fleet.unheard, fleet.from_w, fleet.to_w)
     draw_w = float(np.where(stubborn, np.maximum(known_w, facts.sleep_power_w), facts.sleep_power_w).sum())
     believed_w = policy.auxiliary_w + draw_w + float(state.groups.excess_w.sum())
-    if state.offset_at == -math.inf:
-        return believed_w
+    beside_w = policy.auxiliary_w if state.offset_w is None else state.offset_w
     everybody_asleep_w = policy.auxiliary_w + float(facts.sleep_power_w.sum())
-    return min(believed_w, max((state.offset_w or 0.0) + draw_w, everybody_asleep_w))
+    return min(believed_w, max(beside_w + draw_w, everybody_asleep_w))
 
 
 def figures_of(

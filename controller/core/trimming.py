@@ -23,7 +23,7 @@ def shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
     lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
     worst_first = desk.best_first[::-1]
     order = worst_first[hashing[worst_first]]
-    if goal.power_w > max(lowest_w, goal.floor_w) + 1.0:
+    if goal.power_w > lowest_w + 1.0:
         before_w = np.concatenate(([0.0], np.cumsum(gain_w[order])))[:-1]
         order = order[before_w < desk.predicted_w() - goal.power_w]
     want_asleep(desk, order)

@@ -418,8 +418,10 @@ def test_miners_that_lost_their_pools_make_no_liars_of_each_other(kit, idle_shar
     site = kit.site(policy, facts, hashing=[True] * COUNT, surplus_w=60_000)
     site.metered.add(0)
     site.cycles(20)
+    rest_w = float(site.state.groups.rest_w[0])
     site.poolless, site.idle_share = set(range(9, COUNT)), idle_share
     site.cycles(60)
+    assert site.state.groups.rest_w[0] == rest_w, "what nobody knows is not booked against the feeder"
     for spare_w in (22_000.0, 19_500.0, 10_000.0, 3_000.0):
         site.spare_w = spare_w
         site.cycles(60)
@@ -427,6 +429,16 @@ def test_miners_that_lost_their_pools_make_no_liars_of_each_other(kit, idle_shar
     assert quarantined(site) == []
     assert site.state.groups.excess_w.max() == 0.0
     assert site.load_w() <= 3_000.0
+
+
+def test_a_feeder_that_shows_less_than_its_miners_draw_owes_nobody_anything(build):
+    """A rest far below nothing is a wrong belief; once that is over, it would look like as many lies."""
+    site = build()
+    put_to_sleep(site, 3)
+    site.cycles(40)
+    site.feeder_extra_w = -12_000.0
+    site.cycles(40)
+    assert site.state.groups.rest_w[0] > -6_000.0
 
 
 @pytest.mark.parametrize("gone", ["meter", "stranger"])

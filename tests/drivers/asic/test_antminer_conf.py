@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -128,6 +129,15 @@ def test_what_is_not_sent_may_hold_anything() -> None:
 def test_what_no_json_can_hold_is_refused(value: object) -> None:
     with pytest.raises(UnfitConfError, match="written as JSON"):
         with_mode(CONF | {"odd": value}, "1")
+
+
+def test_brackets_without_end_are_refused_like_any_other_document() -> None:
+    """What could be read with few frames on the stack need not be written with more of them."""
+    nested: list[Any] = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        nested = [nested]
+    with pytest.raises(UnfitConfError, match="cannot be written"):
+        with_mode(conf("0", odd=nested), "1")
 
 
 @pytest.mark.parametrize(("told", "mode"), [("0", "0"), ("3", "3"), (1, "1"), (2, "2")])

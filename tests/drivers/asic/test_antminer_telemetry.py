@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,7 +19,6 @@ from tests.drivers.asic.antminer_script import (
     WAKE,
     Script,
     conf,
-    http,
     quick,
     scripted,
     summary,
@@ -154,15 +152,6 @@ async def test_pools_that_were_there_and_are_gone_are_not_written_back_empty(scr
     report = await ours.perform(SLEEP)
     assert (report.outcome, script.written) == (Outcome.REFUSED, [])
     assert "pools that were there are gone" in report.detail
-
-
-@pytest.mark.parametrize("depth", range(900, 1001, 20))
-async def test_brackets_without_end_are_no_configuration(script: Script, ours: Any, depth: int) -> None:
-    nested = "[" * depth + "]" * depth
-    body = json.dumps(conf("0") | {"odd": "HERE"}).replace('"HERE"', nested).encode()
-    script.web["get_miner_conf"] = http(200, body)
-    assert (await ours.read()).condition is Condition.HASHING
-    assert (await ours.perform(SLEEP)).outcome in (Outcome.REFUSED, Outcome.APPLIED, Outcome.ACKNOWLEDGED)
 
 
 async def test_a_woken_miner_boots_and_one_that_never_shows_a_rate_still_sleeps(script: Script) -> None:

@@ -259,12 +259,14 @@ async def test_a_percentage_set_by_its_owner_is_known_before_our_first_trim(scri
 
 
 async def test_what_was_given_back_is_its_owners_again(script: Script) -> None:
+    script.answers["summary"] = summary(0.7 * NAMEPLATE_W)
     miner = await warmed(script)
     await miner.read()
-    await miner.perform(trim(4))
-    await miner.restore("100")
-    assert (await miner.read()).prior == "100"
-    await miner.perform(trim(2))  # after an adoption, with another percentage set in between
+    await miner.perform(trim(0))
+    assert (await miner.read()).prior == "70"
+    await miner.restore("70")
+    await asyncio.sleep(1.1)  # the firmware counts whole seconds
+    script.answers["summary"] = summary(NAMEPLATE_W, Elapsed=0)  # its owner restarts it
     assert (await miner.read()).prior == "100"
 
 
