@@ -83,7 +83,9 @@ def look_at(
     suspects &= (fleet.verdict[rows] != Verdict.QUARANTINED) & (fleet.verdict[rows] != Verdict.UNSEEN)
     smallest_w = lie_w[asleep] if bool(asleep.any()) else lie_w
     changed_w = believed_w - anchored_w
-    swing_w = np.abs(fleet.to_w[rows] - fleet.from_w[rows])[~still]
+    # A sleep that failed before is booked once it is proved: until then it may swing by all there is to fall.
+    aim_w = np.where(fleet.verb[rows] == estimator.SLEEP, facts.sleep_power_w[rows], fleet.to_w[rows])
+    swing_w = np.abs(aim_w - fleet.from_w[rows])[~still]
     resolution_w = 0.5 * float(np.min(smallest_w))
 
     def doubt_w(watts: FloatArray) -> float:

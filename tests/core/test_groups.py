@@ -396,7 +396,9 @@ def test_one_that_said_no_at_first_is_not_convicted_by_its_own_obedience(kit, sp
     site.cycle(reports=(kit.report(command, Outcome.REFUSED, site.now),))
     until(site, lambda: told(site).count(FIRST) == 2)
     site.silent.add(FIRST)
+    rest_w = float(site.state.groups.rest_w[0])
     site.cycles(int(proof_s))
+    assert site.state.groups.rest_w[0] == rest_w, "as it falls, nothing else was switched off"
     site.silent.clear()
     site.cycles(60)
     assert said(site, "feeder_contradicts") == []
