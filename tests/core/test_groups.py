@@ -371,8 +371,9 @@ def test_who_comes_out_of_quarantine_and_still_lies_is_named_again(build):
     assert quarantined(site) == [FIRST]
 
 
+@pytest.mark.parametrize("who", [[FIRST], [FIRST, SECOND, THIRD]])
 @pytest.mark.parametrize(("speed", "proof_s"), [(0.5, 12.0), (0.5, 13.0), (0.7, 14.0), (1.0, 16.0)])
-def test_one_that_said_no_at_first_is_not_convicted_by_its_own_obedience(kit, speed, proof_s):
+def test_who_said_no_at_first_is_not_convicted_by_its_own_obedience(kit, speed, proof_s, who):
     """Its watts are booked when it is seen asleep; the meter follows as it falls."""
     slow = ResponseClass("slow", 4, 4, 25, 60, 25, 60, 50)
     blind = {"trims": False, "reports_power": False, "response": slow}
@@ -388,14 +389,15 @@ def test_one_that_said_no_at_first_is_not_convicted_by_its_own_obedience(kit, sp
     site.metered.add(0)
     site.cycles(20)
     site._times = lambda command: (4 * speed, 4 * speed) if command.miner >= 9 else (1.0, 3.0)
-    site.deaf.add(FIRST)
-    site.spare_w = 39_500.0
-    (command,) = (each for each in site.cycle().commands if each.verb is Verb.SLEEP)
+    site.deaf |= set(who)
+    site.spare_w = 39_500.0 - (len(who) - 1) * (AWAKE_W - 50)
+    refused = [each for each in site.cycle().commands if each.verb is Verb.SLEEP]
+    assert sorted(each.miner for each in refused) == sorted(who)
     site.spare_w = 42_000.0
     site.deaf.clear()
-    site.cycle(reports=(kit.report(command, Outcome.REFUSED, site.now),))
-    until(site, lambda: told(site).count(FIRST) == 2)
-    site.silent.add(FIRST)
+    site.cycle(reports=tuple(kit.report(each, Outcome.REFUSED, site.now) for each in refused))
+    until(site, lambda: all(told(site).count(miner) == 2 for miner in who))
+    site.silent |= set(who)
     rest_w = float(site.state.groups.rest_w[0])
     site.cycles(int(proof_s))
     assert site.state.groups.rest_w[0] == rest_w, "as it falls, nothing else was switched off"
@@ -403,7 +405,7 @@ def test_one_that_said_no_at_first_is_not_convicted_by_its_own_obedience(kit, sp
     site.cycles(60)
     assert said(site, "feeder_contradicts") == []
     assert quarantined(site) == []
-    assert site.state.fleet.to_w[FIRST] == 50
+    assert set(site.state.fleet.to_w[who]) == {50}
 
 
 @pytest.mark.parametrize("idle_share", [0.1, 0.25, 0.45])
