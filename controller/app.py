@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import importlib.metadata
 import os
-import platform
 import signal
 import time
 
-from controller.config import SiteConfig
+from controller.config import ConfigError, SiteConfig, load_site
 from controller.core import wear
 from controller.core.engine import Engine
 from controller.core.state import State
@@ -20,50 +17,82 @@ from controller.devices import (
     build_inbox,
     build_loads,
     build_pollers,
+    known_models,
+    open_journal,
     raise_socket_limit,
+    refuse_what_cannot_start,
     settle_time,
 )
 from controller.domain.fleet import CommandReport
 from controller.domain.metering import MeterError
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
-from controller.domain.policy import Policy
+from controller.domain.policy import Mode, Policy
+from controller.identity import identity, versions
 from controller.runtime.actuator import Actuator
-from controller.runtime.console import Console
+from controller.runtime.claim import FleetClaim, FleetInUseError
+from controller.runtime.console import Console, ConsoleUnavailableError
 from controller.runtime.cycle import Cycle
 from controller.runtime.inbox import MqttInbox
-from controller.runtime.journal import JournalLimits, SqliteJournal
+from controller.runtime.journal import JournalInUseError, JournalRefusedError, SqliteJournal
 from controller.runtime.logs import Log
 from controller.runtime.mailbox import Mailbox
 from controller.runtime.metrics import Metrics
+from controller.runtime.metrics_server import MetricsServer, MetricsUnavailableError
+from controller.runtime.miner_metrics import MinerMetrics
 from controller.runtime.notify import Notifier
 from controller.runtime.operations import Operations
 from controller.runtime.resume import ON_EXIT, resume
+from controller.runtime.starts import Starts
 from controller.runtime.views import Views
+from controller.safe_daemon import SafeDaemon
 from controller.wire.journal import event_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
-EXIT_GOOD = 0
+RELOADED = "reload"  # why the daemon ends when it is about to begin again, in the same process, on the new files
+REFUSALS = (
+    StartRefusedError,
+    FleetInUseError,
+    JournalInUseError,
+    JournalRefusedError,
+    ConsoleUnavailableError,
+    MetricsUnavailableError,
+)
 
-__all__ = ["StartRefusedError", "serve"]
+__all__ = ["REFUSALS", "serve"]
 
 
-def serve(config: SiteConfig) -> int:
-    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises StartRefusedError."""
+def serve(config: SiteConfig) -> bool:
+    """Run the daemon until SIGTERM or SIGINT: False. True: it was told to reload, and may begin again on the new files.
+
+    Raises one of REFUSALS when it cannot start; nothing was moved then.
+    """
     raise_socket_limit(len(config.miners))
-    daemon = _Daemon(config)
-    try:
-        return asyncio.run(daemon.run())
-    finally:
-        daemon.close()
+    commands_miners = config.policy().mode is Mode.CONTROL
+    with FleetClaim(config.site_id, config.inventory_path if commands_miners else None):
+        starts = Starts(config.console_socket.with_name("starts.json"))
+        settings = config.document.restart
+        begun = starts.begin(settings.crash_limit, settings.crash_window)
+        daemon = SafeDaemon(config, begun.unclean) if begun.safe_mode else _Daemon(config, begun.trouble)
+        try:
+            reload = asyncio.run(daemon.run())
+        except REFUSALS:
+            starts.withdraw()
+            raise
+        finally:
+            daemon.close()
+        starts.end()
+        return reload
 
 
 class _Daemon:
     """One site's daemon, put together; `run` lives as long as it does."""
 
-    def __init__(self, config: SiteConfig) -> None:
+    def __init__(self, config: SiteConfig, trouble: str) -> None:
+        """trouble: why crashes cannot be counted, empty when they can."""
         self._config = config
+        self._trouble = trouble
         self._policy = config.policy()
         self._facts = config.fleet()
         self._stopping = asyncio.Event()
@@ -74,39 +103,36 @@ class _Daemon:
         self._mailbox = Mailbox(self._policy)
         self._views = Views(self._facts, self._policy, versions())
         self._metrics = Metrics(self._policy.site_id, self._facts, versions())
+        self._miner_metrics = MinerMetrics(self._facts)
         self._ready = False
         self._inbox: MqttInbox | None = None
+        self._reloading: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         """Write the last log lines: the thread that writes them ends with the process, and takes them along."""
         self._notifier.close()
         self._log.close()
 
-    async def run(self) -> int:
-        """Start everything, serve, stop everything in the order that leaves the load where it is."""
+    async def run(self) -> bool:
+        """Start everything, serve, stop everything in the order that leaves the load where it is. True: reload."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, f"signal {number.name}")
-        settings = self._config.document.journal
-        limits = JournalLimits(keep_s=settings.retention, keep_bytes=settings.size_max)
-        path = self._config.journal_directory / "journal.sqlite"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        except OSError as error:
-            detail = f"{path.parent}, the journal's directory, cannot be made: {error.strerror}"
-            raise StartRefusedError(detail) from None
-        async with SqliteJournal(path, limits, self._tell) as journal:
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        async with open_journal(self._config, self._tell) as journal:
             now, wall = loop.time(), time.time()
-            resumed = resume(path, self._facts, now, wall)
+            resumed = resume(self._config.journal_path, self._facts, now, wall)
             self._journal = journal
             # With `now` a replay can begin where this run began: ages count from it until the first reading.
             names = {"feeders": list(self._facts.feeder_names)}
-            facts = {**_identity(self._config), **names, "now": now}
+            facts = {**identity(self._config), **names, "now": now}
             journal.append((start_row(wall, facts, self._facts.miner_ids),))
             self._tell(resumed.event)
+            if self._trouble:
+                self._tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))
             await self._serve(journal, resumed.state)
             journal.append((stop_row(time.time(), self._reason),))
-        return EXIT_GOOD
+        return self._reason == RELOADED
 
     async def _serve(self, journal: SqliteJournal, state: State) -> None:
         """From the first reading to the last command."""
@@ -141,9 +167,11 @@ class _Daemon:
             announce=self._announce,
         )
         console = Console(self._config.console_socket, operations.handlers())
+        pages = {"/metrics": self._metrics.page, "/metrics/miners": self._miner_metrics.page}
+        metrics_server = MetricsServer(pages)
         await console.start()
         try:
-            metrics_port = self._metrics.serve(*self._config.metrics_address)
+            metrics_port = await metrics_server.start(*self._config.metrics_address)
             self._log.info("metrics_listening", port=metrics_port)
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(poller.run(), name=poller.meter_id) for poller in pollers]
@@ -155,19 +183,22 @@ class _Daemon:
                 self._cycle.stop()
                 await cycle
                 if inbox is not None:
-                    inbox.stop()
+                    inbox.stop(offline=self._reason != RELOADED)
                 for task in background:
                     if task.get_name() != "inbox":
                         task.cancel()
         finally:
             await console.close()
-            self._metrics.close()
+            await metrics_server.close()
 
     async def _until_told_to_stop(self, cycle: asyncio.Task[None]) -> None:
         """Wait for the signal (or for the cycle's failure); then, if so configured, ramp down before leaving."""
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({stopping, cycle}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        if self._reason == RELOADED:
+            self._notifier.reloading(time.monotonic())
+            return
         self._notifier.stopping()
         self._log.info("stopping", reason=self._reason)
         if self._config.document.site.on_exit == "fallback" and not cycle.done():
@@ -187,6 +218,25 @@ class _Daemon:
         self._reason = reason
         self._stopping.set()
 
+    def _begin_reload(self) -> None:
+        """SIGHUP: look at the new files beside the cycle; one look at a time."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload(), name="reload")
+
+    async def _reload(self) -> None:
+        """Begin again on the new files when they are good; keep the old ones, and say why, when they are not."""
+        try:
+            new = await asyncio.to_thread(load_site, self._config.path, known_models(), os.environ)
+            refuse_what_cannot_start(self._config, new)
+        except (ConfigError, StartRefusedError) as error:
+            text = f"the new files are refused and the old ones stay in force: {error}"
+            self._announce(Event("reload_refused", EventLevel.ERROR, text))
+            return
+        if self._stopping.is_set():
+            return
+        self._announce(Event("reloading", EventLevel.INFO, f"{len(new.miners)} miners, going on with the new files"))
+        self._stop(RELOADED)
+
     def cycle_done(self, state: State, decision: Decision) -> None:
         """Everything that looks on: views, metrics, logs, the broker's retained state."""
         self._views.take_cycle(state, decision)
@@ -196,6 +246,7 @@ class _Daemon:
             self._drained.set()
         self._metrics.observe_decision(decision)
         self._metrics.observe_telemetry(decision.now - state.fleet.read_at)
+        self._miner_metrics.observe(state, decision)
         for event in decision.events:
             self._log.event(event)
         inbox = self._inbox
@@ -260,18 +311,6 @@ class _Daemon:
     def _meter_failed(self, meter_id: str, error: MeterError) -> None:
         key = f"meter {meter_id} {error.fault.value}"
         self._log.failure("meter_failed", key, meter=meter_id, fault=error.fault.value, detail=error.detail)
-
-
-def versions() -> dict[str, str]:
-    """What runs here, for the journal, /metrics and `status`."""
-    found = {name: importlib.metadata.version(name) for name in ("curtaild", "pyasic", "pymodbus", "aiomqtt")}
-    return {**found, "python": platform.python_version()}
-
-
-def _identity(config: SiteConfig) -> dict[str, object]:
-    """Which program ran which site by which files: an audit compares the digest with the files it was given."""
-    files = config.path.read_bytes() + config.inventory_path.read_bytes()
-    return {"site": config.site_id, "config_sha256": hashlib.sha256(files).hexdigest(), "versions": versions()}
 
 
 def _drain_within_s(policy: Policy) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections.abc import Callable
 
 from controller.config import SiteConfig
@@ -13,12 +14,28 @@ from controller.core import estimator
 from controller.domain.dispatch import Received
 from controller.domain.fleet import Command, Fleet
 from controller.domain.metering import MeterError, Point, Readings, Sample
+from controller.domain.plan import Event
 from controller.domain.policy import Mode
 from controller.ports import Load, Meter
 from controller.runtime.inbox import InboxLimits, MqttInbox
+from controller.runtime.journal import JournalLimits, SqliteJournal
 from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 from controller.runtime.poller import Poller
 from drivers import catalog
+from drivers.catalog import known_models
+
+__all__ = [
+    "StartRefusedError",
+    "build_inbox",
+    "build_loads",
+    "build_miners",
+    "build_pollers",
+    "known_models",
+    "open_journal",
+    "raise_socket_limit",
+    "refuse_what_cannot_start",
+    "settle_time",
+]
 
 SOCKETS_PER_MINER = 2  # a read that was abandoned may still be closing while the command goes out
 SOCKETS_BESIDE = 128  # meters, broker, journal, metrics, console, and what Python holds open
@@ -102,6 +119,38 @@ def build_inbox(
     password = None if broker.password is None else broker.password.get_secret_value()
     settings = BrokerSettings(broker.host, broker.port, broker.username, password, _tls(broker))
     return MqttInbox(settings, config.site_id, on_received=on_received, on_link=on_link, limits=InboxLimits())
+
+
+def open_journal(config: SiteConfig, tell: Callable[[Event], None]) -> SqliteJournal:
+    """The site's journal, its directory made where it is missing. Raises StartRefusedError and the journal's own."""
+    settings, path = config.document.journal, config.journal_path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise StartRefusedError(f"{path.parent}, the journal's directory, cannot be made: {error.strerror}") from None
+    return SqliteJournal(path, JournalLimits(keep_s=settings.retention, keep_bytes=settings.size_max), tell)
+
+
+def refuse_what_cannot_start(running: SiteConfig, new: SiteConfig) -> None:
+    """What a reload would fail on or lose, found out while the old files still serve. Raises StartRefusedError.
+
+    The configuration's own checks have passed; this is about the world: register maps, sockets, places.
+    """
+    for key, before, after in (
+        ("site.id", running.site_id, new.site_id),
+        ("journal.directory", running.journal_directory, new.journal_directory),
+        ("console.socket", running.console_socket, new.console_socket),
+    ):
+        if before != after:
+            raise StartRefusedError(f"{key} is {before} and cannot become {after} while we run; restart the service")
+    raise_socket_limit(len(new.miners))
+    _build_meters(new)
+    if new.metrics_address != running.metrics_address and new.metrics_address[1]:
+        host, port = new.metrics_address
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            raise StartRefusedError(f"metrics.listen {host}:{port}: {error.strerror or error}") from None
 
 
 def settle_time(facts: Fleet) -> Callable[[Command], float]:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from controller.app import StartRefusedError, serve
+from controller.app import REFUSALS, serve
 from controller.config import ConfigError, load_site
-from controller.runtime.console import ConsoleUnavailableError
-from controller.runtime.journal import JournalInUseError, JournalRefusedError
-from controller.runtime.metrics import MetricsUnavailableError
 from drivers.catalog import known_models
 
-EXIT_REFUSED = 2
-REFUSALS = (
-    StartRefusedError,
-    JournalInUseError,
-    JournalRefusedError,
-    ConsoleUnavailableError,
-    MetricsUnavailableError,
-)
+EXIT_GOOD, EXIT_REFUSED = 0, 2
 
 
 def run_site(path: Path, env: Mapping[str, str]) -> int:
@@ -29,9 +21,22 @@ def run_site(path: Path, env: Mapping[str, str]) -> int:
         config = load_site(path, known_models(), env)
         for warning in config.warnings:
             sys.stderr.write(f"{warning}\n")
-        return serve(config)
+        if serve(config):
+            _begin_again()
+        return EXIT_GOOD
     except ConfigError as error:
         sys.stderr.write(f"{error}\n{path}: refused; nothing was started\n")
     except REFUSALS as error:
         sys.stderr.write(f"{path}: {error}\nnothing was started, nothing was moved\n")
     return EXIT_REFUSED
+
+
+def _begin_again() -> None:
+    """A reload: the same process, with the same arguments, on files that were just found good. Does not return.
+
+    The miners, the journal and systemd see a restart that took no new process. Until the handler stands again, another
+    SIGHUP must not end us.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # no shell, and none is wanted

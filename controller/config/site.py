@@ -82,6 +82,10 @@ class SiteConfig:
         return self.path.parent / self.document.fleet.inventory
 
     @property
+    def journal_path(self) -> Path:
+        return self.journal_directory / "journal.sqlite"
+
+    @property
     def metrics_address(self) -> tuple[str, int]:
         """Host and port of /metrics."""
         host, _, port = self.document.metrics.listen.rpartition(":")

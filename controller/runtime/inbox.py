@@ -83,6 +83,7 @@ class MqttInbox:
         self._state_dirty = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._says_offline = True
         self._connected_at: float | None = None
         self._state_sent_at: float | None = None
         self._heartbeat_at: float | None = None
@@ -155,8 +156,12 @@ class MqttInbox:
                 async with asyncio.timeout(ceiling * random.uniform(0.5, 1.0)):
                     await self._stopping.wait()
 
-    def stop(self) -> None:
-        """Deliver what waits if the broker is there, say goodbye, end `run()`."""
+    def stop(self, *, offline: bool = True) -> None:
+        """Deliver what waits if the broker is there, say goodbye, end `run()`.
+
+        offline: whether the retained state says so; not when we are back in a moment.
+        """
+        self._says_offline = offline
         self._stopping.set()
         self._wake.set()
 
@@ -180,7 +185,8 @@ class MqttInbox:
                 self.counts.connects += 1
                 self._say(True, str(self._broker))
                 await self._write_until_stopped(link, reader)
-                await link.publish(self._topics.state, encode_offline(self._site, "stopped"), 1, retain=True)
+                if self._says_offline:
+                    await link.publish(self._topics.state, encode_offline(self._site, "stopped"), 1, retain=True)
             finally:
                 await _ended(reader)
 

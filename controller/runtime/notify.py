@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """READY once in control, WATCHDOG after every healthy cycle, STATUS for `systemctl status`, STOPPING at the end.
+    """READY once in control, WATCHDOG after every healthy cycle, STATUS for `systemctl status`, STOPPING at the end;
+    RELOADING before a reload, which ends with the next READY.
 
     Nothing here waits or fails: systemd not listening is no reason to disturb a cycle.
     """
@@ -26,6 +27,10 @@ class Notifier:
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
+
+    def reloading(self, now: float) -> None:
+        """`now`: the monotonic clock, seconds; newer systemd tells this reload from an earlier one by it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={round(now * 1e6)}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1")

@@ -33,6 +33,8 @@ RESTORED_WITHIN_S = 3.0  # for the answer; restores that take longer go on and a
 SHOWS_WITHIN_S = 30.0  # by then the site meter shows what an earlier restore added
 GIVEN_BACK = (Outcome.APPLIED, Outcome.ACKNOWLEDGED)
 
+OPERATIONS = ("status", "explain", "cap", "release", "adopt", "restore", "unquarantine")
+
 Request = Mapping[str, object]
 Answer = Mapping[str, object]
 
@@ -54,15 +56,7 @@ class Operations:
 
     def handlers(self) -> dict[str, Handler]:
         """Operation name -> handler, as controller.runtime.console takes them."""
-        return {
-            "status": self._status,
-            "explain": self._explain,
-            "cap": self._cap,
-            "release": self._release,
-            "adopt": self._adopt,
-            "restore": self._restore,
-            "unquarantine": self._unquarantine,
-        }
+        return {name: getattr(self, f"_{name}") for name in OPERATIONS}
 
     async def _status(self, request: Request, peer: Peer) -> Answer:
         self._last()

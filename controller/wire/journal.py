@@ -7,7 +7,7 @@ profile name, a plan that did not change) are written once and again after every
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -51,13 +51,13 @@ class CycleRecorder:
         if snapshot.telemetry:
             add(RowKind.TELEMETRY, {"miners": [self._telemetry(reading) for reading in snapshot.telemetry]})
         if snapshot.reports:
-            add(RowKind.OUTCOME, {"reports": [_report(report) for report in snapshot.reports]})
+            rows.append(outcomes_row(wall, snapshot.reports))
         for received in snapshot.received:
             add(RowKind.RECEIVED, _received(received))
         for order in snapshot.operator:
             add(RowKind.OPERATOR, _operator(order))
         if decision.commands:
-            add(RowKind.COMMAND, {"commands": [_command(command) for command in decision.commands]})
+            rows.append(commands_row(wall, decision.commands))
         if decision.verdicts:
             verdicts = [[v.command_id, v.miner, v.verb, v.verdict, v.after_s] for v in decision.verdicts]
             add(RowKind.VERDICT, {"verdicts": verdicts})
@@ -194,6 +194,16 @@ def stop_row(wall: float, reason: str) -> Row:
 def prior_row(wall: float, miner_id: str, prior: str) -> Row:
     """What a miner ran before we first touched it; never pruned, never written twice for one miner."""
     return Row(wall, RowKind.PRIOR, canonical({"miner": miner_id, "prior": prior}))
+
+
+def commands_row(wall: float, commands: Sequence[Command]) -> Row:
+    """Commands as they go out; those of a cycle stand before its DECISION, those of safe mode by themselves."""
+    return Row(wall, RowKind.COMMAND, canonical({"commands": [_command(command) for command in commands]}))
+
+
+def outcomes_row(wall: float, reports: Sequence[CommandReport]) -> Row:
+    """What drivers learned from commands."""
+    return Row(wall, RowKind.OUTCOME, canonical({"reports": [_report(report) for report in reports]}))
 
 
 def event_row(wall: float, event: Event) -> Row:

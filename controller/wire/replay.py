@@ -53,13 +53,16 @@ class _Inputs:
 def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
     """Every complete cycle of rows in journal order, beginning at a START or behind a CHECKPOINT.
 
-    Rows behind the last decision (a run cut off in the middle of a commit) are left out. Raises ValueError when the
-    rows begin in the middle of a run, where deltas have nothing to stand on.
+    Rows behind the last decision (a run cut off in the middle of a commit) are left out, and so are runs in safe mode,
+    which have no cycles. Raises ValueError when the rows begin in the middle of a run, where deltas have nothing to
+    stand on.
     """
-    inputs, whole = _Inputs(), False
+    inputs, whole, safe_mode = _Inputs(), False, False
     for row in rows:
         if row.kind is RowKind.START:
-            inputs, whole = _Inputs(), False
+            inputs, whole, safe_mode = _Inputs(), False, bool(json.loads(row.body).get("safe_mode"))
+            continue
+        if safe_mode:
             continue
         body = json.loads(row.body) if row.kind in _REPLAYED else {}
         whole = whole or bool(body.get("whole"))

@@ -22,8 +22,8 @@ def site(make_module_site: MakeSite) -> SmallSite:
 
 
 def start(site: SmallSite, old: str, new: str) -> Ran:
-    """Start a second daemon on this site's file with one text replaced, on a journal of its own."""
-    text = site.config.read_text()
+    """Start a daemon with an id, an inventory and a journal of its own, and one text of its site file replaced."""
+    text = site.config.read_text().replace(f'id = "{site.id}"', 'id = "another"', 1)
     assert old in text
     folder = site.folder / "other"
     shutil.rmtree(folder, ignore_errors=True)
@@ -33,14 +33,43 @@ def start(site: SmallSite, old: str, new: str) -> Ran:
     return curtaild("run", "--config", str(folder / "site.toml"), within_s=20)
 
 
-def test_a_second_daemon_on_the_same_journal_is_refused_and_the_first_goes_on(site: SmallSite) -> None:
-    ran = curtaild("run", "--config", str(site.config), within_s=20)
+@pytest.mark.parametrize("shared", ["site id", "inventory", "journal"])
+def test_a_second_daemon_on_one_fleet_is_refused_and_the_first_goes_on(site: SmallSite, shared: str) -> None:
+    """Whichever of the three a copied site file leaves in common."""
+    pid, text = site.daemon.process.pid, site.config.read_text()
+    beside = site.folder / "second"
+    beside.mkdir(exist_ok=True)
+    shutil.copy(site.folder / "fleet.csv", beside)
+    if shared != "site id":
+        text = text.replace(f'id = "{site.id}"', 'id = "second"', 1)
+    if shared == "inventory":
+        text = text.replace("[fleet]", f'[fleet]\ninventory = "{site.folder}/fleet.csv"')
+    if shared == "journal":
+        text += f'\n[journal]\ndirectory = "{site.journal.parent}"\n'
+    (beside / "site.toml").write_text(text)
+    writes = site.sim.writes()
+    ran = curtaild("run", "--config", str(beside / "site.toml"), within_s=20)
     assert ran.code == 2
-    assert f"in use by process {site.daemon.process.pid}" in ran.errors
+    words = {
+        "site id": f"site {site.id} is controlled by process {pid} on this machine",
+        "inventory": "are controlled by another process",
+        "journal": f"in use by process {pid}",
+    }
+    assert words[shared] in ran.errors
+    assert "one daemon per fleet" in ran.errors
     assert "nothing was started, nothing was moved" in ran.errors
     beats = site.daemon.told.count("WATCHDOG=1")
     until(lambda: site.daemon.told.count("WATCHDOG=1") > beats + 1, 5, "the first daemon's watchdog")
-    assert site.status()["fail_safe"] == "good"
+    assert (site.status()["fail_safe"], site.sim.writes()) == ("good", writes)
+
+
+def test_one_that_only_observes_may_look_on_beside_the_one_that_commands(site: SmallSite) -> None:
+    other = SmallSite(site.folder / "observer", "observer", site.sim)
+    other.folder.mkdir()
+    other.configure(control={"mode": "observe"}, fleet={"inventory": str(site.folder / "fleet.csv")})
+    other.daemon.start()
+    until(lambda: other.status()["fail_safe"] == "good", 10, "an observer that sees")
+    assert other.daemon.end() == 0
 
 
 def test_a_broken_site_file_is_refused_with_every_problem_at_once(site: SmallSite) -> None:

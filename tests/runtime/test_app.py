@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.app import StartRefusedError, serve
+from controller.app import serve
 from controller.config import SiteConfig, load_site
+from controller.devices import StartRefusedError
 from controller.runtime.journal import JournalInUseError
 from drivers.catalog import known_models
 
