@@ -17,7 +17,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.pdu import ModbusPDU
 
 from controller.domain.metering import MeterError, MeterFault
-from drivers.modbus.frame import Asked, fault_in
+from drivers.modbus.frame import Asked, fault_in, stranger_in
 from drivers.modbus.maps.model import Function
 
 # The library prints hex dumps of every bad frame; what matters of them is in the MeterError.
@@ -170,6 +170,7 @@ class _Link:
         self._client: AsyncModbusTcpClient | None = None
         self._asking: tuple[Function, int] | None = None
         self._asked: Asked | None = None
+        self._stranger: int | None = None
         self._request: asyncio.Task[ModbusPDU | MeterError] | None = None
         self._timeouts = 0
 
@@ -212,9 +213,10 @@ class _Link:
         if self.ended.is_set():
             raise MeterError(self._reason.fault, self._reason.detail)
         self._timeouts += 1
-        late = MeterError(
-            MeterFault.TIMEOUT, f"{self._where}: no answer for registers {address}..{address + count - 1}"
-        )
+        detail = f"{self._where}: no answer for registers {address}..{address + count - 1}"
+        if self._stranger is not None:
+            detail += f"; unit {self._stranger} answered instead: check unit_id, and what else has this address"
+        late = MeterError(MeterFault.TIMEOUT, detail)
         if self._timeouts >= _TIMEOUTS_TO_DROP:
             self.end(late)
         raise late
@@ -273,9 +275,11 @@ class _Link:
             if self._asking is not None:
                 function, count = self._asking
                 self._asked = Asked(int.from_bytes(octets[:2], "big"), self._unit_id, function.code, count)
+                self._stranger = None
             return octets
         fault = fault_in(octets, self._asked)
         if fault is None and not self.ended.is_set():
+            self._stranger = stranger_in(octets, self._asked)
             return octets
         self.end(MeterError(MeterFault.WRONG_REPLY, f"{self._where}: {fault}; connection dropped"))
         return b""

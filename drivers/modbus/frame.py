@@ -58,6 +58,17 @@ def fault_in(received: bytes, asked: Asked | None) -> str | None:
     return None
 
 
+def stranger_in(received: bytes, asked: Asked | None) -> int | None:
+    """The unit id under which somebody else answered our request, or None. `fault_in` found nothing wrong before."""
+    at = 0
+    while asked is not None and len(received) - at >= _HEADER.size:
+        transaction, _, length, unit_id, _ = _HEADER.unpack_from(received, at)
+        if transaction == asked.transaction and asked.unit_id not in (0, unit_id):
+            return int(unit_id)
+        at += _BEFORE_LENGTH + length
+    return None
+
+
 def _fault_in_reply(function: int, rest: bytes, asked: Asked) -> str | None:
     """`rest` is what follows the function code."""
     if function == asked.function | EXCEPTION_BIT:

@@ -143,6 +143,19 @@ async def test_no_usable_reply_ends_at_our_own_deadline(case: str, peer: Peer, c
     assert await read_four(client) == GOOD
 
 
+async def test_who_answers_in_place_of_the_meter_is_named_until_it_is_silent_again(
+    peer: Peer, connect: Connect
+) -> None:
+    peer.respond = saying(lambda r: r.frame(bytes((3, 8)) + r.data(), unit_id=8))
+    client = connect(peer.port, deadline_s=0.1)
+    with pytest.raises(MeterError, match="unit 8 answered instead: check unit_id"):
+        await read_four(client)
+    peer.respond = stay_silent
+    with pytest.raises(MeterError) as raised:
+        await read_four(client)
+    assert "instead" not in raised.value.detail
+
+
 @pytest.mark.parametrize("code", [2, 6, 11])
 async def test_a_device_exception_keeps_the_connection(code: int, peer: Peer, connect: Connect) -> None:
     client = connect(peer.port)
