@@ -1,7 +1,8 @@
 """The local console: a UNIX socket on which people and scripts on this machine ask what the daemon does, and why.
 
 One request a line, one answer a line, both JSON objects: {"op": "explain", "miner": "r1-07"} is answered by
-{"ok": true, "result": {...}} or {"ok": false, "error": "..."}. Who may open the socket (mode 0600) may ask.
+{"ok": true, "result": {...}} or {"ok": false, "error": "..."}. Who may open the socket may ask: the daemon's own user
+and root; in a directory with the set-group-id bit, as the systemd unit makes one, that directory's group as well.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Console:
                 listening.fileno(), 0o600
             )  # on Linux the bound name takes this mode: never open, not for a moment
             listening.bind(str(self._path))
+            self._open_to_group()
             self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=REQUEST_MAX_BYTES)
         except OSError as error:
             listening.close()
@@ -90,6 +92,11 @@ class Console:
         await self._server.wait_closed()
         self._server = None
         self._path.unlink(missing_ok=True)
+
+    def _open_to_group(self) -> None:
+        """A directory with the set-group-id bit gave the socket its group: somebody chose who may ask."""
+        if self._path.parent.stat().st_mode & stat.S_ISGID:
+            self._path.chmod(0o660)
 
     def _remove_stale(self) -> None:
         """A socket nobody answers on was left by a daemon that was killed; anything else is not ours to remove."""
@@ -203,7 +210,9 @@ def _why_unreachable(path: Path, error: OSError) -> str:
         case FileNotFoundError() | ConnectionRefusedError():
             return f"no daemon answers on {path}: is it running, and is this its socket?"
         case PermissionError():
-            return f"{path}: only the daemon's own user (or root) may ask; try sudo"
+            return (
+                f"{path}: you may not ask this daemon; try sudo, or have yourself added to the group of {path.parent}"
+            )
         case TimeoutError():
             return f"{path}: no answer in time"
         case _:

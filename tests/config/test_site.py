@@ -229,6 +229,13 @@ def test_secrets_come_from_the_credentials_directory_before_the_environment(disk
     assert broker.password is not None
     assert broker.password.get_secret_value() == "from-directory"
     assert "from-directory" not in repr(broker)
+    (credentials / "secrets_mqtt").write_text("from-folder\n")  # as LoadCredential=secrets:FOLDER names a file of it
+    assert disk.load({"CREDENTIALS_DIRECTORY": str(credentials)}).secrets["mqtt"].get_secret_value() == "from-directory"
+    (credentials / "mqtt").unlink()
+    assert (
+        disk.load({**env, "CREDENTIALS_DIRECTORY": str(credentials)}).secrets["mqtt"].get_secret_value()
+        == "from-folder"
+    )
 
 
 def test_a_secret_that_cannot_be_read_is_said_so_without_showing_it(disk: Disk, tmp_path: Path) -> None:

@@ -61,6 +61,16 @@ async def test_a_question_is_answered_and_the_asker_is_known(path: Path) -> None
     assert not path.exists()
 
 
+async def test_a_directory_with_the_set_group_id_bit_lets_its_group_ask(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2750)
+    path = shared / "control.sock"
+    async with serving(path):
+        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.stat().st_gid == shared.stat().st_gid
+
+
 async def test_a_refusal_reaches_the_asker_in_the_daemons_words(path: Path) -> None:
     async with serving(path):
         with pytest.raises(ConsoleRefusedError, match="no such miner"):
