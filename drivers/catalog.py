@@ -18,7 +18,7 @@ from drivers.asic.whatsminer import WhatsMinerV2
 from drivers.modbus.client import Backoff
 from drivers.modbus.codec import DIRECTED_POINTS, Direction
 from drivers.modbus.maps.load import load_map
-from drivers.modbus.maps.model import Feeds
+from drivers.modbus.maps.model import Feeds, SunSpecMap
 from drivers.modbus.meter import build_meter
 
 __all__ = [
@@ -162,7 +162,8 @@ def build_meter_for(
     """
     register_map = load_map(map_name)
     points: dict[str, Point | None] = {}
-    for value in register_map.values:
+    table = register_map.table if isinstance(register_map, SunSpecMap) else register_map
+    for value in table.values:
         if value.feeds is Feeds.SITE_MUST_NAME:
             points[value.number.name] = next((point for point in DIRECTED_POINTS if point in feeds), None)
         elif isinstance(value.feeds, Point) and value.feeds not in feeds:

@@ -1,14 +1,16 @@
-"""What the instruments show: panel meters after Siemens PAC2200, and the plant's DCS block.
+"""What the instruments show: panel meters after Siemens PAC2200 or in SunSpec, and the plant's DCS block.
 
 Pure: truth in, registers out. `simulators.plant_host` gives them sockets and a clock. Addresses are 0-based (protocol
 data unit), words and bytes big-endian.
 
-Panel meter, holding or input registers (P positive when power flows in the meter's import direction):
+Panel meter after PAC2200, holding or input registers (P positive when power flows in the meter's import direction):
 
     1, 3, 5     FLOAT32  voltage L1-N, L2-N, L3-N, V        63   FLOAT32  apparent power, VA
     13, 15, 17  FLOAT32  current L1..L3, A                  65   FLOAT32  active power, W
     55          FLOAT32  frequency, Hz                      801  FLOAT64  imported energy, Wh
                                                             809  FLOAT64  exported energy, Wh
+
+Panel meter in SunSpec: see `simulators.sunspec_meter`.
 
 DCS block, kW unless said otherwise: see `DcsAddress`. Bits of `flags` are in `FlagBit`, of `q_bits` in `QualityBit`.
 """
@@ -19,8 +21,10 @@ from enum import IntEnum, IntFlag, StrEnum, unique
 
 import numpy as np
 
+from simulators.meter_reading import DeviceFault, MeterReading, MeterRegisters
 from simulators.modbus_server import RegisterBank
 from simulators.plant import PlantTruth, UnitTruth
+from simulators.sunspec_meter import SunSpecRegisters, SunSpecSpec
 
 PANEL_RANGES = ((0, 72), (797, 20))
 DCS_RANGES = ((0, 50),)
@@ -36,15 +40,6 @@ class Quantity(StrEnum):
     FEEDER_LOAD = "feeder_load"
 
 
-@unique
-class DeviceFault(StrEnum):
-    """What goes wrong inside an instrument, before the wire."""
-
-    STUCK = "stuck"  # registers stay as they are; the wire works
-    NOT_A_NUMBER = "not_a_number"  # panel meter: power reads as quiet NaN. DCS: power fields read as 0x80000000
-    HEARTBEAT_FROZEN = "heartbeat_frozen"  # DCS only: everything moves but the heartbeat
-
-
 @dataclass(frozen=True, slots=True)
 class PanelMeterSpec:
     """How a panel meter is built and installed.
@@ -58,6 +53,7 @@ class PanelMeterSpec:
         noise_fraction: standard deviation of each power reading, as a fraction of it.
         gain_error_fraction: fixed error of this meter; accuracy class 0.5 allows up to 0.005.
         resolution_w: smallest step of power.
+        sunspec: how it presents itself when it speaks SunSpec; None: as a PAC2200.
     """
 
     quantity: Quantity
@@ -67,6 +63,7 @@ class PanelMeterSpec:
     noise_fraction: float
     gain_error_fraction: float
     resolution_w: float
+    sunspec: SunSpecSpec | None = None
 
     def __post_init__(self) -> None:
         if self.installed_sign not in (1, -1):
@@ -100,13 +97,18 @@ class PanelMeter:
     def __init__(self, spec: PanelMeterSpec, seed: int, feeder: int = 0) -> None:
         self.spec = spec
         self._feeder = feeder
-        self.bank = RegisterBank(PANEL_RANGES)
+        self.registers: MeterRegisters = Pac2200Registers() if spec.sunspec is None else SunSpecRegisters(spec.sunspec)
         self.fault: DeviceFault | None = None
         self._sign = spec.installed_sign
         self._rng = np.random.default_rng(seed)
         self._imported_wh = 0.0
         self._exported_wh = 0.0
         self._refresh = Refresh(spec.refresh_s)
+
+    @property
+    def bank(self) -> RegisterBank:
+        """What a server shows."""
+        return self.registers.bank
 
     def flip_installation(self) -> None:
         """Turn the current transformers round, as happens in maintenance."""
@@ -133,17 +135,34 @@ class PanelMeter:
 
     def _write(self, power_w: float, truth: PlantTruth) -> None:
         noise = 1.0 + self.spec.noise_fraction * float(self._rng.standard_normal())
-        shown_w = round(power_w * noise / self.spec.resolution_w) * self.spec.resolution_w
-        phase_v = truth.poi_line_v * self.spec.voltage_ratio / SQRT3
+        reading = MeterReading(
+            power_w=round(power_w * noise / self.spec.resolution_w) * self.spec.resolution_w,
+            phase_v=truth.poi_line_v * self.spec.voltage_ratio / SQRT3,
+            frequency_hz=truth.frequency_hz,
+            imported_wh=self._imported_wh,
+            exported_wh=self._exported_wh,
+        )
+        self.registers.show(reading, self.fault)
+
+
+class Pac2200Registers:
+    """The registers of a Siemens PAC2200."""
+
+    def __init__(self) -> None:
+        self.bank = RegisterBank(PANEL_RANGES)
+
+    def show(self, reading: MeterReading, fault: DeviceFault | None) -> None:
+        """Renew the registers."""
+        power_w = reading.power_w
         for address in (1, 3, 5):
-            self.bank.put_f32(address, phase_v)
+            self.bank.put_f32(address, reading.phase_v)
         for address in (13, 15, 17):
-            self.bank.put_f32(address, abs(shown_w) / 3.0 / phase_v)
-        self.bank.put_f32(55, truth.frequency_hz)
-        self.bank.put_f32(63, abs(shown_w))
-        self.bank.put_f32(65, math.nan if self.fault is DeviceFault.NOT_A_NUMBER else shown_w)
-        self.bank.put_f64(801, self._imported_wh)
-        self.bank.put_f64(809, self._exported_wh)
+            self.bank.put_f32(address, abs(power_w) / 3.0 / reading.phase_v)
+        self.bank.put_f32(55, reading.frequency_hz)
+        self.bank.put_f32(63, abs(power_w))
+        self.bank.put_f32(65, math.nan if fault is DeviceFault.NOT_A_NUMBER else power_w)
+        self.bank.put_f64(801, reading.imported_wh)
+        self.bank.put_f64(809, reading.exported_wh)
 
 
 @unique

@@ -94,10 +94,22 @@ class RegisterClient:
         self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: not connected yet")
         self._supervisor: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._connections = 0
 
-    async def read(self, function: Function, address: int, count: int) -> tuple[int, ...]:
+    @property
+    def where(self) -> str:
+        """Meter, address and unit, for messages."""
+        return self._where
+
+    @property
+    def connections(self) -> int:
+        """How many connections were made so far. While it stays the same, the same one answers."""
+        return self._connections
+
+    async def read(self, function: Function, address: int, count: int, by: float | None = None) -> tuple[int, ...]:
         """`count` registers from the 0-based PDU `address`, each 0..65535.
 
+        by: loop seconds at which to give up, where that is sooner than this client's deadline.
         Raises MeterError and nothing else, within the deadline; at once while disconnected. Only the very first read
         waits, inside its deadline, for the first connection attempt to end.
         """
@@ -105,7 +117,8 @@ class RegisterClient:
             raise MeterError(MeterFault.DISCONNECTED, f"{self._where}: closed")
         if self._supervisor is None:
             self._supervisor = asyncio.create_task(self._supervise(), name=f"modbus {self._where}")
-        deadline = asyncio.get_running_loop().time() + self._deadline_s
+        now = asyncio.get_running_loop().time()
+        deadline = now + self._deadline_s if by is None else min(by, now + self._deadline_s)
         try:
             async with asyncio.timeout_at(deadline):
                 await self._attempted.wait()
@@ -144,6 +157,7 @@ class RegisterClient:
                     return
                 self._down = MeterError(MeterFault.DISCONNECTED, f"{self._where}: connection lost")
                 self._link = link
+                self._connections += 1
                 self._attempted.set()
                 ended = await link.wait_ended()
                 lost = f"{self._where}: reconnecting; the last connection ended with {ended.fault}: {ended.detail}"

@@ -19,6 +19,7 @@ Direction = Literal[1, -1]
 
 DIRECTED_POINTS = frozenset({Point.POI_EXPORT_W, Point.SITE_LOAD_W, Point.FEEDER_LOAD_W})
 UNIT_POINTS = frozenset({Point.GROSS_W, Point.AVAILABLE_W, Point.SYNCHRONISED_UNITS})
+LARGEST_SCALE_FACTOR = 10  # powers of ten, either way (SunSpec information model, type sunssf)
 USABLE_SHARE_OF_RANGE = 0.8  # a rating above it leaves no room to tell overload from saturation
 
 _FLOAT_FORMAT = {RegisterType.FLOAT32: ">f", RegisterType.FLOAT64: ">d"}
@@ -69,7 +70,17 @@ def decode(number: Number, registers: Registers) -> float | Unavailable:
         measured = _integer(raw, number.type)
         if not number.wraps and measured in _rails(number.type):
             return Unavailable(f"not available or saturated (0x{raw:X})")
+    if number.scale_factor is not None:
+        exponent = _integer(registers.raw(number.scale_factor, 1), RegisterType.INT16)
+        if not -LARGEST_SCALE_FACTOR <= exponent <= LARGEST_SCALE_FACTOR:  # -32768, "not implemented", is one of them
+            return Unavailable(f"scale factor {exponent} at {number.scale_factor} is outside -10..10")
+        measured = scaled(measured, exponent)
     return measured * number.scale + number.offset
+
+
+def scaled(measured: float, exponent: int) -> float:
+    """`measured` times ten to the `exponent`, as near as a float can be: never by way of an inexact 0.1."""
+    return float(measured * 10**exponent if exponent >= 0 else measured / 10**-exponent)
 
 
 def _float(raw: int, kind: RegisterType) -> float:
@@ -150,9 +161,11 @@ def check_span(register_map: RegisterMap, rated_w: float) -> None:
 
     A 32-bit number at 0.01 W ends at 21.47 MW and then stays there without a word. Raises ValueError with the register,
     the figures and what to do when `rated_w` is above 80 % of what a power register can show in either direction.
+    Where the device itself chooses the scale, the span is known only from read to read; the ends of the type are no
+    measurements there either.
     """
     for number in register_map.numbers:
-        if number.unit is not Unit.WATT or number.type.is_float:
+        if number.unit is not Unit.WATT or number.type.is_float or number.scale_factor is not None:
             continue
         rails = _rails(number.type)
         ends = (rails[0], rails[-1]) if number.type.is_signed else (0, rails[-1])

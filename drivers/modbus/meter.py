@@ -9,7 +9,8 @@ from controller.domain.metering import MeterError, MeterFault, Point, Readings
 from drivers.modbus import codec
 from drivers.modbus.client import Backoff, RegisterClient
 from drivers.modbus.codec import DIRECTED_POINTS, UNIT_POINTS, Direction
-from drivers.modbus.maps.model import Feeds, RegisterMap, unit_of
+from drivers.modbus.maps.model import Feeds, RegisterMap, SunSpecMap, unit_of
+from drivers.modbus.sunspec_meter import SunSpecMeter
 
 _ENERGY_OF = {Point.SITE_LOAD_W: Point.SITE_ENERGY_WH, Point.POI_EXPORT_W: Point.POI_EXPORT_ENERGY_WH}
 
@@ -79,14 +80,14 @@ def build_meter(
     host: str,
     port: int,
     unit_id: int,
-    register_map: RegisterMap,
+    register_map: RegisterMap | SunSpecMap,
     points: Mapping[str, Point | None],
     direction: Direction,
     rated_w: float,
     deadline_s: float,
     connect_deadline_s: float,
     backoff: Backoff,
-) -> ModbusMeter:
+) -> ModbusMeter | SunSpecMeter:
     """Put a meter together; opens no connection until the first read.
 
     points: value name -> point, over the defaults of the map; None leaves a value out.
@@ -94,7 +95,8 @@ def build_meter(
     rated_w: largest power this installation can carry, for the check that the registers can show it.
     Raises ValueError with what is wrong, where, and what to do.
     """
-    assigned = resolve_points(meter_id, register_map, points)
+    table = register_map.table if isinstance(register_map, SunSpecMap) else register_map
+    assigned = resolve_points(meter_id, table, points)
     directed = sorted(point for point in assigned.values() if point in DIRECTED_POINTS)
     if len(directed) > 1:
         raise ValueError(f"{meter_id}: feeds {' and '.join(directed)}; one meter measures one of them")
@@ -102,7 +104,7 @@ def build_meter(
         raise ValueError(f"{meter_id}: direction is {direction}; it must be 1 or -1")
     if direction == -1 and not directed:
         raise ValueError(f"{meter_id}: direction is -1 but it feeds neither of {', '.join(sorted(DIRECTED_POINTS))}")
-    codec.check_span(register_map, rated_w)
+    codec.check_span(table, rated_w)
     client = RegisterClient(
         meter_id=meter_id,
         host=host,
@@ -112,6 +114,8 @@ def build_meter(
         connect_deadline_s=connect_deadline_s,
         backoff=backoff,
     )
+    if isinstance(register_map, SunSpecMap):
+        return SunSpecMeter(meter_id, client, register_map, assigned, direction, deadline_s)
     return ModbusMeter(meter_id, client, register_map, assigned, direction)
 
 

@@ -1,14 +1,11 @@
-"""TOML -> RegisterMap. Everything unknown, missing or contradictory is refused with file, key and what to do."""
+"""TOML -> RegisterMap or SunSpecMap. What is unknown, missing or contradictory is refused: file, key, what to do."""
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
 
 from controller.domain.metering import Point
 from drivers.modbus.maps.model import (
@@ -19,22 +16,19 @@ from drivers.modbus.maps.model import (
     Flag,
     Function,
     GeneratingUnit,
+    Layout,
     Number,
     RegisterMap,
     RegisterType,
+    SunSpecMap,
     Unit,
     Value,
     WordOrder,
     unit_of,
 )
+from drivers.modbus.maps.table import LAST_ADDRESS, MapError, Table
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-_Kind = TypeVar("_Kind")
-_LAST_ADDRESS = 0xFFFF
-
-
-class MapError(ValueError):
-    """A register map that cannot be used. The text names file, key, reason and what to do."""
+HEADER_WORDS = 2  # id and length of a SunSpec model
 
 
 def known_models() -> tuple[str, ...]:
@@ -43,7 +37,7 @@ def known_models() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in shipped if entry.name.endswith(".toml")))
 
 
-def load_map(model: str | Path) -> RegisterMap:
+def load_map(model: str | Path) -> RegisterMap | SunSpecMap:
     """A shipped map by its model name, or a map of the site's own by the path of its .toml file. Raises MapError."""
     if str(model).endswith(".toml"):
         path = Path(model)
@@ -61,12 +55,17 @@ def load_map(model: str | Path) -> RegisterMap:
     return parse_map((resources.files("drivers.modbus.maps") / name).read_text(encoding="utf-8"), name)
 
 
-def parse_map(text: str, file: str) -> RegisterMap:
+def parse_map(text: str, file: str) -> RegisterMap | SunSpecMap:
     """The map written in `text`; `file` is the name used in errors. Raises MapError."""
     try:
-        table = _Table(tomllib.loads(text), file, "")
+        table = Table(tomllib.loads(text), file, "")
     except tomllib.TOMLDecodeError as error:
         raise MapError(f"{file}: not valid TOML: {error}") from error
+    sunspec = table.optional_table("sunspec")
+    return _register_map(table, file) if sunspec is None else _sunspec_map(table, sunspec, file)
+
+
+def _register_map(table: Table, file: str) -> RegisterMap:
     doubt = table.optional_table("doubt")
     energy = table.optional_table("energy")
     parsed = RegisterMap(
@@ -90,91 +89,62 @@ def parse_map(text: str, file: str) -> RegisterMap:
     return parsed
 
 
-class _Table:
-    """A TOML table that remembers where it stands and which of its keys were asked for."""
-
-    def __init__(self, content: Mapping[str, Any], file: str, path: str) -> None:
-        self._content = content
-        self._asked: set[str] = set()
-        self._file = file
-        self._path = path
-
-    def error(self, key: str, problem: str) -> MapError:
-        where = f"{self._path}.{key}" if self._path else key
-        return MapError(f"{self._file}: {where}: {problem}")
-
-    def required(self, key: str, kind: type[_Kind]) -> _Kind:
-        if key not in self._content:
-            raise self.error(key, f"is missing; add {key} = <{kind.__name__}>")
-        return self._of_kind(key, kind, self._content[key])
-
-    def optional(self, key: str, kind: type[_Kind], default: _Kind) -> _Kind:
-        return self._of_kind(key, kind, self._content.get(key, default))
-
-    def _of_kind(self, key: str, kind: type[_Kind], value: object) -> _Kind:
-        self._asked.add(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):  # true is no address
-            raise self.error(key, f"must be {kind.__name__}, not {value!r}")
-        return value
-
-    def number(self, key: str, default: float) -> float:
-        self._asked.add(key)
-        value = self._content.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.error(key, f"must be a finite number, not {value!r}")
-        return float(value)
-
-    def choice(self, key: str, kind: type[_Choice]) -> _Choice:
-        text = self.required(key, str)
-        try:
-            return kind(text)
-        except ValueError:
-            raise self.error(key, f"is {text!r}; choose one of {', '.join(kind)}") from None
-
-    def integers(self, key: str) -> tuple[int, ...]:
-        values = self.optional(key, list, [])
-        if not all(type(value) is int for value in values):
-            raise self.error(key, f"must be a list of whole numbers, not {values!r}")
-        return tuple(values)
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        values = self.required(key, list)
-        if not values or not all(isinstance(value, str) for value in values):
-            raise self.error(key, f"must be a list of texts with at least one entry, not {values!r}")
-        return tuple(values)
-
-    def address(self) -> int:
-        address = self.required("address", int)
-        if not 0 <= address <= _LAST_ADDRESS:
-            raise self.error("address", f"{address} is outside 0..{_LAST_ADDRESS} (0-based, as on the wire)")
-        return address
-
-    def bit(self, key: str) -> int | None:
-        bit = self.optional(key, int, -1)
-        if key in self._content and not 0 <= bit <= 15:
-            raise self.error(key, f"{bit} is outside 0..15")
-        return None if key not in self._content else bit
-
-    def optional_table(self, key: str) -> _Table | None:
-        self._asked.add(key)
-        return self.table(key) if key in self._content else None
-
-    def table(self, key: str) -> _Table:
-        content = self.required(key, dict)
-        return _Table(content, self._file, f"{self._path}.{key}" if self._path else key)
-
-    def tables(self, key: str) -> list[_Table]:
-        entries = self.optional(key, list, [])
-        if not all(isinstance(entry, dict) for entry in entries):
-            raise self.error(key, f"must be written as [[{key}]] tables")
-        return [_Table(entry, self._file, f"{key}[{entry.get('name', at)}]") for at, entry in enumerate(entries)]
-
-    def refuse_the_rest(self) -> None:
-        for key in sorted(self._content.keys() - self._asked):
-            raise self.error(key, f"unknown key; known here are {', '.join(sorted(self._asked))}")
+def _sunspec_map(table: Table, sunspec: Table, file: str) -> SunSpecMap:
+    """A map with a [sunspec] table: values stand in its layouts, and nothing but values."""
+    about = RegisterMap(
+        model=table.required("model", str),
+        title=table.required("title", str),
+        function=table.choice("function", Function),
+        word_order=table.choice("word_order", WordOrder),
+        sources=table.strings("sources"),
+        confidence=table.choice("confidence", Confidence),
+        values=(),
+        flags=(),
+        units=(),
+        energy_positive=None,
+        energy_negative=None,
+        doubt_address=None,
+    )
+    nth = sunspec.optional("nth", int, 0)
+    bases = sunspec.integers("bases")
+    layouts = tuple(_layout(entry, about, file) for entry in sunspec.tables("layout"))
+    if not bases or len(set(bases)) < len(bases) or not all(0 <= base < LAST_ADDRESS for base in bases):
+        raise sunspec.error("bases", f"needs at least one register, each once and in 0..{LAST_ADDRESS - 1}")
+    if not layouts:
+        raise sunspec.error("layout", "is missing; add [[sunspec.layout]] with models, length and values")
+    if nth < 0:
+        raise sunspec.error("nth", f"is {nth}; the first meter of a unit is 1")
+    for read in (sunspec, table):
+        read.refuse_the_rest()
+    parsed = SunSpecMap(bases, nth or None, layouts)
+    if len(set(parsed.models)) < len(parsed.models):
+        raise sunspec.error("layout", "names a model twice; each has one layout")
+    shapes = {tuple((v.number.name, v.number.unit, v.feeds) for v in layout.table.values) for layout in layouts}
+    if len(shapes) > 1:
+        raise sunspec.error("layout", "differ in names, units or points of their values; they must agree")
+    return parsed
 
 
-def _number(table: _Table, name: str) -> Number:
+def _layout(entry: Table, about: RegisterMap, file: str) -> Layout:
+    layout = Layout(
+        models=entry.integers("models"),
+        length=entry.required("length", int),
+        table=replace(about, values=tuple(_value(value) for value in entry.tables("value"))),
+    )
+    if not layout.models or not all(0 < model < LAST_ADDRESS for model in layout.models):
+        raise entry.error("models", f"needs at least one id, each 1..{LAST_ADDRESS - 1}")
+    _check_whole(layout.table, file)
+    if layout.table.control_block.address < HEADER_WORDS:
+        raise entry.error("value", f"addresses count from the model's id, so the first value is at {HEADER_WORDS}")
+    if layout.count > LONGEST_BLOCK:
+        raise entry.error("value", f"values must end within {LONGEST_BLOCK} registers of the id, not {layout.count}")
+    if layout.count > HEADER_WORDS + layout.length:
+        raise entry.error("length", f"is {layout.length}, but the values need {layout.count - HEADER_WORDS}")
+    entry.refuse_the_rest()
+    return layout
+
+
+def _number(table: Table, name: str) -> Number:
     number = Number(
         name=name,
         address=table.address(),
@@ -194,7 +164,7 @@ def _number(table: _Table, name: str) -> Number:
     return number
 
 
-def _value(table: _Table) -> Value:
+def _value(table: Table) -> Value:
     number = _number(table, table.required("name", str))
     text = table.optional("point", str, Feeds.SITE_MAY_NAME.value)
     try:
@@ -203,12 +173,15 @@ def _value(table: _Table) -> Value:
         raise table.error("point", f"is {text!r}; choose site or one of {', '.join(Point)}") from None
     if isinstance(feeds, Point) and unit_of(feeds) is not number.unit:
         raise table.error("unit", f"is {number.unit} but the point {feeds} is in {unit_of(feeds)}")
-    value = Value(number, feeds, table.bit("doubt_bit"))
+    scale_factor = table.optional_address("scale_factor")
+    if scale_factor is not None and number.type.is_float:
+        raise table.error("scale_factor", f"goes with integers; {number.type} needs none")
+    value = Value(replace(number, scale_factor=scale_factor), feeds, table.bit("doubt_bit"))
     table.refuse_the_rest()
     return value
 
 
-def _flag(table: _Table) -> Flag:
+def _flag(table: Table) -> Flag:
     flag = Flag(table.required("name", str), table.address(), table.integers("bits"), table.choice("point", Point))
     if not flag.bits or not all(0 <= bit <= 15 for bit in flag.bits):
         raise table.error("bits", f"needs at least one bit, each 0..15, not {list(flag.bits)}")
@@ -218,7 +191,7 @@ def _flag(table: _Table) -> Flag:
     return flag
 
 
-def _unit(table: _Table) -> GeneratingUnit:
+def _unit(table: Table) -> GeneratingUnit:
     name = table.required("name", str)
     numbers: dict[str, Number] = {}
     for key, unit in (("synchronised", Unit.NONE), ("gross", Unit.WATT), ("available", Unit.WATT)):
@@ -234,7 +207,7 @@ def _unit(table: _Table) -> GeneratingUnit:
     return parsed
 
 
-def _counter(energy: _Table | None, key: str) -> Number | None:
+def _counter(energy: Table | None, key: str) -> Number | None:
     table = None if energy is None else energy.optional_table(key)
     if table is None:
         return None
@@ -262,7 +235,7 @@ def _check_whole(parsed: RegisterMap, file: str) -> None:
         ("the energy counters", parsed.energy_block),
     ]
     for what, block in blocks:
-        if block is not None and (block.count > LONGEST_BLOCK or block.address + block.count > _LAST_ADDRESS + 1):
+        if block is not None and (block.count > LONGEST_BLOCK or block.address + block.count > LAST_ADDRESS + 1):
             raise MapError(
                 f"{file}: {what} span registers {block.address}..{block.address + block.count - 1}, but they must "
                 f"come from one read of at most {LONGEST_BLOCK} registers below 65536; leave the far ones out"

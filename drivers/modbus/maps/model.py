@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from controller.domain.metering import Point
@@ -93,6 +93,8 @@ class Number:
     address: 0-based PDU address of its first register.
     wraps: a counter that runs through its whole range, so that no pattern of it means "not available".
     not_available: further raw patterns (unsigned) that mean "not available", beside those of the type.
+    scale_factor: register that holds a power of ten (INT16) to multiply by as well. It may change from read to read, so
+        it always comes from the same read as the number.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Number:
     offset: float
     wraps: bool
     not_available: frozenset[int]
+    scale_factor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class RegisterMap:
     def control_block(self) -> Block:
         """The one read that brings all control values."""
         spans = [(n.address, n.address + n.type.words) for n in self.numbers]
+        spans += [(n.scale_factor, n.scale_factor + 1) for n in self.numbers if n.scale_factor is not None]
         spans += [(flag.address, flag.address + 1) for flag in self.flags]
         if self.doubt_address is not None:
             spans.append((self.doubt_address, self.doubt_address + 1))
@@ -185,6 +189,62 @@ class RegisterMap:
         """The slower read of the counters, None when the map has none."""
         counters = [n for n in (self.energy_positive, self.energy_negative) if n is not None]
         return _enclosing([(n.address, n.address + n.type.words) for n in counters]) if counters else None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the SunSpec models of one kind keep their values.
+
+    models: the model ids.
+    length: registers such a model has behind its id and its length, at least.
+    table: the values; its addresses count from the register of the id. It has nothing but values.
+    """
+
+    models: tuple[int, ...]
+    length: int
+    table: RegisterMap
+
+    @property
+    def count(self) -> int:
+        """Registers of one read that begins at the id and brings every value: the header always comes along."""
+        block = self.table.control_block
+        return block.address + block.count
+
+    def at(self, address: int) -> RegisterMap:
+        """The table of a model whose id stands in the register `address`."""
+        return replace(self.table, values=tuple(_moved(value, address) for value in self.table.values))
+
+
+@dataclass(frozen=True, slots=True)
+class SunSpecMap:
+    """Meters that are found by walking the models of a SunSpec device.
+
+    bases: registers where the marker may stand, in the order in which they are tried.
+    nth: which of several meters of one unit, from 1; None when there must be only one.
+    layouts: their values have the same names, units and points.
+    """
+
+    bases: tuple[int, ...]
+    nth: int | None
+    layouts: tuple[Layout, ...]
+
+    @property
+    def table(self) -> RegisterMap:
+        """Names, units and points of the values; the addresses are those of one layout."""
+        return self.layouts[0].table
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return tuple(model for layout in self.layouts for model in layout.models)
+
+    def layout_of(self, model: int) -> Layout | None:
+        return next((layout for layout in self.layouts if model in layout.models), None)
+
+
+def _moved(value: Value, by: int) -> Value:
+    number = value.number
+    scale_factor = None if number.scale_factor is None else number.scale_factor + by
+    return replace(value, number=replace(number, address=number.address + by, scale_factor=scale_factor))
 
 
 def _enclosing(spans: list[tuple[int, int]]) -> Block:

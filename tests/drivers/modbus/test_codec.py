@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,44 @@ def test_a_read_of_another_length_than_the_block_is_a_bug_and_says_so() -> None:
 
 
 # One meter, whole ------------------------------------------------------------------------------------------------
+
+
+def with_factor(raw: int, factor: int, kind: str = "INT16", **changes) -> float | Unavailable:
+    """`raw`, and ten to the `factor` in the register behind it."""
+    words = registers(struct.pack(f">{FORMATS[kind]}h", raw, factor))
+    return decode(number(kind, scale_factor=5 + int(kind[-2:]) // 16, **changes), words)
+
+
+@pytest.mark.parametrize("kind", ["INT16", "UINT16", "INT32", "UINT32"])
+@given(data=st.data(), factor=st.integers(-10, 10))
+def test_a_scale_factor_gives_the_float_nearest_to_the_exact_product(
+    kind: str, data: st.DataObject, factor: int
+) -> None:
+    raw = data.draw(integers_of(kind))
+    assert with_factor(raw, factor, kind) == float(Fraction(raw) * Fraction(10) ** factor)
+
+
+@given(raw=integers_of("INT16"), factor=st.integers(-0x8000, 0x7FFF).filter(lambda factor: abs(factor) > 10))
+def test_a_scale_factor_that_no_device_may_have_leaves_no_value_whatever_the_number(raw: int, factor: int) -> None:
+    assert isinstance(with_factor(raw, factor), Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("raw", "factor", "value"), [(-1234, 2, -123_400.0), (4998, -2, 49.98), (0, 10, 0.0), (3, -1, 0.3), (7, 0, 7.0)]
+)
+def test_scale_factors_by_hand(raw: int, factor: int, value: float) -> None:
+    assert with_factor(raw, factor) == value
+
+
+@pytest.mark.parametrize("factor", [0, -10, 10])
+@pytest.mark.parametrize("raw", [-0x8000, 0x7FFF])
+def test_what_is_no_measurement_is_none_under_any_scale_factor(raw: int, factor: int) -> None:
+    assert isinstance(with_factor(raw, factor), Unavailable)
+
+
+def test_a_scale_of_the_map_comes_on_top_of_the_devices_own() -> None:
+    assert with_factor(25, -1, scale=1000.0) == 2500.0  # a device that says kW
+
 
 PAC2200 = load_map("siemens_pac2200")
 

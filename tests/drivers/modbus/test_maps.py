@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from controller.domain.metering import Point
-from drivers.modbus.maps.load import MapError, known_models, load_map, parse_map
-from drivers.modbus.maps.model import Block, Feeds, Function, RegisterType, WordOrder
+from drivers.modbus.maps.load import known_models, load_map, parse_map
+from drivers.modbus.maps.model import Block, Feeds, Function, RegisterType, SunSpecMap, WordOrder
+from drivers.modbus.maps.table import MapError
 
 GOOD = """\
 model = "m"
@@ -45,15 +46,17 @@ scale = 100
 
 
 def test_the_shipped_maps_load_and_say_where_they_are_from() -> None:
-    assert known_models() == ("plant_dcs", "plant_dcs_2units", "siemens_pac2200")
+    assert known_models() == ("plant_dcs", "plant_dcs_2units", "siemens_pac2200", "sunspec_meter")
     for model in known_models():
         loaded = load_map(model)
-        assert loaded.model == model
-        assert loaded.sources
+        table = loaded.table if isinstance(loaded, SunSpecMap) else loaded
+        assert table.model == model
+        assert table.sources
 
 
 def test_each_shipped_map_needs_one_read_for_control_and_one_for_energy() -> None:
-    blocks = {model: (load_map(model).control_block, load_map(model).energy_block) for model in known_models()}
+    fixed = [load_map(model) for model in known_models() if model != "sunspec_meter"]
+    blocks = {register_map.model: (register_map.control_block, register_map.energy_block) for register_map in fixed}
     assert blocks == {
         "siemens_pac2200": (Block(1, 66), Block(801, 12)),
         "plant_dcs": (Block(0, 31), None),
@@ -74,6 +77,17 @@ def test_the_power_of_a_meter_feeds_no_point_before_the_site_says_so() -> None:
         "frequency": Point.FREQUENCY_HZ,
         "active_power": Feeds.SITE_MUST_NAME,
     }
+
+
+def test_the_sunspec_map_reads_every_layout_in_one_block_with_its_header() -> None:
+    loaded = load_map("sunspec_meter")
+    assert {layout.models: (layout.count, layout.length) for layout in loaded.layouts} == {
+        (201, 202, 203): (23, 105),
+        (204,): (23, 105),
+        (211, 212, 213): (30, 124),
+        (214,): (30, 124),
+    }
+    assert loaded.bases == (40_000, 0, 50_000)
 
 
 def test_a_map_of_the_sites_own_is_loaded_by_its_path(tmp_path: Path) -> None:
@@ -155,3 +169,91 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_map_that_describes_nothing_is_refused() -> None:
     with pytest.raises(MapError, match="describes no value"):
         parse_map(GOOD[: GOOD.index("[[value]]")], "our.toml")
+
+
+SUNSPEC = """\
+model = "m"
+title = "t"
+function = "holding"
+word_order = "big"
+confidence = "B"
+sources = ["a manual"]
+
+[sunspec]
+bases = [40000]
+nth = 2
+
+[[sunspec.layout]]
+models = [203]
+length = 105
+
+[[sunspec.layout.value]]
+name = "active_power"
+address = 18
+type = "INT16"
+unit = "W"
+scale_factor = 22
+point = "site"
+
+[[sunspec.layout]]
+models = [213]
+length = 124
+
+[[sunspec.layout.value]]
+name = "active_power"
+address = 28
+type = "FLOAT32"
+unit = "W"
+point = "site"
+"""
+
+
+def test_a_sunspec_map_of_the_sites_own_may_say_which_meter() -> None:
+    loaded = parse_map(SUNSPEC, "our.toml")
+    assert isinstance(loaded, SunSpecMap)
+    assert (loaded.bases, loaded.nth, loaded.models) == ((40_000,), 2, (203, 213))
+    assert parse_map(SUNSPEC.replace("nth = 2\n", ""), "our.toml").nth is None
+
+
+def test_a_scale_factor_belongs_to_the_block_of_any_map() -> None:
+    loaded = parse_map(GOOD.replace("scale = 0.1", "scale_factor = 30"), "our.toml")
+    assert loaded.values[0].number.scale_factor == 30
+    assert loaded.control_block == Block(30, 14)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("bases = [40000]", "bases = []", "our.toml: sunspec.bases: needs at least one register"),
+        ("bases = [40000]", "bases = [0, 0]", "our.toml: sunspec.bases: needs at least one register, each once"),
+        ("bases = [40000]", "bases = [65535]", "sunspec.bases: needs at least one register, each once and in 0..65534"),
+        ("nth = 2", "nth = -1", "our.toml: sunspec.nth: is -1; the first meter of a unit is 1"),
+        ("nth = 2", "which = 2", "our.toml: sunspec.which: unknown key"),
+        ("[sunspec]", "[doubt]\naddress = 1\n[sunspec]", "our.toml: doubt: unknown key"),
+        ("models = [203]", "models = []", "our.toml: sunspec.layout[0].models: needs at least one id"),
+        (
+            "models = [203]",
+            "models = [65535]",
+            "our.toml: sunspec.layout[0].models: needs at least one id, each 1..65534",
+        ),
+        ("models = [203]", "models = [213]", "our.toml: sunspec.layout: names a model twice"),
+        ("length = 105", "length = 20", "sunspec.layout[0].length: is 20, but the values need 21"),
+        ("length = 105", "length = 105\nflags = 1", "our.toml: sunspec.layout[0].flags: unknown key"),
+        ("address = 18", "address = 1", "sunspec.layout[0].value: addresses count from the model's id"),
+        ("scale_factor = 22", "scale_factor = 0", "sunspec.layout[0].value: addresses count from the model's id"),
+        ("scale_factor = 22", "scale_factor = 125", "sunspec.layout[0].value: values must end within 125 registers"),
+        ("scale_factor = 22", "scale_factor = 70000", "value[active_power].scale_factor: 70000 is outside 0..65535"),
+        ('"FLOAT32"', '"FLOAT32"\nscale_factor = 40', "sunspec.layout[1].value[active_power].scale_factor: goes with"),
+        ('unit = "W"\nscale_factor', 'unit = "V"\nscale_factor', "sunspec.layout: differ in names, units or points"),
+    ],
+)
+def test_a_mistake_in_a_sunspec_map_is_refused_with_file_key_and_reason(old: str, new: str, complaint: str) -> None:
+    assert old in SUNSPEC
+    with pytest.raises(MapError) as raised:
+        parse_map(SUNSPEC.replace(old, new, 1), "our.toml")
+    assert complaint in str(raised.value)
+
+
+def test_a_sunspec_map_without_layouts_is_refused() -> None:
+    with pytest.raises(MapError, match=r"our\.toml: sunspec\.layout: is missing; add \[\[sunspec\.layout\]\]"):
+        parse_map(SUNSPEC[: SUNSPEC.index("[[sunspec.layout]]")], "our.toml")
