@@ -192,7 +192,8 @@ class Decision:
     """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands.
 
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
-    expected_power_w: (n,) watts. feeders: those that have a meter.
+    expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
+    disconnect, 0 when none stands. ask: miners to be read before their turn.
     """
 
     cycle: int
@@ -213,3 +214,5 @@ class Decision:
     progress: OrderProgress | None
     expected_power_w: FloatArray = field(compare=False)
     feeders: tuple[FeederReport, ...] = ()
+    unreachable_at_once: int = 0
+    ask: tuple[int, ...] = ()

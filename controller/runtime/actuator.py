@@ -17,6 +17,7 @@ from controller.ports import Durable, Load
 CLOSE_WITHIN_S = 5.0
 RAISE_WITHIN_S = 5.0  # a raise the journal has not taken by then was decided about a site that may be another by now
 SLOT_S = 0.15  # a healthy miner has answered by then; one that hangs must not keep a shed from the others
+TIMER_S = 0.02  # a timer may fire this much early
 FIRST_SWEEP_WITHIN_S = 2.0  # nothing can be decided about a miner nobody has read
 
 
@@ -49,6 +50,8 @@ class Actuator:
         self._last_id = 0
         self._restores: dict[int, tuple[str, asyncio.Future[CommandReport]]] = {}  # waiting in the queue, by miner
         self._busy = [False] * len(loads)
+        self._resting: list[asyncio.Timeout | None] = [None] * len(loads)  # workers that wait for a sweep or a command
+        self._raising: set[_Slot] = set()
         self._commands_waiting = 0  # for a free slot; one that waits behind its own miner's last command is not counted
         self._lowering: set[int] = set()
         self._calm = asyncio.Event()
@@ -94,6 +97,14 @@ class Actuator:
         self._restores[miner] = (prior, done)
         return done
 
+    def read_soon(self, miners: tuple[int, ...]) -> None:
+        """Read these before their turn, as far as their workers have nothing else to do; their turn stays."""
+        now = asyncio.get_running_loop().time()
+        for miner in miners:
+            resting = self._resting[miner]
+            if resting is not None and not resting.expired():
+                resting.reschedule(now)
+
     async def _raise_when_durable(self, commands: tuple[Command, ...], durable: Durable) -> None:
         written = False
         with suppress(TimeoutError):
@@ -122,6 +133,9 @@ class Actuator:
         command = self._queue[miner]
         if command is not None and not command.raises and not self._busy[miner]:
             self._lowering.add(miner)
+            for slot in self._raising:
+                slot.give_back_within(SLOT_S)  # one that hangs must not keep it from this command
+            self._raising.clear()
         else:
             self._lowering.discard(miner)
 
@@ -153,7 +167,8 @@ class Actuator:
                 command = await self._obey(miner)
                 proof_due = loop.time() + self._settle_s(command)
                 continue
-            if not await self._sweep(miner):
+            before_its_turn = loop.time() < min(sweep_due, proof_due) - TIMER_S
+            if not await self._sweep(miner) or before_its_turn:  # one more: all asked at once must not stay in step
                 continue
             if proof_due <= sweep_due:
                 proof_due, sweep_due = math.inf, loop.time() + self._sweep_period_s
@@ -164,15 +179,19 @@ class Actuator:
         """True as soon as a command is queued, False when the next read is due before one is."""
         queued = self._queued[miner]
         try:
-            async with asyncio.timeout(max(within_s, 0.0)):
+            async with asyncio.timeout(max(within_s, 0.0)) as self._resting[miner]:
                 await queued.wait()
         except TimeoutError:
             pass
+        finally:
+            self._resting[miner] = None
         return queued.is_set()
 
     async def _obey(self, miner: int) -> Command:
         command = await self._take_slot(miner)
         slot = _Slot(self._command_slots, None if command.raises else SLOT_S)
+        if command.raises:
+            self._raising.add(slot)
         try:
             self._queue[miner] = None
             self._queued[miner].clear()
@@ -185,6 +204,7 @@ class Actuator:
             if self._queue[miner] is not None:
                 self._count_waiting(+1)
             self._note_lowering(miner)
+            self._raising.discard(slot)
             slot.give_back()
         return command
 
@@ -226,9 +246,14 @@ class Actuator:
         return True
 
     async def _read_in_turn(self, miner: int) -> MinerReading:
-        async with self._read_slots:
+        await self._read_slots.acquire()
+        slot = _Slot(self._read_slots, None)
+        try:
             await self._calm.wait()
+            slot.give_back_within(SLOT_S)  # many that hang must not keep the others from being read
             return await self._loads[miner].read()
+        finally:
+            slot.give_back()
 
     def _aside(self, work: Coroutine[None, None, None]) -> None:
         """Run beside the workers, in their group: a bug there ends the daemon as a bug in a worker does."""
@@ -249,8 +274,14 @@ class _Slot:
 
     def __init__(self, slots: asyncio.Semaphore, at_most_s: float | None) -> None:
         self._slots: asyncio.Semaphore | None = slots
-        loop = asyncio.get_running_loop()
-        self._timer = None if at_most_s is None else loop.call_later(at_most_s, self.give_back)
+        self._timer: asyncio.TimerHandle | None = None
+        if at_most_s is not None:
+            self.give_back_within(at_most_s)
+
+    def give_back_within(self, seconds: float) -> None:
+        """At the latest."""
+        if self._timer is None and self._slots is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.give_back)
 
     def give_back(self) -> None:
         """No effect the second time."""

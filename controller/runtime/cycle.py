@@ -109,6 +109,7 @@ class Cycle:
         durable = self._journal.append(rows)
         if self._engine.policy.mode is Mode.CONTROL:
             self._actuator.submit(decision.commands, durable)
+        self._actuator.read_soon(decision.ask)
         if decision.answers and self._inbox is not None:
             task = asyncio.create_task(self._answer(decision.answers, durable, self._inbox))
             self._answering.add(task)

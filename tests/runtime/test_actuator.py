@@ -86,13 +86,42 @@ async def test_a_read_in_flight_is_abandoned_for_a_command() -> None:
 
 
 async def test_a_command_does_not_wait_for_its_miners_turn_to_be_read() -> None:
-    hung = [FakeLoad(miner, read_s=None) for miner in range(4)]
-    async with Crew([*hung, FakeLoad(4)], concurrency=4) as crew:  # two read slots, both taken for good
-        await asyncio.sleep(15)
-        assert crew.loads[4].reads == []
-        crew.submit(command(1, miner=4))
+    hung = [FakeLoad(miner, read_s=None) for miner in range(40)]
+    async with Crew([*hung, FakeLoad(40)], concurrency=2) as crew:  # one read slot, given back 7 times a second
+        await asyncio.sleep(4)
+        assert crew.loads[40].reads == []
+        crew.submit(command(1, miner=40))
         await asyncio.sleep(0.01)
-        assert crew.loads[4].obeyed == [1]
+        assert crew.loads[40].obeyed == [1]
+
+
+async def test_miners_that_hang_do_not_keep_the_others_from_being_read() -> None:
+    loads = [FakeLoad(miner, read_s=None if miner < 40 else 0.05) for miner in range(60)]
+    async with Crew(loads, concurrency=16) as crew:
+        await asyncio.sleep(35)
+        assert all(len(load.reads) >= 3 for load in crew.loads[40:]), "a read every 10 s, as in health"
+
+
+async def test_a_read_asked_for_early_comes_at_once_and_moves_no_turn() -> None:
+    async with Crew([FakeLoad(0), FakeLoad(1), FakeLoad(2, read_s=None)], sweep_period_s=10) as crew:
+        await asyncio.sleep(5)
+        crew.actuator.read_soon((0, 2))
+        await asyncio.sleep(0.01)
+        assert crew.loads[0].reads == [0.0, 5.0]
+        assert len(crew.loads[2].reads) == 1, "still at its first"
+        await asyncio.sleep(6)
+        assert [len(load.reads) for load in crew.loads] == [3, 2, 1]
+        assert crew.loads[0].reads[2] == pytest.approx(10.0)
+
+
+async def test_raises_that_hang_make_room_for_a_shed() -> None:
+    loads = [FakeLoad(miner, perform_s=None if miner < 8 else 0.05) for miner in range(20)]
+    async with Crew(loads, concurrency=8) as crew:
+        crew.submit(*(command(miner + 1, miner, Verb.WAKE) for miner in range(8)))
+        await asyncio.sleep(1)
+        crew.submit(*(command(miner + 1, miner) for miner in range(8, 20)))
+        await asyncio.sleep(0.5)
+        assert all(load.obeyed for load in loads[8:])
 
 
 async def test_a_lowering_command_overtakes_all_raises_that_wait_for_a_slot() -> None:

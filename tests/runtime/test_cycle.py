@@ -31,6 +31,9 @@ class Hands:
     def __init__(self) -> None:
         self.commands: list[Command] = []
 
+    def read_soon(self, miners: tuple[int, ...]) -> None:
+        pass
+
     def submit(self, commands: tuple[Command, ...], durable: Durable) -> None:
         self.commands.extend(commands)
 
