@@ -24,7 +24,7 @@ FLOAT_METERS: Final = (211, 212, 213, 214)
 NOT_IMPLEMENTED: Final = 0x8000
 NOT_A_FLOAT: Final = b"\x7f\xc0\x00\x00"
 WILD_SCALE: Final = 11
-_LENGTH: Final = {COMMON: 66, 103: 50, 160: 48, 64001: 40}
+_LENGTH: Final = {COMMON: 66, 103: 50, 160: 48, 64900: 40}
 _LENGTH_OF_METER: Final = {**dict.fromkeys(INTEGER_METERS, 105), **dict.fromkeys(FLOAT_METERS, 124)}
 _PHASES: Final = {1: 1, 2: 2, 3: 3, 4: 3}  # by the last digit of the model
 _DELTA: Final = 4
@@ -39,7 +39,7 @@ class SunSpecSpec:
     Attributes:
         model: 201-204 or 211-214.
         base: register of the marker.
-        before: models between the marker and the meter, from 1 (common), 103 (inverter), 160 (strings), 64001 (a
+        before: models between the marker and the meter, from 1 (common), 103 (inverter), 160 (strings), 64900 (a
             vendor's), or another meter that measures nothing.
         after: models between the meter and the end.
         common_length: 66 by the standard; some makers leave the pad out, 65.
@@ -49,7 +49,7 @@ class SunSpecSpec:
 
     model: int
     base: int = 40_000
-    before: tuple[int, ...] = (COMMON, 160, 64001)
+    before: tuple[int, ...] = (COMMON, 160, 64900)
     after: tuple[int, ...] = ()
     common_length: int = 66
     power_scale: int | None = None
