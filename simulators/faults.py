@@ -64,6 +64,8 @@ class Fault(StrEnum):
     """The device reboots as it receives a write; the write is lost."""
     FOREIGN_SESSION = "foreign-session"
     """Another tool holds what a writer needs: the session, the tokens."""
+    POWER_LOSS = "power-loss"
+    """The device has no power and draws none; with it off again it starts by itself, as after any cold start."""
 
 
 DEFAULT_SECONDS: Final = {Fault.DRIP: 0.05, Fault.SLOW_LORIS: 0.05, Fault.DELAY: 3.0}

@@ -14,6 +14,7 @@ from simulators.asic.response import Answer, Behaviour, Mode
 
 _DEAF: Final = int(Behaviour.REFUSES | Behaviour.IGNORES)
 _STOP_90_S: Final = 0.5  # how quickly watts go when the process is cut off
+_INRUSH_90_S: Final = 0.2  # and how quickly a control board and its fans have theirs
 
 
 class MinerBank(FleetPhysics):
@@ -108,6 +109,27 @@ class MinerBank(FleetPhysics):
         answers, one = self._answers(np.array([i]))
         if not one.size:
             return Answer(int(answers[0]))
+        self._start_cold(i, _STOP_90_S)
+        return Answer.ACKNOWLEDGED
+
+    def lose_power(self, i: int) -> None:
+        """Cut miner `i` off: nothing is drawn and nobody answers until `get_power`. No behaviour is asked."""
+        one = np.array([i])
+        self.boards_on[one] = False
+        self._rebooting[one] = True
+        self._pending[one] = self._curve[one] = NONE
+        self._dead_left_s[one] = np.inf
+        self.true_power_w[one] = self._from_w[one] = self._to_w[one] = 0.0
+        self.hashrate_th[one] = self._hashrate_goal_th[one] = self._from_th[one] = self._to_th[one] = 0.0
+
+    def get_power(self, i: int) -> None:
+        """Power is back: miner `i` starts by itself, as from a reboot. Nothing happens to one that never lost it."""
+        if np.isinf(self._dead_left_s[i]):
+            self._start_cold(i, _INRUSH_90_S)
+
+    def _start_cold(self, i: int, to_idle_90_s: float) -> None:
+        """Off and unreachable for a while, then as its mode says."""
+        one = np.array([i])
         if self.loses_sleep[i] and not self.behaviour[i] & Behaviour.NEVER_WAKES:
             self.mode[i] = Mode.HASH
         starts_again = self.mode[i] == Mode.HASH or bool(self.behaviour[i] & Behaviour.LIAR_SLEEP)
@@ -115,14 +137,13 @@ class MinerBank(FleetPhysics):
         off_s = self._draw(one, WAKE, self._reboot_off)
         self._next_to_90_s[one] = self._draw(one, WAKE, self._to_90_percent[WAKE])
         power_w = self.idle_power_w if starts_again else self.sleep_power_w
-        self._start_curve(one, SLEEP, power_w[one], np.zeros(1), np.full(1, _STOP_90_S), np.zeros(1))
+        self._start_curve(one, SLEEP, power_w[one], np.zeros(1), np.full(1, to_idle_90_s), np.zeros(1))
         self.boards_on[i] = False
         self._rebooting[i] = True
         self._pending[i] = ends_as
         self._dead_left_s[i] = off_s[0]
         self.uptime_s[i] = 0.0
         self.reboots[i] += 1
-        return Answer.ACKNOWLEDGED
 
     def _restart(self, one: Ints) -> None:
         """The process of a single miner starts anew, as its mode and behaviour have it."""

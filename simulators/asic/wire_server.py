@@ -296,17 +296,19 @@ class FirmwareServer:
         for each in self._ports:
             each.close()
 
-    def _on_fault(self, fault: Fault, _is_on: bool) -> None:
-        if self._running and fault in (Fault.REFUSE, Fault.BLACK_HOLE):
+    def _on_fault(self, fault: Fault, is_on: bool) -> None:
+        if fault is Fault.POWER_LOSS:
+            (self.firmware.bank.lose_power if is_on else self.firmware.bank.get_power)(self.firmware.index)
+        if self._running and fault in (Fault.REFUSE, Fault.BLACK_HOLE, Fault.POWER_LOSS):
             self._follow_faults()
 
     def _follow_faults(self) -> None:
         for each in self._ports:
             if Fault.REFUSE in self.firmware.faults:
                 each.close()
-            elif Fault.BLACK_HOLE in self.firmware.faults:
+            elif Fault.BLACK_HOLE in self.firmware.faults or Fault.POWER_LOSS in self.firmware.faults:
                 each.vanish()
             else:
                 each.reopen()
-        if Fault.REFUSE in self.firmware.faults:
+        if Fault.REFUSE in self.firmware.faults or Fault.POWER_LOSS in self.firmware.faults:
             self._drop_clients()  # nobody listens because nobody is there: kept connections are gone as well
