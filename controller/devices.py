@@ -18,7 +18,7 @@ from controller.domain.plan import Event
 from controller.domain.policy import Mode
 from controller.ports import Load, Meter
 from controller.runtime.inbox import InboxLimits, MqttInbox
-from controller.runtime.journal import JournalLimits, SqliteJournal
+from controller.runtime.journal import DISK_FAILED, JournalLimits, SqliteJournal
 from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 from controller.runtime.poller import Poller
 from drivers import catalog
@@ -105,7 +105,7 @@ def build_pollers(
         Poller(
             meter, period_s=entry.poll, phase_s=number * shortest / len(settings), put=destination(entry), failed=failed
         )
-        for number, (entry, meter) in enumerate(zip(settings, _build_meters(config), strict=True))
+        for number, (entry, meter) in enumerate(zip(settings, build_meters(config), strict=True))
     ]
 
 
@@ -127,7 +127,9 @@ def open_journal(config: SiteConfig, tell: Callable[[Event], None]) -> SqliteJou
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
-        raise StartRefusedError(f"{path.parent}, the journal's directory, cannot be made: {error.strerror}") from None
+        if error.errno not in DISK_FAILED:  # a disk that failed is an alarm, a path that cannot be is a mistake
+            detail = f"{path.parent}, the journal's directory, cannot be made: {error.strerror}"
+            raise StartRefusedError(detail) from None
     return SqliteJournal(path, JournalLimits(keep_s=settings.retention, keep_bytes=settings.size_max), tell)
 
 
@@ -144,7 +146,7 @@ def refuse_what_cannot_start(running: SiteConfig, new: SiteConfig) -> None:
         if before != after:
             raise StartRefusedError(f"{key} is {before} and cannot become {after} while we run; restart the service")
     raise_socket_limit(len(new.miners))
-    _build_meters(new)
+    build_meters(new)
     if new.metrics_address != running.metrics_address and new.metrics_address[1]:
         host, port = new.metrics_address
         try:
@@ -178,28 +180,36 @@ def raise_socket_limit(miners: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _build_meters(config: SiteConfig) -> list[Meter]:
-    """One driver per meter, in the configuration's order. Raises StartRefusedError."""
-    try:
-        return [
-            catalog.build_meter_for(
-                meter_id=entry.id,
-                feeds=POINTS_OF_FEED[entry.feeds],
-                map_name=entry.map,
-                host=entry.host,
-                port=entry.port,
-                unit_id=entry.unit_id,
-                direction=1 if direction_sign(entry) > 0 else -1,
-                span_w=config.document.site.power_span,
-                deadline_s=entry.deadline,
-                connect_deadline_s=entry.connect_deadline,
-                reconnect_first_s=entry.reconnect_first,
-                reconnect_max_s=entry.reconnect_max,
-            )
-            for entry in config.meters
-        ]
-    except ValueError as error:
-        raise StartRefusedError(str(error)) from None
+def build_meters(config: SiteConfig) -> list[Meter]:
+    """One driver per meter, in the configuration's order; opens nothing. Raises StartRefusedError with a line for each
+    that cannot be built."""
+    meters: list[Meter] = []
+    problems: list[str] = []
+    for entry in config.meters:
+        try:
+            meters.append(_build_meter(config, entry))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise StartRefusedError("\n".join(problems))
+    return meters
+
+
+def _build_meter(config: SiteConfig, entry: MeterSettings) -> Meter:
+    return catalog.build_meter_for(
+        meter_id=entry.id,
+        feeds=POINTS_OF_FEED[entry.feeds],
+        map_name=entry.map,
+        host=entry.host,
+        port=entry.port,
+        unit_id=entry.unit_id,
+        direction=1 if direction_sign(entry) > 0 else -1,
+        span_w=config.document.site.power_span,
+        deadline_s=entry.deadline,
+        connect_deadline_s=entry.connect_deadline,
+        reconnect_first_s=entry.reconnect_first,
+        reconnect_max_s=entry.reconnect_max,
+    )
 
 
 def _tls(broker: Broker) -> TlsSettings | None:

@@ -24,6 +24,7 @@ from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import JournalFile, JournalVersionError, is_corruption, set_aside
 from controller.wire.journal import event_row
 
+DISK_FAILED = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})  # no reason to refuse a start
 RETRY_S = 2.0
 PRUNE_EVERY_S, PRUNE_SOON_S = 30.0, 0.5
 START_WITHIN_S = 5.0
@@ -151,7 +152,7 @@ class SqliteJournal:
         await asyncio.to_thread(self._thread.join, within_s)
         if self._thread.is_alive():  # a hanging disk: the lock goes with the process
             return False
-        os.close(self._lock_fd)
+        self._unlock()
         return not self._backlog and not self._queue
 
     async def __aenter__(self) -> Self:
@@ -162,10 +163,14 @@ class SqliteJournal:
     ) -> None:
         await self.close()
 
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+
     def _raise_if_refused(self) -> None:
         if self._refused is not None:
             self._thread.join()
-            os.close(self._lock_fd)
+            self._unlock()
             raise JournalRefusedError(str(self._refused)) from None
 
     def _write_until_closed(self) -> None:
@@ -318,15 +323,24 @@ def _bytes_of(rows: Iterable[Row]) -> int:
     return sum(len(row.body) for row in rows)
 
 
-def _lock(path: Path) -> int:
-    """An exclusive lock beside the journal; the kernel lets go of it when the process ends, however it ends."""
+def _lock(path: Path) -> int | None:
+    """An exclusive lock beside the journal; the kernel lets go of it when the process ends, however it ends.
+
+    None where the disk itself is read-only or full: a site must be lowered all the same, and the claims on its id and
+    its inventory remain.
+    """
     lock_path = path.with_name(path.name + ".lock")
     try:
         fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise JournalRefusedError(
-            f"{lock_path} cannot be created: {error.strerror}. The journal's directory must exist and be writable"
-        ) from None
+        if error.errno not in DISK_FAILED:
+            raise JournalRefusedError(
+                f"{lock_path} cannot be created: {error.strerror}. The journal's directory must exist and be writable"
+            ) from None
+        try:
+            fd = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

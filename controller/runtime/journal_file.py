@@ -184,4 +184,8 @@ def rows_behind_checkpoint(path: Path, kinds: Sequence[RowKind]) -> Iterator[Row
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    """A read-only connection. On a read-only disk SQLite cannot make the files beside a journal that was closed in an
+    orderly way; then there is nothing in them either, and the file is read as it stands."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    settled = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
+    return sqlite3.connect(f"{address}&immutable=1" if settled else address, uri=True, timeout=BUSY_TIMEOUT_S)

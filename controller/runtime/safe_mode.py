@@ -100,9 +100,10 @@ class SafeMode:
     def _put_to_sleep(self, excess_w: float, now: float) -> None:
         commands = []
         for miner in to_sleep(self._facts, self._belief, excess_w, now):
-            # Urgent: the grid comes first, no budget of restarts withholds it.
+            # The second time urgently: then no budget of restarts withholds it.
+            urgent = bool(self._belief.attempts[miner])
             command = Command(
-                self._next_command_id, miner, Verb.SLEEP, None, raises=False, urgent=True, reason="safe mode"
+                self._next_command_id, miner, Verb.SLEEP, None, raises=False, urgent=urgent, reason="safe mode"
             )
             self._next_command_id += 1
             self._belief.told_at[miner] = now

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -32,7 +33,7 @@ from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec, feeder_sums_w
 from simulators.modbus_meter import DcsSpec, PanelMeterSpec, Quantity
 from simulators.plant import Plant, PlantSpec, UnitSpec
-from simulators.plant_host import Endpoints, InstrumentSpec, PlantHost
+from simulators.plant_host import Endpoints, InstrumentSpec, PlantHost, TruthSample
 
 CURTAILD = Path(sys.executable).with_name("curtaild")
 LOOPBACK = ("127.0.0.1", 0)
@@ -146,6 +147,24 @@ class Simulators:
         """Commands that really reached miners."""
         return sum(len(miner.log.writes) for miner in self.farm.miners)
 
+    @property
+    def last_write_at(self) -> float:
+        """When a command last reached a miner, on time.monotonic()."""
+        return max((record.at_s for miner in self.farm.miners for record in tuple(miner.log.writes)), default=-math.inf)
+
+    def truth(self, since_s: float = 0.0) -> list[TruthSample]:
+        """True powers every 50 ms, oldest first, from a moment of time.monotonic() on."""
+
+        async def copied() -> list[TruthSample]:
+            return [row for row in self.host.record if row.at_s >= since_s]
+
+        return self.call(copied())
+
+    def raises(self, since_s: float, until_s: float = math.inf) -> int:
+        """Commands for more power that reached miners between two moments of time.monotonic()."""
+        writes = (record for miner in self.farm.miners for record in tuple(miner.log.writes))
+        return sum(record.raises is True and since_s <= record.at_s < until_s for record in writes)
+
     def start(self) -> None:
         self._thread.start()
         self.call(self._start())
@@ -217,6 +236,8 @@ class Daemon:
         self._config = config
         self._address = folder / "notify.sock"
         self._process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
+        """Beside that of the test."""
         self.told: list[str] = []
         """Everything systemd heard since the start."""
 
@@ -225,7 +246,7 @@ class Daemon:
         self._address.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listening.bind(str(self._address))
-        environment = {**os.environ, "NOTIFY_SOCKET": str(self._address)}
+        environment = {**os.environ, **self.environment, "NOTIFY_SOCKET": str(self._address)}
         with self.log.open("ab") as log:
             command = [CURTAILD, "run", "--config", self._config]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

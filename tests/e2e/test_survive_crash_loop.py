@@ -16,7 +16,7 @@ CRASHES = 2
 def crashed(make_site: MakeSite, name: str) -> SmallSite:
     """A site at full load whose daemon was killed as often as the limit allows."""
     site = make_site(name, surplus_kw=30, models=SMALL, hashing=8)
-    site.configure(restart={"crash_limit": CRASHES}, ramp={"fallback": "200 %/min"})
+    site.configure(restart={"crash_limit": CRASHES}, ramp={"fallback": "600 %/min"})
     for _ in range(CRASHES):
         site.daemon.start()
         site.daemon.end(signal.SIGKILL)
@@ -37,7 +37,7 @@ def test_after_too_many_crashes_the_load_ramps_to_the_fallback_and_a_restart_end
         until(lambda: sim.load_kw < min(seen) - 0.5 or sim.load_kw <= 5.5, 20, "the way down to the fallback")
         assert sim.load_kw < min(seen) + 0.3, "the load rose"
         seen.append(sim.load_kw)
-    # By a ramp: 200 %/min of the rated power take some seconds, and one write a miner is enough.
+    # By a ramp: 600 %/min of the rated power take some seconds, and one write a miner is enough.
     assert sim.writes() <= len(sim.ids)
     refused = site.cli("status")
     assert refused.code != 0
