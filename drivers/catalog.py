@@ -19,6 +19,7 @@ from drivers.modbus.client import Backoff
 from drivers.modbus.codec import DIRECTED_POINTS, Direction
 from drivers.modbus.maps.load import load_map
 from drivers.modbus.maps.model import Feeds, SunSpecMap
+from drivers.modbus.maps.table import MapError
 from drivers.modbus.meter import build_meter
 
 __all__ = [
@@ -160,7 +161,10 @@ def build_meter_for(
     a positive reading is what the power point's name says, -1 when it is the opposite. span_w: largest power the
     registers must be able to show. Raises ValueError naming the meter and the remedy.
     """
-    register_map = load_map(map_name)
+    try:
+        register_map = load_map(map_name)
+    except MapError as error:
+        raise ValueError(f"{meter_id}: {error}") from None
     points: dict[str, Point | None] = {}
     table = register_map.table if isinstance(register_map, SunSpecMap) else register_map
     for value in table.values:

@@ -14,9 +14,11 @@ from simulators.feeder import spread_evenly
 from simulators.plant import Plant
 from simulators.plant_host import DCS_UNIT_ID, PANEL_UNIT_ID, Endpoints, PlantHost
 from simulators.scenario import DEMO, Scenario, TraceScenario
+from simulators.sunspec_meter import SunSpecSpec
 from simulators.trace import TraceError
 
 _RECORD_ROWS = 1_000  # nobody reads the record here; a plant left running must not grow
+_METERS = {"pac2200": None, "sunspec-integer": SunSpecSpec(203), "sunspec-float": SunSpecSpec(213)}
 
 
 def endpoints_at(host: str, port_base: int) -> Endpoints:
@@ -59,6 +61,7 @@ def vendor_endpoints(first: str) -> Endpoints:
 @click.option("--base-kw", type=click.FloatRange(min=0), help="Surplus at signal 0.")
 @click.option("--capacity-kw", type=click.FloatRange(min=0), help="Change of surplus per 100 MW of signal.")
 @click.option("--linear", is_flag=True, help="Join the samples of the signal instead of holding each.")
+@click.option("--meters", type=click.Choice(list(_METERS)), default="pac2200", show_default=True, help="Their make.")
 @click.option("--miners-kw", type=click.FloatRange(min=0), default=200.0, show_default=True, help="True miner power.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long; default: on SIGINT.")
 @click.option("--seed", type=int, default=DEMO.plant_seed, show_default=True, help="Seed of noise and wander.")
@@ -72,6 +75,7 @@ def plant_command(
     base_kw: float | None,
     capacity_kw: float | None,
     linear: bool,
+    meters: str,
     miners_kw: float,
     seconds: float | None,
     seed: int,
@@ -87,7 +91,13 @@ def plant_command(
         capacity_fraction=demo.capacity_fraction if capacity_kw is None else capacity_kw / rated_kw,
         interpolation="linear" if linear else "hold",
     )
-    scenario = replace(DEMO, name="plant", trace=trace, plant_seed=seed)
+    make = _METERS[meters]
+    instruments = replace(
+        DEMO.instruments,
+        poi=replace(DEMO.instruments.poi, sunspec=make),
+        site=replace(DEMO.instruments.site, sunspec=make),
+    )
+    scenario = replace(DEMO, name="plant", trace=trace, plant_seed=seed, instruments=instruments)
     endpoints = endpoints_at(host, port_base) if vendor_ports is None else vendor_endpoints(vendor_ports)
     try:
         asyncio.run(run_plant(scenario, endpoints, miners_kw * 1000.0, seconds))
@@ -135,9 +145,10 @@ async def run_plant(scenario: Scenario, endpoints: Endpoints, miners_w: float, s
 
 def _print_addresses(host: PlantHost) -> None:
     listening = host.endpoints
-    for label, (name, port), unit in (
-        ("POI meter ", listening.poi, PANEL_UNIT_ID),
-        ("site meter", listening.site, PANEL_UNIT_ID),
-        ("plant DCS ", listening.dcs, DCS_UNIT_ID),
+    for label, (name, port), unit, make in (
+        ("POI meter ", listening.poi, PANEL_UNIT_ID, host.poi.spec.sunspec),
+        ("site meter", listening.site, PANEL_UNIT_ID, host.site.spec.sunspec),
+        ("plant DCS ", listening.dcs, DCS_UNIT_ID, None),
     ):
-        click.echo(f"{label}  {name}:{port}  unit {unit}")
+        sunspec = "" if make is None else f"  SunSpec model {make.model} at {make.base}"
+        click.echo(f"{label}  {name}:{port}  unit {unit}{sunspec}")

@@ -7,12 +7,14 @@ import struct
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from simulators.meter_reading import DeviceFault, MeterReading
 from simulators.modbus_meter import PanelMeterSpec, Quantity
 from simulators.modbus_server import ModbusServer, RegisterBank
 from simulators.plant import Plant
+from simulators.plant_cli import plant_command
 from simulators.plant_host import Endpoints, PlantHost
 from simulators.scenario import DEMO, DEMO_INSTRUMENTS, DEMO_PLANT
 from simulators.sunspec_meter import FLOAT_METERS, INTEGER_METERS, SunSpecRegisters, SunSpecSpec
@@ -188,3 +190,10 @@ async def test_a_plant_may_have_such_meters_in_any_place() -> None:
     assert shown_w[0] == pytest.approx(-truth.poi_export_w, rel=1e-5)
     assert shown_w[1] == pytest.approx(truth.site_load_w, abs=10.0)
     assert shown_w[2] == pytest.approx(truth.load.feeders_w[0], abs=10.0)
+
+
+@pytest.mark.parametrize(("make", "model"), [("sunspec-integer", 203), ("sunspec-float", 213)])
+def test_the_plant_command_says_what_its_meters_are(make: str, model: int) -> None:
+    result = CliRunner().invoke(plant_command, ["--port-base", "0", "--seconds", "0.1", "--meters", make])
+    assert result.exit_code == 0
+    assert result.output.count(f"unit 1  SunSpec model {model} at 40000") == 2
