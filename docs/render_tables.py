@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from controller.core import failsafe, lifecycle, timeline
+from controller.core.failsafe_table import DOES, TABLE, Row, words_of
 from controller.domain.dispatch import AnswerStatus, DispatchKind
 from controller.domain.fleet import Verdict
 from controller.domain.plan import InputState
 
 DOCS = Path(__file__).parent
 
-CONDITION_MEANS = {
-    failsafe.Condition.FRESH: "good again, but not yet for the re-arm time",
-    failsafe.Condition.REARMED: "good for the re-arm time",
-    failsafe.Condition.LATE: "late",
-    failsafe.Condition.STALE: "stale",
-    failsafe.Condition.GONE: "gone",
+AGE_MEANS = {
+    failsafe.Age.FRESH: "good again, but not yet for the re-arm time",
+    failsafe.Age.REARMED: "good for the re-arm time",
+    failsafe.Age.LATE: "late",
+    failsafe.Age.STALE: "stale",
+    failsafe.Age.GONE: "gone",
 }
 SIGNAL_MEANS = {
     lifecycle.Signal.NOTHING: "nothing heard",
@@ -46,19 +47,36 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def fail_safe_states() -> str:
     """What the site does in each state of an input."""
-    return table(
-        ("state of an input", "what the site does"), ((f"`{s.value}`", failsafe.ACTIONS[s]) for s in InputState)
-    )
+    return table(("state of an input", "what the site does"), ((f"`{s.value}`", words_of(s)) for s in InputState))
 
 
 def fail_safe_transitions() -> str:
     """Every cell: the state of an input now (rows), what its samples say (columns), the state after; a dot for none."""
-    head = ("state", *(CONDITION_MEANS[condition] for condition in failsafe.Condition))
+    head = ("state", *(AGE_MEANS[age] for age in failsafe.Age))
     rows = (
-        (f"`{state.value}`", *(_moved(state, row[condition]) for condition in failsafe.Condition))
-        for state, row in failsafe.TRANSITIONS.items()
+        (f"`{state.value}`", *(_moved(state, failsafe.moved(Row.POI, state, age)) for age in failsafe.Age))
+        for state in InputState
     )
     return table(head, rows)
+
+
+def fail_safe_actions() -> str:
+    """Every action of the fail-safe table: what it does to the cap, and whether anything is raised meanwhile."""
+    return table(
+        ("action", "the cap", "raising", "in words"),
+        ((f"**{a.value}**", does.effect.value, "yes" if does.raises else "no", does.words) for a, does in DOES.items()),
+    )
+
+
+def fail_safe_table() -> str:
+    """Every cell: input, what is wrong with it, what the site does and after how long, what is told."""
+    rows = []
+    for row, cells in TABLE.items():
+        for condition, cell in cells.items():
+            told = f"`{cell.event}` ({cell.level.value})" if cell.level is not None else ""
+            action = cell.action.value + (f": {cell.how}" if cell.how else "")
+            rows.append((row.value, condition.value, action, cell.after.value, told))
+    return table(("input", "condition", "action", "after", "event"), rows)
 
 
 def verdicts() -> str:
@@ -90,11 +108,13 @@ def _name(verdict: Verdict) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "fail-safe states": fail_safe_states,
     "fail-safe transitions": fail_safe_transitions,
+    "fail-safe actions": fail_safe_actions,
+    "fail-safe table": fail_safe_table,
     "verdicts": verdicts,
     "terminal answers": terminal_answers,
 }
 PAGES: dict[str, tuple[str, ...]] = {
-    "safety.md": ("fail-safe states", "fail-safe transitions", "verdicts"),
+    "safety.md": ("fail-safe states", "fail-safe transitions", "fail-safe actions", "fail-safe table", "verdicts"),
     "dispatching.md": ("terminal answers",),
 }
 

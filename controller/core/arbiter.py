@@ -8,15 +8,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from controller.core.failsafe_table import TABLE, Action, Condition, Row
 from controller.core.state import State
 from controller.domain.dispatch import DispatchClass, DispatchKind
 from controller.domain.metering import Point, Sample
-from controller.domain.plan import InputState, Setpoint
+from controller.domain.plan import Event, EventLevel, InputState, Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
 
 RANK = {bound: rank for rank, bound in enumerate(Bound)}
-SHEDDING = frozenset({Bound.TRIP, Bound.GRID_EMERGENCY, Bound.EMERGENCY_DISPATCH})
+# The guards whose word the fail-safe table answers with a shed, and an order that is one by itself.
+BOUND_OF_GUARD = {
+    Row.TRIP: Bound.TRIP,
+    Row.PERMIT: Bound.TRIP,
+    Row.EMERGENCY: Bound.GRID_EMERGENCY,
+    Row.FREQUENCY: Bound.GRID_EMERGENCY,
+}
+SHEDDING = frozenset(
+    {
+        Bound.EMERGENCY_DISPATCH,
+        *(bound for row, bound in BOUND_OF_GUARD.items() if TABLE[row][Condition.STOP].action is Action.SHED),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,17 @@ def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: 
         expires_at=chosen.expires_at,
         shed=chosen.bound in SHEDDING,
     )
+
+
+def shed_events(state: State, setpoint: Setpoint) -> list[Event]:
+    """Says when the site begins to be shed, when something else sheds it, and when that is over."""
+    before, state.shed_by = state.shed_by, setpoint.bound if setpoint.shed else None
+    if before is state.shed_by:
+        return []
+    if state.shed_by is None:
+        return [Event("shed_over", EventLevel.INFO, f"{setpoint.bound.value} binds now; the way back is ramped")]
+    text = f"{setpoint.source}: at once to {setpoint.power_w / 1000:.1f} kW"
+    return [Event("shed", EventLevel.WARNING, text)]
 
 
 def _wish(state: State) -> Proposal | None:

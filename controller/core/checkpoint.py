@@ -47,21 +47,32 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         }
     return {
         "version": VERSION,
+        "taken_at": now,
         "cycle": state.cycle,
         "next_command_id": state.next_command_id,
         "miners": miners,
         "orders": [
-            {"dispatch": asdict(entry.dispatch), "answered_w": entry.answered_w, "reached": entry.reached}
+            {
+                "dispatch": asdict(entry.dispatch),
+                "answered_w": entry.answered_w,
+                "reached": entry.reached,
+                "ends_in_s": entry.ends_at - now,
+            }
             for entry in state.orders.active
         ],
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
         "operator_caps": [asdict(order) for order in state.operator_caps],
+        "operator_ends_in_s": {operator: ends_at - now for operator, ends_at in state.operator_ends.items()},
     }
 
 
-def from_record(facts: Fleet, record: dict[str, Any], now: float) -> State:
-    """A state that remembers; verdicts start unseen. Raises ValueError for a record of another version."""
+def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -> State:
+    """A state that remembers; verdicts start unseen. Raises ValueError for a record of another version.
+
+    `now` is the loop second, `wall` the UTC second at which it was taken: records without ends of orders have the
+    latter to go by.
+    """
     if record.get("version") not in READABLE:
         raise ValueError(f"checkpoint version {record.get('version')!r}; this program writes {VERSION}")
     state = State.fresh(facts, now)
@@ -72,13 +83,25 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float) -> State:
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
     active = tuple(
-        ActiveOrder(_dispatch(entry["dispatch"]), entry["answered_w"], entry["reached"]) for entry in record["orders"]
+        ActiveOrder(
+            _dispatch(entry["dispatch"]),
+            entry["answered_w"],
+            entry["reached"],
+            now + entry.get("ends_in_s", entry["dispatch"]["expires_at"] - wall),
+        )
+        for entry in record["orders"]
     )
     state.orders = OrderBook(active, dict(record["last_seq"]), tuple(record["seen_ids"]))
     state.operator_caps = tuple(
         OperatorOrder(**{**entry, "verb": OperatorVerb(entry["verb"]), "miners": tuple(entry["miners"])})
         for entry in record["operator_caps"]
     )
+    ends_in_s = record.get("operator_ends_in_s", {})
+    state.operator_ends = {
+        cap.operator: now + ends_in_s.get(cap.operator, cap.expires_at - wall)
+        for cap in state.operator_caps
+        if cap.expires_at is not None
+    }
     return state
 
 

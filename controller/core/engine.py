@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from controller.core import (
     allocator,
     arbiter,
+    clock,
     consequences,
     estimator,
     failsafe,
+    failsafe_table,
     figures,
     groups,
     operator,
@@ -33,7 +35,6 @@ from controller.domain.plan import (
     Allocation,
     Decision,
     Event,
-    EventLevel,
     Figures,
     InputState,
     Setpoint,
@@ -43,12 +44,6 @@ from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
 
 NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
-LEVEL_OF_INPUT = {
-    InputState.GOOD: EventLevel.INFO,
-    InputState.HOLD: EventLevel.WARNING,
-    InputState.FROZEN_UP: EventLevel.WARNING,
-    InputState.FALLBACK: EventLevel.ERROR,
-}
 REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 
 
@@ -90,6 +85,7 @@ class _Cycle:
         state, now = self.state, self.now
         state.cycle += 1
         findings = consequences.Findings()
+        findings.events.extend(clock.watch(state, self.policy, self.snapshot.wall, now))
         spent = ((report.miner, report.wear) for report in self.snapshot.reports)
         wear.count(state, spent, self.snapshot.wall)
         findings.events.extend(operator.take_orders(self.facts, state, self.snapshot.operator, self.snapshot.wall, now))
@@ -107,6 +103,7 @@ class _Cycle:
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
         if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
             setpoint = replace(setpoint, power_w=allocation.allocated_w)
+        findings.events.extend(arbiter.shed_events(state, setpoint))
         commands = self._commands(wanted_before, setpoint, goal)
         progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         if measured is not None:
@@ -137,17 +134,17 @@ class _Cycle:
         """Dispatch in, answers out; also keeps the lease."""
         state, policy, wall = self.state, self.policy, self.snapshot.wall
         ledger = timeline.Ledger(state.orders)
-        timeline.expire(ledger, wall)
+        timeline.expire(ledger, wall, self.now)
         accepted_any = False
         for received in self.snapshot.received:
             message = received.message
-            accepted = timeline.admit(ledger, policy, received, round(floor), wall)
+            accepted = timeline.admit(ledger, policy, received, round(floor), wall, self.now)
             if accepted and isinstance(message, Dispatch) and message.dispatch_class is not DispatchClass.TEST:
                 accepted_any = True
                 self._begin_progress(message, measured, floor)
         timeline.mark_reached(ledger, measured, REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
         dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
-        alive = dispatcher is not None and dispatcher.condition != "no heartbeat"
+        alive = dispatcher is not None and dispatcher.condition != failsafe.NO_HEARTBEAT
         held = dispatcher is not None and dispatcher.state is InputState.GOOD
         fresh_order = alive and (accepted_any or ledger.book.lease_order_seen)
         state.orders = replace(ledger.book, lease_held=held, lease_order_seen=fresh_order)
@@ -224,13 +221,13 @@ class _Cycle:
         present = state.offset_w + float(
             estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum()
         )
-        doubtful = trust.worst is not InputState.GOOD or state.surplus_cap_w is None
-        doubtful |= not self.snapshot.journal_writable  # nothing is raised unrecorded
+        forbidden = failsafe.why_not_raised(trust, state, self.snapshot.journal_writable, now)
+        doubtful = forbidden != "" or state.surplus_cap_w is None
         held = present if state.setpoint_w is None else state.setpoint_w
         if not state.doubtful:
             held = min(held, present)  # once, as doubt begins: doing it again would follow every dip of the meter down
         if doubtful and wanted.power_w > held:
-            source = "doubtful inputs" if self.snapshot.journal_writable else "journal not writable"
+            source = forbidden or "doubtful inputs"
             wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source=source)
         state.doubtful = doubtful
         elapsed = now - self.before.now if self.before.cycle else 0.0
@@ -280,9 +277,9 @@ class _Cycle:
             after = self.state.inputs.get(health.name)
             if after is None or known is None or known.state is after.state:
                 continue
-            level = LEVEL_OF_INPUT[after.state]
+            level = failsafe_table.LEVEL_OF[after.state]
             text = f"{health.name}: {known.state.value} -> {after.state.value} ({health.condition}); "
-            events.append(Event("input_state", level, text + failsafe.ACTIONS[after.state]))
+            events.append(Event("input_state", level, text + failsafe_table.words_of(after.state)))
         return events
 
     def _decision(

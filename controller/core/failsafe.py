@@ -1,4 +1,4 @@
-"""What to do when an input cannot be believed: a table of input state x condition, and the memory it needs.
+"""What to do when an input cannot be believed: core/failsafe_table's cells, and the memory it needs.
 
 Doubt never raises the load. An input that is late holds the cap; one that stays away freezes it upward; one that is
 gone ramps the site to its fallback. The way back needs good data for a while, not one lucky sample.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
+from controller.core import failsafe_table as table
+from controller.core.failsafe_table import Condition, Row
 from controller.core.state import InputMemory, State, StillMemory
 from controller.domain.metering import Point, Quality, Readings, Sample
 from controller.domain.plan import InputHealth, InputState
 from controller.domain.policy import InputPolicy, Policy
 
 
-class Condition(StrEnum):
+class Age(StrEnum):
     """How old the last believable sample is, by the site's limits; REARMED: good for `rearm_s` without a gap."""
 
     FRESH = "fresh"
@@ -26,27 +28,59 @@ class Condition(StrEnum):
     GONE = "gone"
 
 
-_G, _H, _F, _B = InputState.GOOD, InputState.HOLD, InputState.FROZEN_UP, InputState.FALLBACK
+class Doubt(Enum):
+    """Why a sample that is there is not believed: its cell of the table, and words for people.
 
-ACTIONS: dict[InputState, str] = {
-    _G: "follow",
-    _H: "hold the cap; nothing is raised",
-    _F: "the cap may only fall until the input has been good for the re-arm time",
-    _B: "ramp to the fallback until the input has been good for the re-arm time",
-}
+    row: the input whose cell it is, None for the one the sample belongs to. says: empty where its age says enough.
+    """
 
-TRANSITIONS: dict[InputState, dict[Condition, InputState]] = {
-    _G: dict(zip(Condition, (_G, _G, _H, _F, _B), strict=True)),
-    _H: dict(zip(Condition, (_G, _G, _H, _F, _B), strict=True)),
-    _F: dict(zip(Condition, (_F, _G, _F, _F, _B), strict=True)),
-    _B: dict(zip(Condition, (_B, _G, _B, _B, _B), strict=True)),
-}
+    BAD_QUALITY = (None, Condition.GARBAGE, "")
+    BEYOND_SPAN = (None, Condition.IMPLAUSIBLE, "implausible: beyond the metered span")
+    GENERATING_LOAD = (
+        None,
+        Condition.IMPLAUSIBLE,
+        "implausible: a load that generates (direction of the meter?)",
+    )
+    FROZEN = (None, Condition.FROZEN, "frozen")
+    UNBALANCED = (None, Condition.CONTRADICTED, "unbalanced")
+    WRONG_BLOCK = (
+        Row.FREQUENCY,
+        Condition.IMPLAUSIBLE,
+        "implausible: frequency out of range, so the block is not what it should be",
+    )
+    HEARTBEAT_STUCK = (Row.HEARTBEAT, Condition.FROZEN, "heartbeat stuck")
+    HEARTBEAT_UNREADABLE = (Row.HEARTBEAT, Condition.GARBAGE, "heartbeat unreadable")
+    UNITS_UNKNOWN = (Row.UNITS, Condition.GARBAGE, "synchronised units unknown")
+    NO_UNIT = (Row.UNITS, Condition.STOP, "no unit synchronised")
+
+    def __init__(self, row: Row | None, condition: Condition, says: str) -> None:
+        self.row = row
+        self.condition = condition
+        self.says = says
+
+    def asks(self, of: Row) -> InputState:
+        """What the input it is about becomes at least."""
+        return table.state_asked(self.row or of, self.condition)
+
+
+SEVERITY = tuple(InputState)
+_CONDITION_OF_AGE = {Age.LATE: Condition.LATE, Age.STALE: Condition.STALE, Age.GONE: Condition.GONE}
+
+
+def moved(row: Row, before: InputState, age: Age) -> InputState:
+    """The state of an input after one look at it: doubt heals by good data alone, and a longer one heals late."""
+    if age is Age.REARMED or (age is Age.FRESH and before in (InputState.GOOD, InputState.HOLD)):
+        return table.state_asked(row, Condition.BACK)
+    if age is Age.FRESH:
+        return before
+    return max(before, table.state_asked(row, _CONDITION_OF_AGE[age]), key=SEVERITY.index)
+
 
 # Which points make one input: they come from one block of one device and fail together.
 INPUTS: dict[str, tuple[Point, ...]] = {
-    "poi": (Point.POI_EXPORT_W,),
-    "site": (Point.SITE_LOAD_W,),
-    "plant": (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
+    Row.POI: (Point.POI_EXPORT_W,),
+    Row.SITE: (Point.SITE_LOAD_W,),
+    Row.PLANT: (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)
 POWER_POINTS = (
@@ -57,8 +91,21 @@ POWER_POINTS = (
     Point.AVAILABLE_W,
     Point.RESERVE_UP_W,
 )
-DISPATCHER = "dispatcher"
-SEVERITY = (_G, _H, _F, _B)
+# What sheds. Whoever has them is not blind without them, but raises nothing while one cannot be read.
+GUARDS: dict[str, Point] = {
+    Row.TRIP: Point.TRIP,
+    Row.PERMIT: Point.PERMIT,
+    Row.EMERGENCY: Point.GRID_EMERGENCY,
+    Row.FREQUENCY: Point.FREQUENCY_HZ,
+}
+CONTACTS = frozenset(GUARDS.values()) - {Point.FREQUENCY_HZ}
+DISPATCHER = Row.DISPATCHER.value
+NO_HEARTBEAT = "no heartbeat"
+
+
+def points_of(name: str) -> tuple[Point, ...]:
+    """The points behind one entry of an input's health; none for the dispatcher, who is no meter's."""
+    return INPUTS.get(name) or ((GUARDS[name],) if name in GUARDS else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +127,27 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         needed = [point for point in points if point in policy.required_points]
         if not needed:
             continue
-        doubt = next((doubts[point] for point in needed if point in doubts), "")
-        good = all(point in usable for point in needed) and not doubt
+        doubt = next((doubts[point] for point in needed if point in doubts), None)
+        good = all(point in usable for point in needed) and doubt is None
         newest = min((readings[point].taken_at for point in needed if point in readings), default=None)
-        health.append(_advance(state, policy.inputs, name, good, newest, doubt, now))
+        health.append(_advance(state, policy.inputs, Row(name), good, newest, doubt, now))
+    for name, point in GUARDS.items():
+        if point in readings:
+            health.append(_guard(state, Row(name), readings[point], now))
     for point, sample in readings.items():
-        if point in doubts or sample.quality is not Quality.GOOD:
+        if point in doubts or not _good(sample):
             continue
-        # A flag once raised stands until it is seen lowered; a measured power is true for a short while only.
+        # A measured power is true for a short while only.
         if point in usable or point not in MEASURED:
             samples[point] = sample
+    # A contact stands as it was last read, however long ago: raised until it is seen lowered.
+    samples.update({point: sample for point, sample in state.contacts.items() if point in readings})
     if policy.dispatch.lease_required:
         health.append(_dispatcher_health(state, policy, dispatcher_heard_at, now))
-    worst = max((entry.state for entry in health), key=SEVERITY.index, default=InputState.GOOD)
+    asked = [entry.state for entry in health]
+    if now < state.held_until:
+        asked.append(table.state_asked(Row.CLOCK, Condition.STEPPED_FORWARD))
+    worst = max(asked, key=SEVERITY.index, default=InputState.GOOD)
     return Trust(samples, tuple(health), worst)
 
 
@@ -101,24 +156,38 @@ def _usable(sample: Sample | None, limits: InputPolicy, now: float) -> bool:
 
 
 def _advance(
-    state: State, limits: InputPolicy, name: str, good: bool, newest: float | None, doubt: str, now: float
+    state: State, limits: InputPolicy, row: Row, good: bool, newest: float | None, doubt: Doubt | None, now: float
 ) -> InputHealth:
     """Move one input by the table."""
+    name = row.value
     memory = state.inputs.get(name) or InputMemory(InputState.HOLD, state.started_at, None)
     good_since = (memory.good_since if memory.good_since is not None else now) if good else None
     trusted_at = newest if good and newest is not None else memory.trusted_at
     age = now - trusted_at
     if good_since is not None:
-        condition = Condition.REARMED if now - good_since >= limits.rearm_s else Condition.FRESH
+        condition = Age.REARMED if now - good_since >= limits.rearm_s else Age.FRESH
     elif age > limits.fallback_after_s:
-        condition = Condition.GONE
+        condition = Age.GONE
     elif age > limits.freeze_after_s:
-        condition = Condition.STALE
+        condition = Age.STALE
     else:
-        condition = Condition.LATE
-    after = TRANSITIONS[memory.state][condition]
+        condition = Age.LATE
+    after = moved(row, memory.state, condition)
+    if doubt is not None:
+        after = max(after, doubt.asks(row), key=SEVERITY.index)
     state.inputs[name] = InputMemory(after, trusted_at, good_since)
-    return InputHealth(name, after, doubt or condition.value, None if newest is None else now - newest)
+    says = condition.value if doubt is None else doubt.says or condition.value
+    return InputHealth(name, after, says, None if newest is None else now - newest)
+
+
+def _guard(state: State, row: Row, sample: Sample, now: float) -> InputHealth:
+    """One that cannot be read keeps everything from being raised; how old it may get is its block's affair."""
+    good = _good(sample)
+    if good and GUARDS[row] in CONTACTS:
+        state.contacts[GUARDS[row]] = sample
+    after = InputState.GOOD if good else table.state_asked(row, Condition.GARBAGE)
+    state.inputs[row.value] = InputMemory(after, now, None)
+    return InputHealth(row.value, after, Age.FRESH.value if good else "unreadable", now - sample.taken_at)
 
 
 def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now: float) -> InputHealth:
@@ -126,51 +195,72 @@ def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now
     age = None if heard_at is None else now - heard_at
     alive = age is not None and age <= policy.dispatch.heartbeat_lost_after_s
     held = alive and (state.orders.lease_held or state.orders.lease_order_seen)
-    condition = "lease held" if held else ("heartbeat, no fresh order" if alive else "no heartbeat")
-    after = InputState.GOOD if held else InputState.FALLBACK
+    condition = "lease held" if held else ("heartbeat, no fresh order" if alive else NO_HEARTBEAT)
+    cell = Condition.BACK if held else (Condition.UNCONFIRMED if alive else Condition.LOST)
+    after = table.state_asked(Row.DISPATCHER, cell)
     state.inputs[DISPATCHER] = InputMemory(after, heard_at if heard_at is not None else state.started_at, None)
     return InputHealth(DISPATCHER, after, condition, age)
 
 
-def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> dict[Point, str]:
+def why_not_raised(trust: Trust, state: State, journal_writable: bool, now: float) -> str:
+    """What forbids raising anything, for people; empty when nothing does."""
+    if not journal_writable and not table.TABLE[Row.JOURNAL][Condition.LOST].raises:
+        return "journal not writable"
+    if trust.worst is InputState.GOOD:
+        return ""
+    if now < state.held_until and all(entry.state is InputState.GOOD for entry in trust.health):
+        return "wall clock stepped"
+    return "doubtful inputs"
+
+
+def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> dict[Point, Doubt]:
     """Points whose samples are present and say GOOD but cannot be true, each with the reason.
 
     Only `usable` samples (GOOD and young) are held against each other: an old one would slander its fresh neighbour.
     """
-    doubts = _implausible(policy, readings)
+    doubts = {point: Doubt.BAD_QUALITY for point in MEASURED if point in readings and not _good(readings[point])}
+    doubts.update(_implausible(policy, readings))
     doubts.update(_frozen(state, policy, usable, now))
-    if _heartbeat_stuck(state, policy, usable, now):
-        doubts.update(dict.fromkeys(INPUTS["plant"], "heartbeat stuck"))
-    if Point.SYNCHRONISED_UNITS in readings:  # a plant that tells nothing of its units is taken at its word
-        synchronised = _value(usable, Point.SYNCHRONISED_UNITS)
-        if synchronised is None:
-            doubts.update(dict.fromkeys(INPUTS["plant"], "synchronised units unknown"))
-        elif synchronised < 1:
-            doubts.update(dict.fromkeys(INPUTS["plant"], "no unit synchronised"))
+    plant = _plant_doubt(state, policy, readings, usable, now)
+    if plant is not None:
+        doubts.update(dict.fromkeys(INPUTS[Row.PLANT], plant))
     if _unbalanced(state, policy, usable, now):
-        doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.SITE_LOAD_W), "unbalanced"))
+        doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.SITE_LOAD_W), Doubt.UNBALANCED))
     return doubts
 
 
-def _implausible(policy: Policy, readings: Readings) -> dict[Point, str]:
-    doubts: dict[Point, str] = {}
+def _plant_doubt(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> Doubt | None:
+    """What makes a plant's block doubtful that could be read. One that tells nothing of its units or its heart is taken
+    at its word; one that could tell and does not is not."""
+    heart = _heartbeat(state, policy, readings, usable, now)
+    if heart is not None:
+        return heart
+    if Point.SYNCHRONISED_UNITS not in readings:
+        return None
+    synchronised = _value(usable, Point.SYNCHRONISED_UNITS)
+    if synchronised is None:
+        return Doubt.UNITS_UNKNOWN
+    return Doubt.NO_UNIT if synchronised < 1 else None
+
+
+def _implausible(policy: Policy, readings: Readings) -> dict[Point, Doubt]:
+    doubts: dict[Point, Doubt] = {}
     for point in POWER_POINTS:
         value = _value(readings, point)
         if value is not None and abs(value) > policy.power_span_w:
-            doubts[point] = "implausible: beyond the metered span"
+            doubts[point] = Doubt.BEYOND_SPAN
     load = _value(readings, Point.SITE_LOAD_W)
     if load is not None and load < -0.01 * policy.rated_w:
-        doubts[Point.SITE_LOAD_W] = "implausible: a load that generates (direction of the meter?)"
+        doubts[Point.SITE_LOAD_W] = Doubt.GENERATING_LOAD
     frequency = _value(readings, Point.FREQUENCY_HZ)
     if frequency is not None and not policy.frequency_min_hz <= frequency <= policy.frequency_max_hz:
-        wrong_block = "implausible: frequency out of range, so the block is not what it should be"
-        doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.FREQUENCY_HZ), wrong_block))
+        doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.FREQUENCY_HZ), Doubt.WRONG_BLOCK))
     return doubts
 
 
-def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dict[Point, str]:
+def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dict[Point, Doubt]:
     """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm."""
-    doubts: dict[Point, str] = {}
+    doubts: dict[Point, Doubt] = {}
     for point in (Point.POI_EXPORT_W, Point.SITE_LOAD_W):
         other = Point.SITE_LOAD_W if point is Point.POI_EXPORT_W else Point.POI_EXPORT_W
         value, others = _value(readings, point), _value(readings, other)
@@ -182,17 +272,22 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
             continue
         moved = abs(others - memory.others_w) > 0.01 * policy.rated_w
         if moved and now - memory.since > policy.inputs.frozen_after_s:
-            doubts[point] = "frozen"
+            doubts[point] = Doubt.FROZEN
     return doubts
 
 
-def _heartbeat_stuck(state: State, policy: Policy, readings: Readings, now: float) -> bool:
-    beat = _value(readings, Point.DCS_HEARTBEAT)
-    if beat is None:
-        return False
-    if state.heartbeat is None or state.heartbeat[0] != beat:
+def _heartbeat(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> Doubt | None:
+    """A DCS whose counter stands still, or cannot be read any more while the rest of its block can."""
+    beat = _value(usable, Point.DCS_HEARTBEAT)
+    if beat is not None and (state.heartbeat is None or state.heartbeat[0] != beat):
         state.heartbeat = (beat, now)
-    return now - state.heartbeat[1] > policy.inputs.dcs_heartbeat_after_s
+    unreadable = Point.DCS_HEARTBEAT in readings and not _good(readings[Point.DCS_HEARTBEAT])
+    if beat is None and not unreadable:
+        return None
+    since = state.started_at if state.heartbeat is None else state.heartbeat[1]
+    if now - since <= policy.inputs.dcs_heartbeat_after_s:
+        return None
+    return Doubt.HEARTBEAT_UNREADABLE if unreadable else Doubt.HEARTBEAT_STUCK
 
 
 def _unbalanced(state: State, policy: Policy, readings: Mapping[Point, Sample], now: float) -> bool:
@@ -208,6 +303,10 @@ def _unbalanced(state: State, policy: Policy, readings: Mapping[Point, Sample], 
     if state.unbalanced_since is None:
         state.unbalanced_since = now
     return now - state.unbalanced_since >= policy.inputs.balance_after_s
+
+
+def _good(sample: Sample) -> bool:
+    return sample.quality is Quality.GOOD
 
 
 def _value(readings: Mapping[Point, Sample], point: Point) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, timeline
 from controller.core.state import State
 from controller.domain.fleet import Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel, OperatorOrder, OperatorVerb
@@ -12,19 +12,23 @@ from controller.domain.plan import Event, EventLevel, OperatorOrder, OperatorVer
 
 def take_orders(facts: Fleet, state: State, orders: tuple[OperatorOrder, ...], wall: float, now: float) -> list[Event]:
     """Obey what a person ordered, end what has expired, and say so."""
-    state.operator_caps = tuple(cap for cap in state.operator_caps if cap.expires_at is None or cap.expires_at > wall)
+    ended = {operator for operator, ends_at in state.operator_ends.items() if ends_at <= now}
+    state.operator_caps = tuple(cap for cap in state.operator_caps if cap.operator not in ended)
     for order in orders:
-        _obey(facts, state, order, now)
+        _obey(facts, state, order, wall, now)
+    state.operator_ends = {c.operator: state.operator_ends[c.operator] for c in state.operator_caps if c.expires_at}
     return [Event("operator_order", EventLevel.INFO, f"{order.verb.value} by {order.operator}") for order in orders]
 
 
-def _obey(facts: Fleet, state: State, order: OperatorOrder, now: float) -> None:
+def _obey(facts: Fleet, state: State, order: OperatorOrder, wall: float, now: float) -> None:
     fleet = state.fleet
     miners = np.array(order.miners, dtype=np.int64)
     match order.verb:
         case OperatorVerb.CAP:
             others = (cap for cap in state.operator_caps if cap.operator != order.operator)
             state.operator_caps = (*others, order)
+            if order.expires_at is not None:
+                state.operator_ends[order.operator] = timeline.end_of_life(order.expires_at, wall, now)
         case OperatorVerb.RELEASE:
             state.operator_caps = tuple(cap for cap in state.operator_caps if cap.expires_at is None)
         case OperatorVerb.ADOPT:

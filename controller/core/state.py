@@ -22,8 +22,9 @@ from controller.domain.fleet import (
     Verb,
     Verdict,
 )
-from controller.domain.metering import Point
+from controller.domain.metering import Point, Sample
 from controller.domain.plan import InputState, OperatorOrder, OrderProgress
+from controller.domain.reasons import Bound
 
 NO_COMMAND = 0
 VERB_CODES: dict[Verb, int] = {Verb.SLEEP: 1, Verb.WAKE: 2, Verb.TRIM: 3}
@@ -199,11 +200,15 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class ActiveOrder:
-    """A dispatch in force; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said."""
+    """A dispatch in force; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said.
+
+    ends_at: loop seconds, counted from its acceptance: a wall clock set back or forward moves no end.
+    """
 
     dispatch: Dispatch
     answered_w: int | None
     reached: bool
+    ends_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,10 @@ class State:
 
     offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
+    operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
+    wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
+    before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
+    shed_by: what sheds the site now, None while nothing does.
     """
 
     fleet: FleetState
@@ -264,6 +273,11 @@ class State:
     power_history: tuple[tuple[float, float], ...] = ()
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
+    operator_ends: dict[str, float] = field(default_factory=dict)
+    wall_ahead_s: float | None = None
+    held_until: float = -math.inf
+    contacts: dict[Point, Sample] = field(default_factory=dict)
+    shed_by: Bound | None = None
     progress: OrderProgress | None = None
     progress_from_w: float = 0.0
     progress_to_w: float = 0.0
@@ -284,6 +298,8 @@ class State:
             groups=self.groups.copy(),
             inputs=dict(self.inputs),
             still=dict(self.still),
+            operator_ends=dict(self.operator_ends),
+            contacts=dict(self.contacts),
             priors=dict(self.priors),
             wear=dict(self.wear),
         )

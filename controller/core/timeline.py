@@ -1,6 +1,8 @@
 """The order book: which dispatches are in force at a moment, and every answer their issuers get.
 
-Pure bookkeeping on wall time (UTC seconds). What an order is worth in watts is the arbiter's business.
+Pure bookkeeping. Whether an order may be obeyed is judged by wall time (UTC seconds), for that is what its issuer
+wrote; from then on its life is counted in loop seconds, for a wall clock can be stepped (decision 0016). What an order
+is worth in watts is the arbiter's business.
 """
 
 from __future__ import annotations
@@ -51,19 +53,22 @@ class Ledger:
         self.answers.append(Answer(order.dispatch_id, order.issuer, status, wall, terminal, power_w, None, why))
 
 
-def expire(ledger: Ledger, wall: float) -> None:
-    """End the orders whose time is over."""
+def expire(ledger: Ledger, wall: float, now: float) -> None:
+    """End the orders whose time is over; `now` is loop seconds."""
     kept: list[ActiveOrder] = []
     for entry in ledger.book.active:
-        if entry.dispatch.expires_at <= wall:
+        if entry.ends_at <= now:
             ledger.say(entry.dispatch, S.EXPIRED, wall)
         else:
             kept.append(entry)
     ledger.book = replace(ledger.book, active=tuple(kept))
 
 
-def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall: float) -> bool:
-    """Judge one message and answer it; True when an order was accepted. Nothing moves for a message that is refused."""
+def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall: float, now: float) -> bool:
+    """Judge one message and answer it; True when an order was accepted. Nothing moves for a message that is refused.
+
+    `now` is loop seconds: an accepted order's life is counted from it.
+    """
     message = received.message
     duplicate = _known(ledger.book, message.dispatch_id)
     if isinstance(message, Malformed):
@@ -97,9 +102,14 @@ def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall
     if message.dispatch_class is DispatchClass.TEST:
         return True
     _end_orders_of(ledger, message, wall)
-    entry = ActiveOrder(message, answered, reached=False)
+    entry = ActiveOrder(message, answered, reached=False, ends_at=end_of_life(message.expires_at, wall, now))
     ledger.book = replace(ledger.book, active=(*ledger.book.active, entry))
     return True
+
+
+def end_of_life(expires_at: float, wall: float, now: float) -> float:
+    """The loop second at which something that expires at a wall second does, by the two clocks as they stand now."""
+    return now + round(expires_at - wall, 3)  # beyond a millisecond a UTC second of this century is noise
 
 
 def mark_reached(ledger: Ledger, measured_w: float | None, tolerance_w: float, wall: float) -> None:

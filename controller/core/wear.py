@@ -19,6 +19,12 @@ def count(state: State, spent: Iterable[tuple[int, int]], wall: float) -> None:
             state.wear[miner] = (*_lately(state, miner, wall), *[int(wall)] * times)
 
 
+def shift(state: State, step_s: float) -> None:
+    """The wall clock was stepped by so many seconds: what was spent is as long ago as before."""
+    for miner, times in state.wear.items():
+        state.wear[miner] = tuple(at + round(step_s) for at in times)
+
+
 def spent(state: State, miner: int, wall: float) -> int:
     """Writes and restarts of one miner in the 24 hours before `wall`, UTC seconds."""
     return len(_lately(state, miner, wall))

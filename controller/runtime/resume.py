@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.core import checkpoint, wear
+from controller.core import checkpoint, clock, wear
 from controller.core.state import State
 from controller.domain.fleet import Fleet, Verb
 from controller.domain.journalling import Row, RowKind
@@ -18,7 +19,16 @@ from controller.runtime.journal_file import last_checkpoint, last_row, read_rows
 
 ON_EXIT = "on_exit"  # the operator's name on the cap of a stop that ramps down first; it ends with the process
 WEAR_ROWS = (RowKind.START, RowKind.OUTCOME)
-UNREADABLE = (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError)  # rows of any age and any writer
+# Rows of any age and any writer: numbers beyond all bounds and lists nested beyond all depth included.
+UNREADABLE = (
+    sqlite3.Error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +47,39 @@ def resume(path: Path, facts: Fleet, now: float, wall: float) -> Resumed:
     """
     try:
         row = last_checkpoint(path)
-        state = State.fresh(facts, now) if row is None else _from(row.wall, row.body, facts, now, wall)
+        state, away_s = (State.fresh(facts, now), 0.0) if row is None else _from(row, facts, now, wall)
         _enter_priors(path, facts, state)
         checkpoint.replay_commands(facts, state, _commands_behind(path))
         for at, spent in _wear_in(rows_behind_checkpoint(path, WEAR_ROWS), facts):
-            wear.count(state, spent, at)
+            # By today's clock, and never in the future: a row of a clock that was ahead would count for years.
+            moment = min(at, wall) if row is None else wall - away_s + min(max(at - row.wall, 0.0), away_s)
+            wear.count(state, spent, moment)
     except UNREADABLE as error:
         text = f"the journal holds no state to go on from ({error!r}); miners found asleep count as foreign"
         return Resumed(_salvaged(path, facts, now, wall), Event("resume_failed", EventLevel.ERROR, text))
     if row is None:
         return Resumed(state, Event("fresh_start", EventLevel.INFO, "no earlier run in the journal"))
-    text = f"going on from the checkpoint of {wall - row.wall:.0f} s ago, cycle {state.cycle}"
+    text = f"going on from the checkpoint of {away_s:.0f} s ago, cycle {state.cycle}"
+    if abs(wall - row.wall - away_s) >= clock.STEP_S:
+        text += f"; by the wall clock {wall - row.wall:.0f} s: the machine, or its clock, was set anew meanwhile"
     return Resumed(state, Event("resumed", EventLevel.INFO, text))
 
 
-def _from(taken_wall: float, body: str, facts: Fleet, now: float, wall: float) -> State:
-    """Ages count from when the checkpoint was taken: dwell and quarantine went on while we were away."""
-    away_s = max(wall - taken_wall, 0.0)
-    state = checkpoint.from_record(facts, json.loads(body), now - away_s)
+def _from(row: Row, facts: Fleet, now: float, wall: float) -> tuple[State, float]:
+    """The state of a checkpoint, and for how many seconds we were away: dwell, quarantine and orders went on meanwhile.
+
+    Two clocks say for how long. Loop time runs on while the machine does, whatever the wall clock is set to; after a
+    start of the machine it begins anew and says anything. The shorter time counts: neither clock alone may end an order
+    or a cap that holds the site down.
+    """
+    record = json.loads(row.body)
+    possible = (wall - row.wall, now - float(record.get("taken_at", -math.inf)))
+    away_s = min((seconds for seconds in possible if seconds >= 0.0), default=0.0)
+    state = checkpoint.from_record(facts, record, now - away_s, row.wall)
+    wear.shift(state, wall - row.wall - away_s)
     state.started_at = state.now = now
     state.operator_caps = tuple(cap for cap in state.operator_caps if cap.operator != ON_EXIT)
-    return state
+    return state, away_s
 
 
 def _salvaged(path: Path, facts: Fleet, now: float, wall: float) -> State:
@@ -73,7 +95,7 @@ def _salvaged(path: Path, facts: Fleet, now: float, wall: float) -> State:
     with suppress(*UNREADABLE):
         for at, spent in _wear_in(read_rows(path, WEAR_ROWS), facts):
             if at > wall - wear.DAY_S:
-                wear.count(state, spent, at)
+                wear.count(state, spent, min(at, wall))
     return state
 
 

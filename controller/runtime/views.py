@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controller.core.failsafe import INPUTS
+from controller.core.failsafe import points_of
 from controller.core.figures import by_state
 from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
@@ -164,7 +164,7 @@ class Views:
 
     def _input(self, entry: InputHealth) -> View:
         """One input's trust, and the meters it is read from; the dispatcher has none."""
-        meters = {self.policy.meter_of_point.get(point) for point in INPUTS.get(entry.name, ())} - {None}
+        meters = {self.policy.meter_of_point.get(point) for point in points_of(entry.name)} - {None}
         return {
             "name": entry.name,
             "meters": sorted(str(meter) for meter in meters),

@@ -120,6 +120,8 @@ class Kit:
                 quarantine_s=600.0,
                 telemetry_stale_s=60.0,
                 adopt_sleepers_at_start=True,
+                mass_disconnect_ratio=0.2,
+                mass_disconnect_window_s=15.0,
             ),
             dispatch=DispatchPolicy(
                 lease_required=False,
@@ -254,7 +256,7 @@ class Site:
     hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
     `poolless` miners hash nothing and draw `idle_share` of their watts; who tells none is estimated at up to a half.
     `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners and, where there is
-    `feeder_noise`, a watt now and then.
+    `feeder_noise`, a watt now and then. `wall_step_s` is by how much the wall clock was stepped.
     """
 
     def __init__(self, policy: Policy, facts: Fleet, hashing: list[bool], surplus_w: float) -> None:
@@ -285,6 +287,7 @@ class Site:
         self.metered: set[int] = set()
         self.feeder_extra_w = 0.0
         self.feeder_noise = True
+        self.wall_step_s = 0.0
 
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
@@ -349,7 +352,7 @@ class Site:
         """One step after `seconds`; its commands reach everyone who is not deaf."""
         self.now += seconds
         given: dict[str, Any] = {
-            "wall": WALL + self.now,
+            "wall": WALL + self.now + self.wall_step_s,
             "readings": self.readings(),
             "telemetry": self.telemetry(),
             "feeders": self.feeders(),
@@ -383,7 +386,7 @@ class Site:
         return float(dead_s[command.miner]), float(to_90_s[command.miner])
 
     def receive(self, order: Dispatch, *, retained: bool = False) -> Received:
-        return Received(order, WALL + self.now, retained)
+        return Received(order, WALL + self.now + self.wall_step_s, retained)
 
 
 @pytest.fixture(scope="session")

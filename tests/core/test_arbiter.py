@@ -22,7 +22,7 @@ CAP, TARGET = DispatchKind.CAP, DispatchKind.TARGET
 
 def state_with(kit, *orders, operator=()):
     state = State.fresh(kit.fleet(1), 0.0)
-    state.orders = OrderBook(active=tuple(ActiveOrder(order, order.power_w, False) for order in orders))
+    state.orders = OrderBook(active=tuple(ActiveOrder(order, order.power_w, False, 900.0) for order in orders))
     state.operator_caps = tuple(operator)
     return state
 
@@ -208,5 +208,5 @@ def test_an_unanswered_figure_is_never_a_cap_of_zero_by_accident(kit):
     """The book holds what was promised, not what was asked: a clamped order keeps its achievable figure."""
     order = kit.order(CAP, 100)
     state = state_with(kit)
-    state.orders = replace(state.orders, active=(ActiveOrder(order, 1_200, False),))
+    state.orders = replace(state.orders, active=(ActiveOrder(order, 1_200, False, 900.0),))
     assert decide(kit, state).power_w == 1_200.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from controller.core.state import ActiveOrder, OrderBook
 from controller.domain.dispatch import DispatchClass, DispatchKind
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
+from tests.core.conftest import WALL
 
 
 def lived(kit, facts, now=1_000.0):
@@ -26,14 +28,17 @@ def lived(kit, facts, now=1_000.0):
     state.wear[2] = (1_799_999_000, 1_799_999_500)
     state.cycle, state.next_command_id = 77, 42
     order = kit.order(DispatchKind.TARGET, 9_000, priority=3, dispatch_class=DispatchClass.ECONOMIC)
-    state.orders = OrderBook((ActiveOrder(order, 9_000, True),), {"desk": 1}, ("old", "desk-1"), lease_held=True)
+    state.orders = OrderBook(
+        (ActiveOrder(order, 9_000, True, now + 600.0),), {"desk": 1}, ("old", "desk-1"), lease_held=True
+    )
     state.operator_caps = (OperatorOrder(OperatorVerb.CAP, "maria", 8_000, kit.wall + 60.0),)
+    state.operator_ends = {"maria": now + 45.0}
     return state
 
 
 def through_the_journal(facts, state, now, back_at, facts_after=None):
     record = json.loads(json.dumps(checkpoint.to_record(facts, state, now), allow_nan=False))
-    return checkpoint.from_record(facts_after or facts, record, back_at)
+    return checkpoint.from_record(facts_after or facts, record, back_at, WALL)
 
 
 def test_what_telemetry_cannot_tell_survives(kit):
@@ -44,7 +49,8 @@ def test_what_telemetry_cannot_tell_survives(kit):
     assert (back.fleet.ceiling[0], back.fleet.ratio[0], back.fleet.attempts[0]) == (2, pytest.approx(1.07), 1)
     assert back.priors == {0: "3000W"}
     assert (back.cycle, back.next_command_id) == (77, 42)
-    assert back.orders.active == state.orders.active
+    assert back.orders.active == (replace(state.orders.active[0], ends_at=5.0 + 600.0),), "ages, not loop seconds"
+    assert back.operator_ends == {"maria": 5.0 + 45.0}
     assert (back.orders.last_seq, back.orders.seen_ids) == ({"desk": 1}, ("old", "desk-1"))
     assert back.operator_caps == state.operator_caps
     assert back.wear == {2: (1_799_999_000, 1_799_999_500)}
@@ -55,7 +61,7 @@ def test_a_record_of_the_version_before_is_read_and_knows_no_wear(kit):
     record = checkpoint.to_record(facts, lived(kit, facts), 1_000.0)
     for miner in record["miners"].values():
         del miner["wear"]
-    back = checkpoint.from_record(facts, {**record, "version": 1}, 5.0)
+    back = checkpoint.from_record(facts, {**record, "version": 1}, 5.0, WALL)
     assert back.priors == {0: "3000W"}
     assert back.wear == {}
 
@@ -100,7 +106,7 @@ def test_a_record_of_another_version_is_refused(kit):
     facts = kit.fleet(4)
     record = {**checkpoint.to_record(facts, lived(kit, facts), 1_000.0), "version": 99}
     with pytest.raises(ValueError, match="99"):
-        checkpoint.from_record(facts, record, 5.0)
+        checkpoint.from_record(facts, record, 5.0, WALL)
 
 
 def test_commands_after_the_checkpoint_are_entered(kit):

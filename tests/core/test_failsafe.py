@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.core import failsafe
-from controller.core.failsafe import Condition
+from controller.core.failsafe import Age
+from controller.core.failsafe_table import Row
 from controller.core.state import InputMemory, State
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import InputState
@@ -74,35 +75,32 @@ TABLE = {
     FROZEN: (FROZEN, GOOD, FROZEN, FROZEN, FALLBACK),
     FALLBACK: (FALLBACK, GOOD, FALLBACK, FALLBACK, FALLBACK),
 }
-CELLS = [
-    (before, condition, after) for before, row in TABLE.items() for condition, after in zip(Condition, row, strict=True)
-]
+CELLS = [(before, age, after) for before, row in TABLE.items() for age, after in zip(Age, row, strict=True)]
 
 
 @pytest.mark.parametrize(
-    ("before", "condition", "after"), CELLS, ids=[f"{b.value}, {c.value}: {a.value}" for b, c, a in CELLS]
+    ("before", "age", "after"), CELLS, ids=[f"{b.value}, {c.value}: {a.value}" for b, c, a in CELLS]
 )
-def test_an_input_moves_by_the_table(kit, before, condition, after):
+def test_an_input_moves_by_the_table(kit, before, age, after):
     """The law as written down here, and the running code brought into each cell by time alone."""
-    assert failsafe.TRANSITIONS[before][condition] is after
+    for row in (Row.POI, Row.SITE, Row.PLANT):
+        assert failsafe.moved(row, before, age) is after
     watch = Watch(kit)
     watch.now = 1_000.0
-    age = {Condition.LATE: 5.0, Condition.STALE: 15.0, Condition.GONE: 35.0}.get(condition, 1.0)
-    good_since = {Condition.FRESH: 995.0, Condition.REARMED: 980.0}.get(condition)
-    watch.state.inputs["poi"] = InputMemory(before, watch.now - age, good_since)
-    bad = condition not in (Condition.FRESH, Condition.REARMED)
+    old_s = {Age.LATE: 5.0, Age.STALE: 15.0, Age.GONE: 35.0}.get(age, 1.0)
+    good_since = {Age.FRESH: 995.0, Age.REARMED: 980.0}.get(age)
+    watch.state.inputs["poi"] = InputMemory(before, watch.now - old_s, good_since)
+    bad = age not in (Age.FRESH, Age.REARMED)
     trust = watch.see(0.0, qualities={"poi_export_w": Quality.BAD} if bad else {})
     assert health(trust, "poi").state is after
-    assert health(trust, "poi").condition == condition.value
+    assert health(trust, "poi").condition == age.value
 
 
 def test_the_table_has_no_gap_and_doubt_never_heals_without_good_data():
     for state in InputState:
-        assert set(failsafe.TRANSITIONS[state]) == set(Condition)
-        for condition in (Condition.LATE, Condition.STALE, Condition.GONE):
-            after = failsafe.TRANSITIONS[state][condition]
+        for age in (Age.LATE, Age.STALE, Age.GONE):
+            after = failsafe.moved(Row.POI, state, age)
             assert failsafe.SEVERITY.index(after) >= failsafe.SEVERITY.index(state)
-        assert state in failsafe.ACTIONS
 
 
 @pytest.mark.parametrize(
@@ -152,7 +150,7 @@ def test_a_sample_too_old_to_be_believed_is_not_handed_on(watch, name):
 def test_an_optional_input_is_not_judged_but_its_old_samples_are_not_used_either(kit):
     watch = Watch(kit, required_points=frozenset({Point.SITE_LOAD_W}))
     trust = watch.see(ages={"poi_export_w": 20.0})
-    assert [entry.name for entry in trust.health] == ["site"]
+    assert [entry.name for entry in trust.health] == ["site", "frequency"]
     assert Point.POI_EXPORT_W not in trust.samples
 
 
@@ -340,7 +338,7 @@ def test_the_lease_is_entered_by_heartbeat_and_order_and_kept_by_heartbeat(kit, 
 
 
 def test_a_site_without_a_lease_has_no_dispatcher_among_its_inputs(watch):
-    assert [entry.name for entry in watch.see().health] == ["poi", "site", "plant"]
+    assert [entry.name for entry in watch.see().health] == ["poi", "site", "plant", "frequency"]
 
 
 def test_an_old_sample_does_not_bring_its_fresh_neighbour_out_of_balance(watch):
@@ -349,6 +347,42 @@ def test_an_old_sample_does_not_bring_its_fresh_neighbour_out_of_balance(watch):
         trust = watch.see(ages={"poi_export_w": 4.0 + second}, site_load_w=5_000.0)
         assert health(trust, "site").state is GOOD
     assert health(trust, "poi").state is FROZEN
+
+
+@pytest.mark.parametrize("point", [Point.TRIP, Point.GRID_EMERGENCY, Point.PERMIT])
+@pytest.mark.parametrize("quality", [Quality.BAD, Quality.UNCERTAIN])
+def test_a_contact_that_becomes_unreadable_stands_as_it_was_and_nothing_is_raised_meanwhile(watch, point, quality):
+    for stop in (1.0, 0.0):
+        assert watch.see(**{point.value: stop}).worst is GOOD
+        trust = watch.see(**{point.value: 1.0 - stop}, qualities={point.value: quality})
+        assert trust.samples[point].value == stop, "as it was last read"
+        (guard,) = [entry for entry in trust.health if entry.state is not GOOD]
+        assert (guard.state, guard.condition) == (HOLD, "unreadable")
+        assert Point.DESPATCH_EXPORT_W in trust.samples, "the rest of its block is believed"
+    assert watch.see(**{point.value: 0.0}).worst is GOOD
+
+
+@pytest.mark.parametrize("quality", [Quality.BAD, Quality.UNCERTAIN])
+def test_a_contact_never_read_says_nothing_and_raises_nothing(watch, quality):
+    trust = watch.see(trip=1.0, qualities={"trip": quality})
+    assert Point.TRIP not in trust.samples
+    assert health(trust, "trip").state is HOLD
+
+
+def test_a_frequency_that_cannot_be_read_raises_nothing_and_leaves_the_poi_believed(watch):
+    for _ in range(60):
+        trust = watch.see(qualities={"frequency_hz": Quality.BAD})
+    assert (trust.worst, health(trust, "poi").state) == (HOLD, GOOD)
+    assert Point.POI_EXPORT_W in trust.samples
+    assert watch.see().worst is GOOD
+
+
+def test_a_heartbeat_that_cannot_be_read_any_more_is_one_that_stands_still(watch):
+    watch.see(dcs_heartbeat=1.0)
+    states = [watch.see(dcs_heartbeat=2.0, qualities={"dcs_heartbeat": Quality.BAD}) for _ in range(12)]
+    assert states[9].worst is GOOD
+    assert health(states[11], "plant").condition == "heartbeat unreadable"
+    assert health(states[11], "plant").state is HOLD
 
 
 @pytest.mark.parametrize("point", [Point.TRIP, Point.GRID_EMERGENCY])

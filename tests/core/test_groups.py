@@ -10,6 +10,7 @@ import pytest
 from controller.core import checkpoint, figures
 from controller.domain.fleet import CommandReport, Condition, GroupVerdict, Outcome, ResponseClass, Verb, Verdict
 from controller.domain.metering import Point, Quality, Sample
+from tests.core.conftest import WALL
 
 BLIND = {"trims": False, "reports_power": False}
 COUNT = 15
@@ -490,7 +491,7 @@ def test_who_is_in_quarantine_for_lying_draws_what_it_drew_after_a_restart_too(b
     put_to_sleep(site, 1)
     until(site, lambda: quarantined(site))
     record = checkpoint.to_record(site.facts, site.state, site.now)
-    site.state = checkpoint.from_record(site.facts, record, site.now)
+    site.state = checkpoint.from_record(site.facts, record, site.now, WALL + site.now)
     assert site.state.groups.verdict[0] == GroupVerdict.UNPROVEN
     site.cycles(40)
     assert site.state.fleet.condition[FIRST] == Condition.ASLEEP

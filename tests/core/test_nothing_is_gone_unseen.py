@@ -62,7 +62,7 @@ def test_a_restart_does_not_make_a_sleep_seen_either(kit):
     floor_w = figures.floor_w(site.facts, site.state, site.engine.policy)
     assert floor_w == pytest.approx(1_000 + FULL_W + 3 * 50), "an order below that is answered with it"
     record = checkpoint.to_record(site.facts, site.state, site.now)
-    state = checkpoint.from_record(site.facts, record, site.now)
+    state = checkpoint.from_record(site.facts, record, site.now, kit.wall + site.now)
     assert float(estimator.expected_power_w(state.fleet, site.now)[3]) == FULL_W
 
 

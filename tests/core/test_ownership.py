@@ -87,7 +87,7 @@ def test_to_give_back_survives_a_restart_and_so_does_the_last_known_draw(kit):
     facts = kit.fleet(2)
     state = kit.seen_state(facts, [True, True])
     state.fleet.parked[1] = True
-    recalled = checkpoint.from_record(facts, checkpoint.to_record(facts, state, 10.0), 0.0)
+    recalled = checkpoint.from_record(facts, checkpoint.to_record(facts, state, 10.0), 0.0, kit.wall)
     assert list(recalled.fleet.parked) == [False, True]
     assert list(recalled.fleet.to_w) == [3_500.0, 3_500.0]
 
@@ -114,7 +114,7 @@ def test_miners_not_read_since_the_start_fill_their_feeder_as_far_as_they_can(ki
 def test_the_floor_counts_what_silent_miners_last_drew(kit):
     facts = kit.fleet(2)
     state = kit.seen_state(facts, [True, False])
-    recalled = checkpoint.from_record(facts, checkpoint.to_record(facts, state, 10.0), 0.0)
+    recalled = checkpoint.from_record(facts, checkpoint.to_record(facts, state, 10.0), 0.0, kit.wall)
     site = kit.site(facts=facts, hashing=[True, False])
     site.state = recalled
     site.silent = {0, 1}

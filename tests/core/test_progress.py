@@ -10,7 +10,7 @@ from controller.core.state import ActiveOrder, OrderBook, State
 
 def with_order(kit, label):
     state = State.fresh(kit.fleet(1), 0.0)
-    state.orders = OrderBook((ActiveOrder(kit.order(dispatch_id=label), 10_000, reached=False),))
+    state.orders = OrderBook((ActiveOrder(kit.order(dispatch_id=label), 10_000, reached=False, ends_at=900.0),))
     return state
 
 

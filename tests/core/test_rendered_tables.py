@@ -44,7 +44,7 @@ def test_a_page_without_its_block_is_refused(tables):
 def test_every_cell_is_rendered(tables):
     rows = tables.fail_safe_transitions().splitlines()[2:]
     assert len(rows) == len(InputState)
-    assert all(row.count("|") == len(failsafe.Condition) + 2 for row in rows)
+    assert all(row.count("|") == len(failsafe.Age) + 2 for row in rows)
     rows = tables.verdicts().splitlines()[2:]
     assert len(rows) == len(lifecycle.TRANSITIONS)
     assert all(row.count("|") == len(lifecycle.Signal) + 2 for row in rows)

@@ -32,6 +32,10 @@ class Desk:
         self.kit, self.wall, self.book = kit, kit.wall, OrderBook()
         self.policy = kit.policy(dispatch=dispatch)
 
+    @property
+    def now(self):
+        return self.wall - self.kit.wall
+
     def _run(self, act):
         ledger = timeline.Ledger(self.book)
         act(ledger)
@@ -40,13 +44,13 @@ class Desk:
 
     def admit(self, message, retained=False, floor=FLOOR):
         received = Received(message, self.wall, retained)
-        return self._run(lambda ledger: timeline.admit(ledger, self.policy, received, floor, self.wall))
+        return self._run(lambda ledger: timeline.admit(ledger, self.policy, received, floor, self.wall, self.now))
 
     def order(self, *args, **fields):
         return self.admit(self.kit.order(*args, **{"issued_at": self.wall, **fields}))
 
     def expire(self):
-        return self._run(lambda ledger: timeline.expire(ledger, self.wall))
+        return self._run(lambda ledger: timeline.expire(ledger, self.wall, self.now))
 
     def meter(self, measured_w, tolerance_w=800.0):
         return self._run(lambda ledger: timeline.mark_reached(ledger, measured_w, tolerance_w, self.wall))

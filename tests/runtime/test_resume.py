@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,20 +154,24 @@ def test_of_two_prior_modes_the_later_counts_for_only_an_adoption_writes_a_secon
 def test_orders_in_force_and_the_numbers_of_their_issuers_survive(past: Past) -> None:
     facts = Kit.fleet()
     state = Kit.seen_state(facts, [True] * 4)
-    state.orders = OrderBook((ActiveOrder(Kit.order(seq=9), 10_000, reached=True),), {"desk": 9}, ("desk-9",))
+    order = ActiveOrder(Kit.order(seq=9), 10_000, reached=True, ends_at=500.0 + 600.0)
+    state.orders = OrderBook((order,), {"desk": 9}, ("desk-9",))
     past.start(facts)
-    past.checkpoint(facts, state)
-    assert past.resumed(facts).state.orders == state.orders
+    past.checkpoint(facts, state, at=500.0)
+    kept = replace(order, ends_at=NOW + 600.0 - 45.0)
+    assert past.resumed(facts, away_s=45).state.orders == replace(state.orders, active=(kept,))
 
 
 def test_the_cap_of_a_stop_ends_with_the_process_and_a_persons_cap_does_not(past: Past) -> None:
     facts = Kit.fleet()
     state = Kit.seen_state(facts, [True] * 4)
     person = OperatorOrder(OperatorVerb.CAP, "uid 1000", 9_000, WALL + 3600)
+    state.operator_ends = {"uid 1000": 500.0 + 3600.0}
     state.operator_caps = (person, OperatorOrder(OperatorVerb.CAP, ON_EXIT, 5_000, None))
     past.start(facts)
     past.checkpoint(facts, state)
-    assert past.resumed(facts).state.operator_caps == (person,)
+    found = past.resumed(facts).state
+    assert (found.operator_caps, found.operator_ends) == ((person,), {"uid 1000": NOW + 3600.0})
 
 
 BROKEN = (
