@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from controller.runtime.mqtt_link import BrokerSettings, Link, connected
 from controller.wire.mqtt import topics_of
+from tests.e2e.small_site import CURTAILD
 
 WITHIN_S = 20.0
 
@@ -88,3 +93,19 @@ class Dispatcher:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
+
+
+@contextmanager
+def heartbeats(site: str, port: int) -> Iterator[None]:
+    """`curtaild heartbeat` beside the test, ended as a person ends it."""
+    where = ("--site", site, "--broker", f"127.0.0.1:{port}")
+    beating = subprocess.Popen([CURTAILD, "heartbeat", *where, "--every", "0.5s"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+        beating.send_signal(signal.SIGINT)
+        assert beating.wait(10) == 0
+    finally:
+        if beating.poll() is None:
+            beating.kill()
+        out, _ = beating.communicate()
+    assert f"heartbeats to site {site} every 0.5 s" in out

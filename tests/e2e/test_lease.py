@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import CURTAILD, SmallSite, always, curtaild, until
+from tests.e2e.dispatcher import heartbeats
+from tests.e2e.small_site import always, curtaild, until
 from tests.runtime.conftest import Broker
 
 FALLBACK_KW = 5.0
-
-
-@contextmanager
-def heartbeats(site: SmallSite, broker: Broker) -> Iterator[None]:
-    """`curtaild heartbeat` beside the test, ended as a person ends it."""
-    where = ("--site", site.id, "--broker", f"127.0.0.1:{broker.port}")
-    beating = subprocess.Popen([CURTAILD, "heartbeat", *where, "--every", "0.5s"], stdout=subprocess.PIPE, text=True)
-    try:
-        yield
-        beating.send_signal(signal.SIGINT)
-        assert beating.wait(10) == 0
-    finally:
-        if beating.poll() is None:
-            beating.kill()
-        out, _ = beating.communicate()
-    assert f"heartbeats to site {site.id} every 0.5 s" in out
 
 
 def test_a_lease_is_needed_to_leave_the_fallback_and_to_stay_out_of_it(make_site: MakeSite, nats: Broker) -> None:
@@ -44,7 +24,7 @@ def test_a_lease_is_needed_to_leave_the_fallback_and_to_stay_out_of_it(make_site
 
     until(lambda: trust() == "fallback", 5, "fail-safe from the start")
     until(lambda: site.sim.load_kw < FALLBACK_KW + 1, 20, "load down to the fallback")
-    with heartbeats(site, nats):
+    with heartbeats(site.id, nats.port):
         until(lambda: site.status()["inputs"][-1]["condition"] == "heartbeat, no fresh order", 10, "heartbeats heard")
         always(lambda: trust() == "fallback", 1.5, "a heartbeat alone ended the fail-safe")
         where = ("--site", site.id, "--broker", f"127.0.0.1:{nats.port}")
