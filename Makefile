@@ -5,13 +5,14 @@ BIN = .venv/bin
 STAMP = .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test swarm bench-drivers lint lock clean
+.PHONY: help demo test swarm bench-drivers bench-metrics lint lock clean
 
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
 	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
+	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
 	@echo "make lint                 style, types and layer contracts"
 	@echo "make lock                 pin the dependencies again"
 
@@ -34,6 +35,9 @@ swarm: $(STAMP)
 
 bench-drivers: $(STAMP)
 	$(BIN)/python -m tests.bench.bench_drivers --miners $(or $(MINERS),1000) --rounds $(or $(ROUNDS),5)
+
+bench-metrics: $(STAMP)
+	$(BIN)/python -m tests.bench.bench_metrics --miners $(or $(MINERS),10000) --rounds $(or $(ROUNDS),20)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

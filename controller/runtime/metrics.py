@@ -5,15 +5,16 @@ A gauge nobody has a figure for is NaN, never 0. Series count is bounded: nothin
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import Counter, Gauge, Histogram, Info, Metric, ProcessCollector
+from prometheus_client.registry import Collector
 
 from controller.domain.dispatch import Answer
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray, GroupVerdict
@@ -27,8 +28,14 @@ REMEMBERED_COMMANDS = 20_000  # verbs of commands whose outcome is still to come
 _INPUT_STATES = tuple(InputState)
 
 
-class MetricsUnavailableError(Exception):
-    """The address for /metrics cannot be listened on."""
+@dataclass(frozen=True, slots=True)
+class _One(Collector):
+    """A registry of one family, as it was at one moment."""
+
+    family: Metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self.family
 
 
 class Metrics:
@@ -38,17 +45,16 @@ class Metrics:
         """versions: what /metrics says about the build, as label -> value; `site` is added."""
         # A second series for every counter, of no use to anybody here.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it unannotated
-        self.registry = CollectorRegistry()
+        self._plain: list[Collector] = []  # a sample each, but for the histogram's buckets
+        self._labelled: list[Collector] = []
         self._kinds = tuple((unit.model.response.name, unit.family) for unit in fleet.units)
         self._verbs: OrderedDict[int, str] = OrderedDict()
         self._totals: dict[str, int] = {}
         self._bound: Bound | None = None
-        self._server: tuple[WSGIServer, Thread] | None = None
-        ProcessCollector(namespace=PREFIX, registry=self.registry)
-        build = Info(
-            "build", "Versions of the daemon and of what it runs on.", namespace=PREFIX, registry=self.registry
-        )
+        self._process = ProcessCollector(namespace=PREFIX, registry=None)
+        build = Info("build", "Versions of the daemon and of what it runs on.", namespace=PREFIX, registry=None)
         build.info({**versions, "site": site})
+        self._plain.append(build)
         self._power = {
             "surplus_w": self._gauge("surplus_watts", "Power the plant can give beyond all it owes others."),
             "cap_w": self._gauge("cap_watts", "Tightest upper bound on the site's power."),
@@ -109,8 +115,9 @@ class Metrics:
             "Time one control cycle took, from freezing its inputs to telling those who look on.",
             namespace=PREFIX,
             buckets=CYCLE_BUCKETS_S,
-            registry=self.registry,
+            registry=None,
         )
+        self._plain.append(self._cycle_s)
         self._cycles = self._counter("cycles", "Control cycles.")
         self._overruns = self._counter("cycle_overruns", "Cycles that did not end within their period.")
         self._commands = self._counter("commands", "Commands decided.", "family", "verb", "urgent")
@@ -140,6 +147,14 @@ class Metrics:
         self._journal_waiting = self._gauge("journal_waiting_rows", "Rows not yet on the disk.")
         self._journal_lost = self._counter("journal_rows_lost", "Rows dropped.")
         self._commit = self._gauge("journal_commit_seconds", "Time the last commit took.")
+        self._log_dropped = self._counter("log_lines_dropped", "Log lines that nobody read in time.")
+        self._log_held = self._counter("log_events_held_back", "Log lines beyond what one name may say; see the log.")
+        self._tasks = self._gauge("asyncio_tasks", "Tasks of the event loop.")
+        self._safe_mode = self._gauge("safe_mode", "1 in safe mode, after a crash loop: no meter, no order, no plan.")
+        self._safe_mode.set(0)
+        self._at_once = self._gauge(
+            "miners_unreachable_at_once", "Miners lost together, while they are away; 0 when none are."
+        )
 
     def observe_decision(self, decision: Decision) -> None:
         """Everything one decision says."""
@@ -224,29 +239,36 @@ class Metrics:
         self._raise_to("journal_rows_lost", self._journal_lost, rows_lost)
         self._commit.set(_number(commit_s))
 
-    def serve(self, host: str, port: int) -> int:
-        """Serve /metrics from a thread of its own; port 0 takes a free one. Returns the port.
+    def observe_log(self, *, lines_dropped: int, held_back: int) -> None:
+        """Totals since the start: lines nobody read in time, and lines held back by the limits."""
+        self._raise_to("log_lines_dropped", self._log_dropped, lines_dropped)
+        self._raise_to("log_events_held_back", self._log_held, held_back)
 
-        Raises MetricsUnavailableError when the address cannot be listened on.
-        """
-        try:
-            self._server = prometheus_client.start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise MetricsUnavailableError(f"{host}:{port} for /metrics: {error.strerror or error}") from None
-        return int(self._server[0].server_port)
+    def observe_safe_mode(self, power_w: float, aim_w: float) -> None:
+        """In safe mode, watts at the site meter: what the site is believed to draw, and where its ramp stands."""
+        self._safe_mode.set(1)
+        for name, gauge in self._power.items():
+            gauge.set({"expected_w": power_w, "target_w": aim_w}.get(name, math.nan))
 
-    def close(self) -> None:
-        """End the HTTP server."""
-        if self._server is not None:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join()
-            self._server = None
+    def observe_lost_at_once(self, miners: int) -> None:
+        """Miners of a mass disconnect that are still away; 0 when none stands."""
+        self._at_once.set(miners)
 
-    def text(self) -> str:
-        """The page as Prometheus reads it."""
-        return prometheus_client.generate_latest(self.registry).decode()
+    def collectors(self) -> tuple[Collector, ...]:
+        """All there is, in the order of the page."""
+        return (self._process, *self._plain, *self._labelled)
+
+    async def page(self) -> AsyncGenerator[str, None]:
+        """The page as Prometheus reads it, family by family. All that have no labels are of one moment, and every other
+        is in itself: collecting all of it at once takes milliseconds where there are many feeders and classes."""
+        # Thousands of open descriptors are listed one by one: a thread waits for the kernel meanwhile.
+        yield await asyncio.to_thread(_written, self._process)
+        self._tasks.set(len(asyncio.all_tasks()))
+        yield ""
+        for family in [family for collector in self._plain for family in collector.collect()]:
+            yield _written(_One(family))
+        for collector in self._labelled:
+            yield _written(collector)
 
     def _observe_figures(self, figures: Figures) -> None:
         for name, gauge in self._power.items():
@@ -280,13 +302,20 @@ class Metrics:
             self._verbs.popitem(last=False)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        gauge = Gauge(name, text, labels, namespace=PREFIX, registry=self.registry)
+        gauge = Gauge(name, text, labels, namespace=PREFIX, registry=None)
         if not labels:
             gauge.set(math.nan)
+        (self._labelled if labels else self._plain).append(gauge)
         return gauge
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace=PREFIX, registry=self.registry)
+        counter = Counter(name, text, labels, namespace=PREFIX, registry=None)
+        (self._labelled if labels else self._plain).append(counter)
+        return counter
+
+
+def _written(collector: Collector) -> str:
+    return prometheus_client.generate_latest(collector).decode()
 
 
 def _number(value: float | None) -> float:

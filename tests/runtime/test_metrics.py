@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +41,8 @@ from controller.domain.plan import (
 )
 from controller.domain.reasons import Bound, Unallocated
 from controller.runtime.inbox import InboxCounts
-from controller.runtime.metrics import Metrics, MetricsUnavailableError
+from controller.runtime.metrics import Metrics
+from controller.runtime.miner_metrics import FAMILIES
 
 STATUS_PAGE = Path(__file__).parents[2] / "docs" / "status.md"
 
@@ -55,10 +55,8 @@ def fleet() -> Fleet:
 
 
 @pytest.fixture
-def metrics(fleet: Fleet) -> Iterator[Metrics]:
-    made = Metrics("dasu-1", fleet, dict.fromkeys(("curtaild", "pyasic", "pymodbus", "aiomqtt", "python"), "1.0"))
-    yield made
-    made.close()
+def metrics(fleet: Fleet) -> Metrics:
+    return Metrics("dasu-1", fleet, dict.fromkeys(("curtaild", "pyasic", "pymodbus", "aiomqtt", "python"), "1.0"))
 
 
 @pytest.fixture
@@ -85,12 +83,16 @@ def decision() -> Decision:
     )
 
 
-def samples_of(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+async def samples_of(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(await text_of(metrics))
         for sample in family.samples
     }
+
+
+async def text_of(metrics: Metrics) -> str:
+    return "".join([part async for part in metrics.page()])
 
 
 def fill(metrics: Metrics, decision: Decision) -> None:
@@ -102,9 +104,9 @@ def fill(metrics: Metrics, decision: Decision) -> None:
     metrics.observe_journal(writable=True, waiting_rows=3, rows_lost=0, commit_s=0.0002)
 
 
-def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -> None:
+async def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -> None:
     fill(metrics, decision)
-    seen = samples_of(metrics.text())
+    seen = await samples_of(metrics)
     assert seen["curtaild_surplus_watts", ()] == 430_000.0
     assert seen["curtaild_target_watts", ()] == 412_000.0
     assert seen["curtaild_shedding", ()] == 1
@@ -132,73 +134,83 @@ def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -
     assert seen["curtaild_cycle_seconds_count", ()] == 1
 
 
-def test_exactly_one_bound_is_binding(metrics: Metrics, decision: Decision) -> None:
+async def test_exactly_one_bound_is_binding(metrics: Metrics, decision: Decision) -> None:
     for bound in (Bound.SURPLUS, Bound.RAMP_UP, Bound.RAMP_UP, Bound.TRIP):
         metrics.observe_decision(replace(decision, setpoint=replace(decision.setpoint, bound=bound)))
-        seen = samples_of(metrics.text())
+        seen = await samples_of(metrics)
         ones = {labels: value for (name, labels), value in seen.items() if name == "curtaild_binding_bound"}
         assert len(ones) == len(Bound)
         assert {labels for labels, value in ones.items() if value == 1} == {(("bound", bound.value),)}
 
 
-def test_what_nobody_knows_is_not_a_number(metrics: Metrics, decision: Decision) -> None:
+async def test_what_nobody_knows_is_not_a_number(metrics: Metrics, decision: Decision) -> None:
     for name in ("surplus_watts", "mqtt_connected", "journal_writable", "dispatcher_heartbeat_age_seconds"):
-        assert math.isnan(samples_of(metrics.text())[f"curtaild_{name}", ()])
+        assert math.isnan((await samples_of(metrics))[f"curtaild_{name}", ()])
     fill(metrics, decision)
-    seen = samples_of(metrics.text())
+    seen = await samples_of(metrics)
     assert math.isnan(seen["curtaild_measured_watts", ()])
     assert math.isnan(seen["curtaild_residual_watts", ()])
 
 
-def test_counts_kept_elsewhere_are_counters_that_only_rise(metrics: Metrics) -> None:
+async def test_counts_kept_elsewhere_are_counters_that_only_rise(metrics: Metrics) -> None:
     for received, lost in ((3, 0), (3, 4), (5, 4)):
         counts = InboxCounts(received=received, answers_dropped=2)
         metrics.observe_inbox(counts, connected=True, heartbeat_age_s=1.0, waiting=0)
         metrics.observe_journal(writable=True, waiting_rows=0, rows_lost=lost, commit_s=None)
-        seen = samples_of(metrics.text())
+        seen = await samples_of(metrics)
         assert seen["curtaild_mqtt_orders_received_total", ()] == received
         assert seen["curtaild_mqtt_answers_dropped_total", ()] == 2
         assert seen["curtaild_journal_rows_lost_total", ()] == lost
 
 
-def test_telemetry_is_as_old_as_the_reads_of_those_who_were_ever_read(metrics: Metrics) -> None:
+async def test_telemetry_is_as_old_as_the_reads_of_those_who_were_ever_read(metrics: Metrics) -> None:
     metrics.observe_telemetry(np.array([math.inf, math.inf]))
     oldest = ("curtaild_telemetry_age_seconds", (("quantile", "1"),))
-    assert math.isnan(samples_of(metrics.text())[oldest])
+    assert math.isnan((await samples_of(metrics))[oldest])
     metrics.observe_telemetry(np.array([2.0, math.inf, 9.0, 3.0]))
-    seen = samples_of(metrics.text())
+    seen = await samples_of(metrics)
     assert seen[oldest] == 9.0
     assert seen["curtaild_telemetry_age_seconds", (("quantile", "0.5"),)] == 3.0
 
 
-def test_a_restore_is_counted_as_one(metrics: Metrics) -> None:
+async def test_a_restore_is_counted_as_one(metrics: Metrics) -> None:
     metrics.observe_report(CommandReport(RESTORE_COMMAND_ID, 0, Outcome.APPLIED, 1.0, 1.2))
     restored = (("class", "s21-luxos"), ("family", "LuxOS"), ("outcome", "applied"), ("verb", "restore"))
-    assert samples_of(metrics.text())["curtaild_outcomes_total", restored] == 1
+    assert (await samples_of(metrics))["curtaild_outcomes_total", restored] == 1
 
 
-def test_the_page_is_served_over_http_and_a_taken_port_is_named(metrics: Metrics, decision: Decision) -> None:
-    fill(metrics, decision)
-    port = metrics.serve("127.0.0.1", 0)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
-        assert samples_of(page.read().decode())["curtaild_cap_watts", ()] == 420_000.0
-    with pytest.raises(MetricsUnavailableError, match=f"127.0.0.1:{port}"):
-        metrics.serve("127.0.0.1", port)
+async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(metrics: Metrics) -> None:
+    seen = await samples_of(metrics)
+    assert seen["curtaild_safe_mode", ()] == 0
+    assert math.isnan(seen["curtaild_miners_unreachable_at_once", ()])
+    assert seen["curtaild_asyncio_tasks", ()] == len(asyncio.all_tasks())
+    assert seen["curtaild_process_open_fds", ()] > 2
+    for dropped, held in ((3, 0), (3, 9)):
+        metrics.observe_log(lines_dropped=dropped, held_back=held)
+    metrics.observe_safe_mode(40_000.0, 25_000.0)
+    metrics.observe_lost_at_once(30)
+    seen = await samples_of(metrics)
+    assert seen["curtaild_log_lines_dropped_total", ()] == 3
+    assert seen["curtaild_log_events_held_back_total", ()] == 9
+    assert seen["curtaild_safe_mode", ()] == 1
+    assert (seen["curtaild_expected_watts", ()], seen["curtaild_target_watts", ()]) == (40_000.0, 25_000.0)
+    assert seen["curtaild_miners_unreachable_at_once", ()] == 30
 
 
-def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision: Decision) -> None:
+async def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision: Decision) -> None:
     fill(metrics, decision)
     exported = {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
             frozenset(label for sample in family.samples for label in sample.labels) - {"le"},
         )
-        for family in text_string_to_metric_families(metrics.text())
+        for family in text_string_to_metric_families(await text_of(metrics))
     }
     rows = re.findall(r"^\| `(curtaild_\w+)` \| (\w+) \| ([^|]*) \|", STATUS_PAGE.read_text(), re.MULTILINE)
     documented = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert len(rows) == len(documented), "a family is listed twice"
-    assert documented == exported
+    per_miner = {"curtaild_miner_info", *(family.name for family in FAMILIES)}
+    assert {name: what for name, what in documented.items() if name not in per_miner} == exported
 
 
 def test_the_reference_lists_exactly_the_events_there_are() -> None:
