@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from controller.domain.journalling import Row, RowKind
 
 SCHEMA_VERSION = 2  # rises with what an older reader would not understand, in the table or in a body
 PRUNE_SLICE_ROWS = 500  # some milliseconds of work: an append never waits longer than one slice
+PRUNE_PACE = 2.0  # seconds of the record that may go by age in one second
 BUSY_TIMEOUT_S = 1.0
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _COMPANIONS = ("", "-wal", "-shm")
@@ -27,10 +28,14 @@ class JournalVersionError(Exception):
 
 
 class JournalFile:
-    """One open journal, for the writer thread alone."""
+    """One open journal, for the writer thread alone. `wall` and `loop` are its clocks: UTC, and one nobody can set."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, wall: Callable[[], float] = time.time, loop: Callable[[], float] = time.monotonic
+    ) -> None:
         """Open or create; raises sqlite3.Error, or JournalVersionError when the file is newer than this program."""
+        self._wall, self._loop = wall, loop
+        self._pruned_at = loop()
         # SQLite alone would let everybody read a new file. Only a new one is touched: closing a descriptor of a file in
         # use would drop SQLite's locks on it. Where there can be no file, SQLite says so in its own words.
         with suppress(OSError):
@@ -86,9 +91,11 @@ class JournalFile:
         """Delete some of what is too old or too much; True when a whole slice went, so that there may be more.
 
         Prior modes, the newest checkpoint and the newest start (which names the miners) stay: a resume stands on them.
+        By age no more of the record goes than twice the time since the last call: a wall clock that is set years ahead
+        must not take everything with it.
         """
         too_much = self.used_bytes() > keep_bytes
-        oldest_wall = float("inf") if too_much else time.time() - keep_s
+        oldest_wall = float("inf") if too_much else min(self._wall() - keep_s, self._may_go_until())
         self._db.execute("BEGIN IMMEDIATE")
         try:
             cursor = self._db.execute(
@@ -105,6 +112,14 @@ class JournalFile:
                 self._db.execute("ROLLBACK")
             raise
         return cursor.rowcount >= PRUNE_SLICE_ROWS - 2
+
+    def _may_go_until(self) -> float:
+        """UTC seconds, counted from the oldest row that is not there to stay."""
+        before, self._pruned_at = self._pruned_at, self._loop()
+        stay = (RowKind.PRIOR.value, RowKind.START.value, RowKind.CHECKPOINT.value)
+        oldest = "SELECT wall FROM rows WHERE kind NOT IN (?, ?, ?) ORDER BY id LIMIT 1"
+        found = self._db.execute(oldest, stay).fetchone()
+        return float("inf") if found is None else float(found[0]) + PRUNE_PACE * (self._pruned_at - before)
 
     def used_bytes(self) -> int:
         """Bytes that hold rows; pages freed by pruning are used again, so the file itself stops growing too."""

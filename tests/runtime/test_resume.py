@@ -229,3 +229,75 @@ def test_no_journal_at_all_is_said_and_survived(tmp_path: Path) -> None:
     found = resume(tmp_path / "missing.sqlite", Kit.fleet(), NOW, WALL)
     assert found.event.name == "resume_failed"
     assert found.state.next_command_id == 1
+
+
+AWAY = pytest.mark.parametrize(
+    ("by_wall_s", "by_loop_s", "away_s"),
+    [
+        pytest.param(5.0, 5.0, 5.0, id="both clocks agree"),
+        pytest.param(3605.0, 5.0, 5.0, id="the wall clock was set forward by an hour"),
+        pytest.param(-3595.0, 5.0, 5.0, id="the wall clock was set back by an hour"),
+        pytest.param(300.0, -7000.0, 300.0, id="the machine was started anew"),
+        pytest.param(300.0, 120.0, 120.0, id="it was, and runs for longer already than it had"),
+        pytest.param(-50.0, -7000.0, 0.0, id="it was, and its wall clock is behind"),
+    ],
+)
+
+
+@AWAY
+def test_neither_clock_alone_ends_an_order_or_a_cap_while_we_are_away(
+    past: Past, by_wall_s: float, by_loop_s: float, away_s: float
+) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    taken_at = NOW - by_loop_s
+    order = ActiveOrder(Kit.order(seq=9), 10_000, reached=True, ends_at=taken_at + 600.0)
+    state.orders = OrderBook((order,), {"desk": 9}, ("desk-9",))
+    state.operator_caps = (OperatorOrder(OperatorVerb.CAP, "maria", 9_000, WALL + 700.0),)
+    state.operator_ends = {"maria": taken_at + 700.0}
+    wear.count(state, [(0, 2)], WALL - 100.0)
+    past.start(facts)
+    past.checkpoint(facts, state, at=taken_at)
+    worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=1)
+    rows = CycleRecorder().rows_of_cycle(Snapshot(WALL, {}, reports=(worn,)), Kit.site(facts=facts).cycle())
+    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
+    found = past.resumed(facts, away_s=by_wall_s)
+    assert found.event.name == "resumed"
+    assert f"checkpoint of {away_s:.0f} s ago" in found.event.text
+    assert ("set anew" in found.event.text) is (by_wall_s != away_s)
+    assert [entry.ends_at - NOW for entry in found.state.orders.active] == [600.0 - away_s]
+    assert found.state.operator_ends == {"maria": NOW + 700.0 - away_s}
+    for miner, age_s in ((0, 100.0 + away_s), (1, away_s)):
+        full = WALL + by_wall_s + wear.DAY_S - age_s
+        assert wear.spent(found.state, miner, full - 2.0) == (2, 1)[miner]
+        assert wear.spent(found.state, miner, full + 2.0) == 0
+
+
+def test_a_checkpoint_from_before_orders_had_a_life_of_their_own_goes_by_what_they_say(past: Past) -> None:
+    facts = Kit.fleet()
+    state = Kit.seen_state(facts, [True] * 4)
+    state.orders = OrderBook((ActiveOrder(Kit.order(seq=9, lasts_s=900.0), 10_000, False, 1.0),), {"desk": 9})
+    state.operator_caps = (OperatorOrder(OperatorVerb.CAP, "maria", 9_000, WALL + 700.0),)
+    state.operator_ends = {"maria": 1.0}
+    record = checkpoint.to_record(facts, state, 500.0)
+    del record["taken_at"], record["operator_ends_in_s"], record["orders"][0]["ends_in_s"]
+    past.start(facts)
+    past.raw(RowKind.CHECKPOINT, canonical(record))
+    found = past.resumed(facts, away_s=100.0).state
+    assert [entry.ends_at - NOW for entry in found.orders.active] == [800.0]
+    assert found.operator_ends == {"maria": NOW + 600.0}
+
+
+def test_writes_of_a_clock_that_was_years_ahead_count_for_a_day_and_not_for_years(past: Past) -> None:
+    facts = Kit.fleet()
+    past.start(facts)
+    worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=2)
+    ahead = Snapshot(WALL + 1e8, {}, reports=(worn,))
+    rows = CycleRecorder().rows_of_cycle(ahead, Kit.site(facts=facts).cycle())
+    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
+    for broken in (False, True):
+        if broken:
+            past.raw(RowKind.CHECKPOINT, "{")
+        found = past.resumed(facts).state
+        assert wear.spent(found, 1, WALL + 60.0) == 2
+        assert wear.spent(found, 1, WALL + wear.DAY_S + 2.0) == 0
