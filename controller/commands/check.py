@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from controller.config import ConfigError, effective_text, load_site
+from controller.devices import StartRefusedError, build_meters
 from controller.domain.fleet import MinerModel
 from drivers.catalog import known_models
 
@@ -33,9 +34,11 @@ def check(
     try:
         config = load_site(path, known_models() if models is None else models, os.environ if env is None else env)
     except ConfigError as error:
-        count = len(error.problems)
-        (err or sys.stderr).write(f"{error}\n{path}: refused, {count} problem{'s' if count > 1 else ''}\n")
-        return EXIT_REFUSED
+        return _refused(path, str(error), len(error.problems), err or sys.stderr)
+    try:
+        build_meters(config)
+    except StartRefusedError as error:
+        return _refused(path, str(error), len(str(error).splitlines()), err or sys.stderr)
     (out or sys.stdout).write(f"{effective_text(config)}\n")
     if miners:
         from controller.commands.check_miners import (
@@ -44,3 +47,8 @@ def check(
 
         return check_miners(config, out or sys.stdout)
     return EXIT_GOOD
+
+
+def _refused(path: Path, why: str, count: int, err: TextIO) -> int:
+    err.write(f"{why}\n{path}: refused, {count} problem{'s' if count > 1 else ''}\n")
+    return EXIT_REFUSED

@@ -55,6 +55,20 @@ def test_a_refused_site_ends_with_2_and_counts_its_problems(disk: Disk) -> None:
     assert err.endswith("refused, 2 problems\n")
 
 
+def test_meters_whose_maps_are_unknown_or_do_not_fit_are_refused_each_by_its_name(disk: Disk) -> None:
+    disk.site.write_text(disk.site.read_text(encoding="utf-8").replace('"siemens_pac2200"', '"sunspec_meter"'))
+    assert run(disk.site)[0] == 0
+    text = disk.site.read_text(encoding="utf-8").replace('"sunspec_meter"', '"pac9999"', 1)
+    disk.site.write_text(text.replace('"plant_dcs"', '"gone.toml"'), encoding="utf-8")
+    code, out, err = run(disk.site)
+    assert (code, out) == (2, "")
+    assert (
+        "poi: no register map 'pac9999'; known are plant_dcs, plant_dcs_2units, siemens_pac2200, sunspec_meter" in err
+    )
+    assert "gone.toml: cannot be read" in err
+    assert err.endswith("refused, 2 problems\n")
+
+
 def test_the_example_shipped_passes_with_the_drivers_own_catalogue_and_without_warnings() -> None:
     out, err = io.StringIO(), io.StringIO()
     code = check(ROOT / "deploy/examples/site-demo.toml", env={}, out=out, err=err)
