@@ -308,6 +308,23 @@ async def test_a_device_that_is_silent_where_it_has_nothing_is_found_all_the_sam
     await until(bench.meter(peer.port), None)
 
 
+async def test_a_read_that_falls_silent_half_way_ends_at_its_one_deadline(peer: Peer, bench: Bench) -> None:
+    answered = serving(device(SunSpecSpec(203, before=(1,))).bank, slow_s=0.4)
+
+    async def respond(request: Request, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 1:
+            await answered(request, writer)
+
+    peer.respond = respond
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(MeterError) as raised:
+        await bench.meter(peer.port, deadline_s=1.0).read()
+    assert raised.value.fault is MeterFault.TIMEOUT
+    assert len(peer.requests) == 2
+    assert loop.time() - began < 1.3  # a deadline of its own for the second request would end at 1.4
+
+
 async def test_registers_that_move_with_every_read_never_become_power(peer: Peer, bench: Bench) -> None:
     banks = [device(SunSpecSpec(203, before=(1, *[160] * number))).bank for number in (0, 1)]
 
