@@ -17,6 +17,7 @@ CONFIG_OPTION = click.option(
     required=True,
     help="The site file (TOML).",
 )
+PEM_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,8 +48,12 @@ def check(config_path: Path, miners: bool) -> None:
 def _broker_options(command: Callable[..., None]) -> Callable[..., None]:
     """Which site, and the broker on which it listens."""
     for option in (
+        click.option("--tls-key", type=PEM_FILE, envvar="CURTAILD_TLS_KEY", help="That certificate's private key."),
         click.option(
-            "--tls-ca", type=click.Path(path_type=Path, exists=True), help="Speak TLS and trust these certificates."
+            "--tls-certificate", type=PEM_FILE, envvar="CURTAILD_TLS_CERTIFICATE", help="Who we are at the broker."
+        ),
+        click.option(
+            "--tls-ca", type=PEM_FILE, envvar="CURTAILD_TLS_CA", help="Speak TLS and trust these certificates."
         ),
         click.option(
             "--password-secret", help="Name of the secret with the broker's password; never the password itself."

@@ -138,10 +138,25 @@ def broker_of_arguments(given: Mapping[str, Any], env: Mapping[str, str]) -> Bro
     password = None if name is None else find_secret(name, env)
     if name is not None and password is None:
         raise ValueError(f"nobody holds the secret {name!r}: put it into ${environment_name(name)}")
-    tls = None if given["tls_ca"] is None else TlsSettings(str(given["tls_ca"]), None, None)
     return BrokerSettings(
-        host.strip("[]"), int(port), given["username"], None if password is None else password.get_secret_value(), tls
+        host.strip("[]"),
+        int(port),
+        given["username"],
+        None if password is None else password.get_secret_value(),
+        _tls_of_arguments(given),
     )
+
+
+def _tls_of_arguments(given: Mapping[str, Any]) -> TlsSettings | None:
+    names = ("tls_ca", "tls_certificate", "tls_key")
+    authority, certificate, key = (None if given[name] is None else str(given[name]) for name in names)
+    if (certificate is None) != (key is None):
+        raise ValueError("--tls-certificate and --tls-key go together: a certificate proves nothing without its key")
+    if authority is None:
+        if certificate is not None:
+            raise ValueError("--tls-ca is missing: name the authority whose brokers this certificate may be shown to")
+        return None
+    return TlsSettings(authority, certificate, key)
 
 
 def run_dispatch(
@@ -161,6 +176,7 @@ async def send_and_show(
     """See run_dispatch."""
     began = time.monotonic()
     online: bool | None = None
+    answered = False
 
     def say(line: str) -> None:
         print(line, file=out, flush=True)
@@ -173,13 +189,14 @@ async def send_and_show(
                 if isinstance(heard, SiteState):
                     online = heard.online
                     continue
+                answered = True
                 elapsed_s = time.monotonic() - began
                 say(_json_line(heard, elapsed_s) if as_json else _line(heard, elapsed_s))
                 code = exit_code_of(heard, order, wait)
                 if code is not None:
                     return code
     except TimeoutError:
-        failure = _why_silent(site, online, within_s)
+        failure = _why_silent(site, online, answered, within_s)
     except LinkLostError as lost:
         failure = f"broker: {lost}"
     say(canonical({"id": order.dispatch_id, "error": failure}) if as_json else failure)
@@ -226,10 +243,17 @@ def _json_line(answer: Answer, elapsed_s: float) -> str:
     return f'{{"elapsed_s":{elapsed_s:.3f},{encode_answer(answer).decode()[1:]}'
 
 
-def _why_silent(site: str, online: bool | None, within_s: float) -> str:
+def _why_silent(site: str, online: bool | None, answered: bool, within_s: float) -> str:
+    if answered:
+        return (
+            f"no answer that settles the order within {within_s:g} s: the site has the order and may need longer "
+            "(--within); see `curtaild status` there"
+        )
     known = {
-        None: f"no daemon has ever spoken for site {site} on this broker: check the site's name and the broker",
+        None: f"no daemon has ever spoken for site {site} on this broker: check the site's name and the broker, "
+        "and whether its access rules let you hear this site",
         False: f"the daemon of site {site} is not running (its state says offline)",
-        True: "the daemon is running; the site may need longer (--within), or look at `curtaild status`",
+        True: "its state says online, but it does not answer: the broker's access rules may not let you order this "
+        "site (a broker drops such an order without a word), or the site's link to the broker is down",
     }
-    return f"no answer that settles the order within {within_s:g} s: {known[online]}"
+    return f"no answer within {within_s:g} s: {known[online]}"

@@ -219,7 +219,7 @@ class Mosquitto(ShippedBroker):
             shipped("mosquitto/passwords.conf", {**etc, "listener 8884": f"listener {self.password_port} 127.0.0.1"})
         )
         shutil.copy(DEPLOY / "mosquitto" / "curtaild.acl", self.acl)
-        (self.folder / "etc" / "curtaild.passwords").touch(0o600)
+        self.passwords.touch(0o600)
 
     def _paths(self) -> dict[str, str]:
         return {
@@ -236,6 +236,10 @@ class Mosquitto(ShippedBroker):
     @property
     def acl(self) -> Path:
         return self.folder / "etc" / "curtaild.acl"
+
+    @property
+    def passwords(self) -> Path:
+        return self.folder / "etc" / "curtaild.passwords"
 
     def conf(self, name: str) -> Path:
         return self.folder / "etc" / "conf.d" / f"{name}.conf"

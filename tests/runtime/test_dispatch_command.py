@@ -105,17 +105,20 @@ async def test_a_refusal_is_shown_with_its_code_as_json(broker: Any, site: str) 
 
 
 async def test_silence_is_explained_by_what_the_broker_knows_of_the_site(broker: Any, site: str) -> None:
-    async def say_to(name: str) -> str:
+    async def say_to(name: str, order: Dispatch | None = None) -> str:
         out = io.StringIO()
         code = await send_and_show(
-            broker.settings, name, an_order(), wait=Wait.ACCEPTED, within_s=0.3, as_json=False, out=out
+            broker.settings, name, order or an_order(), wait=Wait.ACCEPTED, within_s=0.3, as_json=False, out=out
         )
         assert code == EXIT_NO_ANSWER
         return out.getvalue()
 
     assert "no daemon has ever spoken for site" in await say_to(site)
     async with site_that_answers(broker.settings, site):
-        assert "the daemon is running" in await say_to(site)
+        assert "access rules may not let you order" in await say_to(site)
+    order = an_order()
+    async with site_that_answers(broker.settings, site, stage(order, S.RECEIVED)):
+        assert "the site has the order" in await say_to(site, order)
     assert "is not running" in await say_to(site)
 
 
