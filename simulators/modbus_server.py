@@ -164,6 +164,8 @@ class ModbusServer:
                 pass
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client left; a meter does not mind
+        except asyncio.CancelledError:
+            pass  # `stop`; asyncio's streams of Python 3.11 would print a cancelled task as an error
         finally:
             self._writers.discard(writer)
             writer.close()

@@ -339,6 +339,21 @@ async def test_a_refused_server_drops_its_clients_and_comes_back_at_the_same_por
     assert await exchange(server, expect=len(GOOD)) == GOOD
 
 
+async def test_stopping_with_a_client_connected_is_no_error_to_the_event_loop() -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    server = ModbusServer(PanelMeter(EXACT, seed=1).bank, 1, *ANYWHERE)
+    await server.start()
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(REQUEST)
+    await reader.readexactly(9)
+    await server.stop()
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    assert complaints == []
+
+
 # --- plant, instruments and sockets together ---
 
 
