@@ -247,12 +247,11 @@ class _Daemon:
         self._metrics.observe_decision(decision)
         self._metrics.observe_telemetry(decision.now - state.fleet.read_at)
         self._miner_metrics.observe(state, decision)
-        for event in decision.events:
-            self._log.event(event)
+        told = [event for event in decision.events if self._log.event(event)]
         inbox = self._inbox
         if inbox is not None:
             inbox.publish_state(encode_state(self._policy.site_id, self._policy.mode, decision))
-            for event in decision.events:
+            for event in told:
                 inbox.publish_event(encode_event(event, decision.wall))
             heartbeat_at = inbox.heartbeat_at
             self._metrics.observe_inbox(
@@ -261,6 +260,9 @@ class _Daemon:
                 heartbeat_age_s=None if heartbeat_at is None else max(decision.now - heartbeat_at, 0.0),
                 waiting=inbox.waiting[1],
             )
+        for event in self._log.held_back():
+            self._announce(event)
+        self._metrics.observe_log(lines_dropped=self._log.lines_dropped, held_back=self._log.lines_held_back)
         journal = self._journal
         self._metrics.observe_journal(
             writable=journal.writable,

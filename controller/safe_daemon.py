@@ -100,6 +100,9 @@ class SafeDaemon:
     def _watch(self, power_w: float, aim_w: float) -> None:
         """Every tick: systemd and Prometheus hear that we live, and everybody that this is no normal operation."""
         self._metrics.observe_safe_mode(power_w, aim_w)
+        for event in self._log.held_back():
+            self._tell(event)
+        self._metrics.observe_log(lines_dropped=self._log.lines_dropped, held_back=self._log.lines_held_back)
         if not self._ready:
             self._ready = True
             self._notifier.ready()
