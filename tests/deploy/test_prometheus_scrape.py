@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import signal
-import socket
-import subprocess
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from simulators.asic.response import Behaviour
+from tests.deploy.monitoring import Alerted, Prometheus
 from tests.deploy.watching import (
     BY_PATTERN,
     GROUPING,
     MATCHER,
-    PROMETHEUS,
     ROOT,
     SELECTOR,
     TARGET_LABELS,
@@ -39,6 +31,7 @@ from tests.e2e.conftest import MakeSite, make_module_site, nats  # noqa: F401  #
 from tests.e2e.small_site import SmallSite, curtaild, until
 from tests.runtime.conftest import Broker
 
+DOCS_AS_INSTALLED = "file:///opt/curtaild/current/share/curtaild/docs"
 LIAR = 15  # the last by merit: the first that has to sleep
 # What this small site cannot show: it has no feeder meter, everybody answers, and nothing it fears has happened.
 NOTHING_HERE = re.compile(r"curtaild_feeder_|ALERTS|unreachable\|unknown|changes\(curtaild_process_start_time")
@@ -50,60 +43,6 @@ class Exported:
 
     labels: Mapping[str, Mapping[str, set[str]]]
     types: Mapping[str, str]
-
-
-class Prometheus:
-    """The binary, on the shipped files but for where its targets are and how often it asks them."""
-
-    def __init__(self, folder: Path, site: SmallSite, metrics_port: int) -> None:
-        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-        config["global"].update(scrape_interval="1s", evaluation_interval="1s")
-        config["rule_files"] = [str(PROMETHEUS / pattern) for pattern in config["rule_files"]]
-        for job in config["scrape_configs"]:
-            assert job["file_sd_configs"] == [{"files": ["targets/*.yml"]}]
-            job.update(scrape_interval="500ms", scrape_timeout="500ms")
-        targets = yaml.safe_load((PROMETHEUS / "targets" / "curtaild.yml").read_text())
-        targets[0].update(targets=[f"127.0.0.1:{metrics_port}"], labels={"site": site.id})
-        (folder / "targets").mkdir()
-        (folder / "targets" / "curtaild.yml").write_text(yaml.safe_dump(targets))
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
-        self._log = folder / "prometheus.log"
-        command = [
-            tool("prometheus"),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self._port}",
-        ]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._ready, 20, "Prometheus ready")
-
-    def _ready(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/-/ready", timeout=2) as reply:
-                return bool(reply.status == 200)
-        except OSError:
-            return False
-
-    def ask(self, path: str, **arguments: str) -> Any:
-        query = urllib.parse.urlencode(arguments)
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}?{query}", timeout=10) as reply:
-                return json.load(reply)["data"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{arguments}: {error.read().decode()}") from None
-
-    def query(self, expr: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask("query", query=expr)["result"]
-        return found
-
-    def close(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +62,23 @@ def metrics_port(site: SmallSite) -> int:
 
 
 @pytest.fixture(scope="module")
+def alerted() -> Iterator[Alerted]:
+    taker = Alerted()
+    yield taker
+    taker.close()
+
+
+@pytest.fixture(scope="module")
 def prometheus(
     site: SmallSite,
     metrics_port: int,
+    alerted: Alerted,
     nats: Broker,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
     """Watching from before an order that is refused and one that is obeyed, as far as the liar lets it."""
-    running = Prometheus(tmp_path_factory.mktemp("prometheus"), site, metrics_port)
-    try:
+    folder = tmp_path_factory.mktemp("monitoring")
+    with Prometheus(folder, site.id, metrics_port, alerted.port) as running:
         where = ("--site", site.id, "--broker", f"127.0.0.1:{nats.port}")
         assert curtaild("dispatch", *where, "cap", "30kW", "--for", "48h").code != 0, "no order lives that long"
         assert curtaild("dispatch", *where, "cap", "30kW", "--for", "5m").code == 0
@@ -140,8 +87,6 @@ def prometheus(
         until(lambda: running.query("site:curtaild_miners_quarantined:ratio > 0"), 20, "the liar in quarantine")
         until(lambda: running.query('rate(curtaild_verdicts_total{verdict!="settled"}[20s])'), 20, "its verdict twice")
         yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -271,13 +216,22 @@ def test_what_is_recorded_is_what_the_site_does(prometheus: Prometheus) -> None:
     assert not math.isnan(value("site:curtaild_unused_surplus_watts"))
 
 
-def test_a_site_at_work_alarms_nobody_and_a_daemon_that_is_gone_is_seen(
-    prometheus: Prometheus, site: SmallSite
+def test_a_site_at_work_alarms_nobody_and_proves_that_alarms_would_arrive(
+    prometheus: Prometheus, alerted: Alerted
 ) -> None:
     firing = {
         alert["labels"]["alertname"] for alert in prometheus.ask("alerts")["alerts"] if alert["state"] == "firing"
     }
     assert firing == {"CurtaildWatched"}
+    until(lambda: alerted.alerts, 10, "Alertmanager hears of it")
+    sent = alerted.alerts[0]
+    assert sent["labels"] == {"alertname": "CurtaildWatched", "job": "curtaild", "severity": "none"}
+    assert sent["annotations"]["runbook_url"] == f"{DOCS_AS_INSTALLED}/operations.md#curtaildwatched"
+    assert sent["annotations"]["description"].startswith("1 daemons are being scraped.")
+
+
+def test_a_daemon_that_is_gone_is_seen(prometheus: Prometheus, site: SmallSite) -> None:
+    """The last test here: it kills the daemon of all of them."""
     site.daemon.end(signal.SIGKILL)
     until(
         lambda: prometheus.query('ALERTS{alertname="CurtaildDown", alertstate="pending"}'), 10, "CurtaildDown pending"
