@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import time
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.domain.reasons import Bound
+from controller.runtime.metrics_server import KEPT_S
 from tests.e2e.conftest import MakeSite
 from tests.e2e.small_site import SmallSite, curtaild, until
 from tests.runtime.conftest import Broker
@@ -44,10 +48,11 @@ def seen(site: SmallSite) -> Samples:
     return until(arrived, 20, "100 % of the order")
 
 
-def scrape(site: SmallSite) -> Samples:
+def scrape(site: SmallSite, path: str = "/metrics") -> Samples:
     port = site.daemon.events("metrics_listening")[0]["port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
-        text = reply.read().decode()
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked, timeout=5) as reply:  # noqa: S310 - the scheme stands one line above
+        text = gzip.decompress(reply.read()).decode()
     found: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -130,3 +135,44 @@ def test_cycles_answers_and_the_build_are_told(site: SmallSite, seen: Samples) -
     (build,) = seen["curtaild_build_info"]
     assert dict(build)["site"] == site.id
     assert dict(build)["curtaild"]
+
+
+def test_every_miner_has_its_own_series_and_they_add_up_to_the_site_s(site: SmallSite) -> None:
+    def settled() -> tuple[Samples, Samples] | None:
+        """Both pages, of one decision, every miner read and planned."""
+        before, miners = scrape(site), scrape(site, "/metrics/miners")
+        time.sleep(KEPT_S)  # the next page is made anew
+        same = labelled(before, "cycles_total") == labelled(scrape(site), "cycles_total")
+        return (before, miners) if same and all(len(found) == MINERS for found in miners.values()) else None
+
+    daemon, miners = until(settled, 20, "scrapes within one cycle")
+    assert set(miners) == {
+        f"curtaild_miner_{name}"
+        for name in (
+            "info",
+            "power_watts",
+            "expected_watts",
+            "planned_watts",
+            "state",
+            "verdict",
+            "failed_attempts",
+            "telemetry_age_seconds",
+        )
+    }
+    names = {dict(labels)["miner"] for labels in miners["curtaild_miner_info"]}
+    assert len(names) == MINERS
+    assert {dict(labels)["firmware"] for labels in miners["curtaild_miner_info"]} == {"LuxOS"}
+    states = Counter(dict(labels)["state"] for labels in miners["curtaild_miner_state"])
+    counted = {dict(labels)["state"]: int(value) for labels, value in daemon["curtaild_miners"].items() if value}
+    assert states == counted
+    told_w = sum(miners["curtaild_miner_power_watts"].values())
+    assert told_w == pytest.approx(labelled(daemon, "measured_watts"), abs=4e3)
+    assert sum(miners["curtaild_miner_expected_watts"].values()) == pytest.approx(told_w, abs=4e3)
+    assert all(0 <= age_s < 10 for age_s in miners["curtaild_miner_telemetry_age_seconds"].values())
+
+
+def test_the_daemon_s_own_health_is_told(seen: Samples) -> None:
+    assert labelled(seen, "asyncio_tasks") > MINERS
+    assert labelled(seen, "process_open_fds") > 5
+    assert labelled(seen, "safe_mode") == 0
+    assert (labelled(seen, "log_lines_dropped_total"), labelled(seen, "log_events_held_back_total")) == (0, 0)
