@@ -57,10 +57,15 @@ class Actuator:
         self._calm = asyncio.Event()
         self._calm.set()
         self._side_tasks: set[asyncio.Task[object]] = set()
+        self._calls: set[asyncio.Task[None]] = set()  # commands on their way to miners
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Sweep and obey until cancelled; then close every load."""
+        """Sweep and obey until cancelled; then let the calls under way come to their end, and close every load.
+
+        A call cut off in the middle leaves its miner's write session open, and the next start could raise nothing there
+        until that ends by itself.
+        """
         spread_s = min(self._sweep_period_s, FIRST_SWEEP_WITHIN_S) / max(len(self._loads), 1)
         try:
             async with asyncio.TaskGroup() as group:
@@ -70,8 +75,9 @@ class Actuator:
         finally:
             for task in self._side_tasks:
                 task.cancel()
-            if self._side_tasks:
-                await asyncio.wait(self._side_tasks, timeout=CLOSE_WITHIN_S)
+            cut_off = await self._calls_ended()
+            if self._side_tasks | cut_off:
+                await asyncio.wait(self._side_tasks | cut_off, timeout=CLOSE_WITHIN_S)
             await asyncio.gather(*(load.close() for load in self._loads))
 
     def submit(self, commands: tuple[Command, ...], durable: Durable) -> None:
@@ -219,7 +225,25 @@ class Actuator:
             self._command_slots.release()  # to whoever came next; then to the end of the line
             await asyncio.sleep(0)
 
+    async def _calls_ended(self) -> set[asyncio.Task[None]]:
+        """Wait for the commands on their way; those that take too long are cut off, and returned."""
+        if not self._calls:
+            return set()
+        done, late = await asyncio.wait(set(self._calls), timeout=CLOSE_WITHIN_S)
+        for call in late:
+            call.cancel()
+        for call in done:
+            call.result()  # a bug in a driver ends the daemon as a bug, now as before
+        return late
+
     async def _carry_out(self, command: Command) -> None:
+        """Have the miner told; the call goes on when this worker is cancelled."""
+        call = asyncio.create_task(self._tell_miner(command), name=f"command {command.command_id}")
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        await asyncio.shield(call)
+
+    async def _tell_miner(self, command: Command) -> None:
         load = self._loads[command.miner]
         if command.command_id != RESTORE_COMMAND_ID:
             self._put_report(await load.perform(command))

@@ -245,3 +245,15 @@ async def test_closing_ends_every_task_and_closes_every_load() -> None:
     await let_run()
     assert all(load.closed for load in loads)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_command_on_its_way_when_we_stop_comes_to_its_end_and_one_that_waits_behind_it_is_not_begun() -> None:
+    load = FakeLoad(0, perform_s=2)
+    async with Crew([load]) as crew:
+        crew.submit(command(1))
+        await asyncio.sleep(1)
+        crew.submit(command(2))
+        await let_run()
+    assert load.obeyed == [1]
+    assert [report.command_id for report in crew.reports if report.outcome is Outcome.ACKNOWLEDGED] == [1]
+    assert load.closed
