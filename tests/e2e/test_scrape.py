@@ -96,7 +96,7 @@ def test_every_miner_is_in_one_state_and_every_input_has_an_age(seen: Samples) -
     assert sum(seen["curtaild_miners"].values()) == MINERS
     assert labelled(seen, "miners", state="hashing") > 4
     ages_s = {dict(labels)["input"]: value for labels, value in seen["curtaild_input_age_seconds"].items()}
-    assert set(ages_s) == {"poi", "site", "plant"}
+    assert set(ages_s) == {"poi", "site", "plant", "trip", "permit", "emergency", "frequency"}
     assert all(0 <= age_s < 3 for age_s in ages_s.values())
     assert set(seen["curtaild_input_state"].values()) == {0.0}
     assert labelled(seen, "fail_safe_state") == 0
