@@ -81,7 +81,7 @@ def prometheus(
     with Prometheus(folder, site.id, metrics_port, alerted.port) as running:
         where = ("--site", site.id, "--broker", f"127.0.0.1:{nats.port}")
         assert curtaild("dispatch", *where, "cap", "30kW", "--for", "48h").code != 0, "no order lives that long"
-        assert curtaild("dispatch", *where, "cap", "30kW", "--for", "5m").code == 0
+        assert curtaild("dispatch", *where, "cap", "30kW", "--for", "5m", "--wait", "accepted").code == 0
         # Rules and rates have something to say once the last of a chain of them was evaluated on two scrapes.
         until(lambda: running.query("site:curtaild_cycle_overruns:ratio_rate15m"), 20, "recorded series")
         until(lambda: running.query("site:curtaild_miners_quarantined:ratio > 0"), 20, "the liar in quarantine")
@@ -227,7 +227,7 @@ def test_a_site_at_work_alarms_nobody_and_proves_that_alarms_would_arrive(
     sent = alerted.alerts[0]
     assert sent["labels"] == {"alertname": "CurtaildWatched", "job": "curtaild", "severity": "none"}
     assert sent["annotations"]["runbook_url"] == f"{DOCS_AS_INSTALLED}/operations.md#curtaildwatched"
-    assert sent["annotations"]["description"].startswith("1 daemons are being scraped.")
+    assert sent["annotations"]["description"].startswith("Daemons watched: 1.")
 
 
 def test_a_daemon_that_is_gone_is_seen(prometheus: Prometheus, site: SmallSite) -> None:
