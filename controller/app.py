@@ -248,6 +248,8 @@ class _Daemon:
         self._metrics.observe_telemetry(decision.now - state.fleet.read_at)
         self._miner_metrics.observe(state, decision)
         told = [event for event in decision.events if self._log.event(event)]
+        for event in told:
+            self._views.take_event(decision.wall, event)
         inbox = self._inbox
         if inbox is not None:
             inbox.publish_state(encode_state(self._policy.site_id, self._policy.mode, decision))

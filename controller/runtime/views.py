@@ -48,7 +48,6 @@ class Views:
 
     def take_cycle(self, state: State, decision: Decision) -> None:
         self.state, self.decision = state, decision
-        self._events.extend((decision.wall, event) for event in decision.events)
         for event in decision.events:
             if event.name == "miner_contradicts" and event.miner is not None:
                 self._contradictions[event.miner] = event.text
@@ -78,7 +77,7 @@ class Views:
         self._timings_s.append(took_s)
 
     def take_event(self, wall: float, event: Event) -> None:
-        """An event that did not come out of a cycle."""
+        """An event a person is to see; of a flood only those that are logged."""
         self._events.append((wall, event))
 
     def status(self) -> View:

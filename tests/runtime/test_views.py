@@ -49,7 +49,8 @@ def test_a_status_of_a_site_that_knows_nothing_yet_is_json_with_nulls_and_no_zer
 
 
 def test_status_shows_the_newest_events_named_by_miner_and_the_cycles_timings() -> None:
-    views, _ = after_one_cycle(events=(Event("miner_stuck", EventLevel.WARNING, "sits there", "m2"),))
+    views, _ = after_one_cycle()
+    views.take_event(WALL, Event("miner_stuck", EventLevel.WARNING, "sits there", "m2"))
     views.take_timing(0.004)
     views.take_timing(0.008)
     page = views.status()
