@@ -15,9 +15,9 @@ from tests.deploy.watching import OPERATIONS, ROOT, alerts
 LOUD = {"warning", "error", "exception", "critical", "failure"}  # failure: controller.runtime.logs says it as a warning
 
 
-def heading_anchors() -> set[str]:
+def heading_anchors(page: Path = OPERATIONS) -> set[str]:
     """As GitHub makes them: lower case, no punctuation, hyphens for blanks."""
-    titles = re.findall(r"^#+ (.+)$", OPERATIONS.read_text(), re.M)
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -111,5 +111,9 @@ def test_commands_and_files_the_page_names_exist() -> None:
 
 
 def test_the_links_of_the_page_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", OPERATIONS.read_text()):
-        assert (Path(OPERATIONS.parent) / target).exists(), target
+    links = re.findall(r"\]\(([^)#]*)(?:#([\w-]+))?\)", OPERATIONS.read_text())
+    assert len(links) > 20
+    for file, anchor in links:
+        page = OPERATIONS.parent / file if file else OPERATIONS
+        assert page.exists(), file
+        assert not anchor or anchor in heading_anchors(page), f"{file}#{anchor}"
