@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import threading
 from pathlib import Path
 
@@ -18,9 +19,13 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "site-demo.toml"
 
 
 def site_with(folder: Path) -> SiteConfig:
-    """The example site with its journal and its socket in `folder`."""
+    """The example site under an id of its own, with its journal and its socket in `folder`."""
     places = {"STATE_DIRECTORY": str(folder), "RUNTIME_DIRECTORY": str(folder)}
-    return load_site(EXAMPLE, known_models(), places)
+    beside = folder if folder.is_dir() else folder.parents[1]
+    shutil.copy(EXAMPLE.with_name("fleet-demo.csv"), beside)
+    path = beside / "site.toml"
+    path.write_text(EXAMPLE.read_text().replace('id = "demo"', 'id = "of-a-test"', 1))
+    return load_site(path, known_models(), places)
 
 
 def test_a_journal_directory_that_cannot_be_made_is_refused_with_its_name(tmp_path: Path) -> None:
