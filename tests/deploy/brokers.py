@@ -131,7 +131,11 @@ class ShippedBroker:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         if wait:
-            self.wait_until_ready()
+            try:
+                self.wait_until_ready()
+            except BaseException:
+                self.stop(signal.SIGKILL)
+                raise
 
     def wait_until_ready(self) -> None:
         """Until it greets the observer: then the listener, TLS, users and the store are all there."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import aiomqtt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from controller.runtime.mqtt_link import Will, connected
 from tests.deploy.brokers import DESKS, HELLO, OBSERVERS, SITES, Mosquitto, ShippedBroker, make_programme
@@ -136,8 +142,28 @@ def test_without_a_certificate_of_this_authority_nobody_comes_in(broker: Shipped
         broker.greets(broker.tls_context(None))
     with pytest.raises(refused):  # the same name of another authority
         broker.greets(broker.tls_context("observer.programme", issued=others))
+    with pytest.raises(refused):
+        broker.greets(broker.tls_context("dasu-1", issued=expired(broker.certificates, "dasu-1", tmp_path)))
     with pytest.raises(ssl.SSLCertVerificationError):
         broker.greets(broker.tls_context("observer.programme", trusts=others))
+
+
+def expired(certificates: Path, identity: str, folder: Path) -> Path:
+    """A folder with that identity's key and a certificate of the same authority that ended yesterday."""
+    authority = x509.load_pem_x509_certificate((certificates / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((certificates / "ca.key").read_bytes(), None)
+    assert isinstance(signer, EllipticCurvePrivateKey)
+    good = x509.load_pem_x509_certificate((certificates / f"{identity}.pem").read_bytes())
+    old = (
+        x509.CertificateBuilder(good.issuer, good.subject, good.public_key(), x509.random_serial_number())
+        .not_valid_before(authority.not_valid_before_utc - timedelta(days=2))
+        .not_valid_after(authority.not_valid_before_utc - timedelta(days=1))
+    )
+    for extension in good.extensions:
+        old = old.add_extension(extension.value, extension.critical)
+    (folder / f"{identity}.pem").write_bytes(old.sign(signer, SHA256()).public_bytes(serialization.Encoding.PEM))
+    shutil.copy(certificates / f"{identity}.key", folder)
+    return folder
 
 
 def test_nothing_listens_in_plain_text_beyond_this_machine(broker: ShippedBroker) -> None:
