@@ -207,6 +207,18 @@ LIMITS: Final[tuple[Rule, ...]] = (
         "raise telemetry_stale to some sweeps",
         equal=False,
     ),
+    order(
+        "fleet.sweep_period",
+        "fleet.mass_disconnect_window",
+        "a sweep could find them one by one and never many at once",
+        "widen the window",
+    ),
+    Rule(
+        "fleet.mass_disconnect_share is at least 2 %",
+        "every handful of miners that fail would be a mass disconnect",
+        "raise it",
+        when("fleet.mass_disconnect_share", lambda f: f.document.fleet.mass_disconnect_share < 0.02),
+    ),
     order("fleet.wakes_per_cycle", "fleet.commands_per_cycle", "a wake is a command", "lower wakes_per_cycle"),
     order(
         "dispatch.clock_skew",

@@ -69,6 +69,7 @@ _DERIVED: Final[Mapping[str, Callable[[Numbers], float]]] = {
     "failsafe.frequency_guard": lambda n: 0.99 * n["site.frequency"],
     "failsafe.frequency_min": lambda n: 0.90 * n["site.frequency"],
     "failsafe.frequency_max": lambda n: 1.10 * n["site.frequency"],
+    "fleet.mass_disconnect_window": lambda n: 1.5 * n["fleet.sweep_period"],
     "fleet.wakes_per_cycle": lambda n: max(2, math.ceil(0.01 * n["fleet.size"])),
     "fleet.commands_per_cycle": lambda n: max(50, math.ceil(0.20 * n["fleet.size"])),
 }
@@ -182,6 +183,8 @@ def _fleet(document: Document, n: Numbers) -> FleetPolicy:
         quarantine_s=verify.quarantine,
         telemetry_stale_s=verify.telemetry_stale,
         adopt_sleepers_at_start=rules.adopt_sleepers_at_start,
+        mass_disconnect_ratio=rules.mass_disconnect_share,
+        mass_disconnect_window_s=n["fleet.mass_disconnect_window"],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.config.quantities import (
+    DerivedDuration,
     DerivedFrequency,
     DerivedPower,
     DerivedPowerOrShare,
@@ -256,6 +257,17 @@ class FleetRules(Section):
     )
     adopt_sleepers_at_start: bool = key(
         "treat miners found asleep as ours to wake", False, why="somebody may have put them to sleep for a reason"
+    )
+    mass_disconnect_share: Share = key(
+        "so many of the miners that stop answering within the window are one event",
+        "20 %",
+        why="more than miners fail by themselves, less than one feeder of five or one large switch",
+    )
+    mass_disconnect_window: DerivedDuration = key(
+        "how close together that must be",
+        None,
+        derived="1.5 times the sweep period",
+        why="a sweep looks at everybody once, and a miner that says nothing takes a call deadline more",
     )
 
 

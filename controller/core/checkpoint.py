@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core.state import ActiveOrder, OrderBook, State
+from controller.core.state import ActiveOrder, Away, MassState, OrderBook, State
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Fleet, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
@@ -44,6 +44,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "prior": state.priors.get(row),
             "caught": bool(fleet.caught[row] and quarantined),
             "wear": list(state.wear.get(row, ())),
+            "away": int(fleet.away[row]),
         }
     return {
         "version": VERSION,
@@ -60,6 +61,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             }
             for entry in state.orders.active
         ],
+        "mass": _mass_record(state, now),
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
         "operator_caps": [asdict(order) for order in state.operator_caps],
@@ -82,6 +84,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         kept = record["miners"].get(miner_id)
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
+    _recall_mass(facts, state, record.get("mass"), now)
     active = tuple(
         ActiveOrder(
             _dispatch(entry["dispatch"]),
@@ -130,11 +133,37 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     if kept["prior"] is not None:
         state.priors[row] = kept["prior"]
     fleet.caught[row] = kept.get("caught", False)
+    fleet.away[row] = kept.get("away", 0)
+    if fleet.away[row]:
+        fleet.gone_at[row] = now  # until it is read it is away as before
     if kept.get("wear"):
         state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:
         fleet.verdict[row] = np.int8(Verdict.QUARANTINED)
         fleet.quarantined_until[row] = now + kept["quarantined_for_s"]
+
+
+def _mass_record(state: State, now: float) -> dict[str, Any] | None:
+    mass = state.mass
+    if mass.since is None:
+        return None
+    return {"for_s": now - mass.since, "most": mass.most, "idled": mass.idled, "offset_w": mass.offset_w}
+
+
+def _recall_mass(facts: Fleet, state: State, kept: dict[str, Any] | None, now: float) -> None:
+    """A mass disconnect that stood goes on standing: it has been said, and nobody is told a second time."""
+    if kept is None:
+        return
+    never = (math.inf,) * (len(facts.feeder_names) + 1)
+    state.mass = MassState(
+        since=now - kept["for_s"],
+        said=True,
+        said_dark=bool((state.fleet.away >= Away.DARK).any()),
+        most=kept["most"],
+        idled=kept["idled"],
+        offset_w=kept["offset_w"],
+        dark_since=never,
+    )
 
 
 def _age(now: float, moment: float) -> float | None:

@@ -15,11 +15,12 @@ from controller.domain.policy import FleetPolicy
 
 @dataclass(slots=True)
 class Findings:
-    """What one cycle's verification has to say to the outside."""
+    """What one cycle's verification has to say to the outside. gone: (miner, why) who has just stopped answering."""
 
     verdicts: list[VerdictReport] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     priors: list[tuple[int, str]] = field(default_factory=list)
+    gone: list[tuple[int, str]] = field(default_factory=list)
 
 
 def follow_up(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, mass
 from controller.core.state import NO_COMMAND, State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
@@ -120,7 +120,7 @@ def feeder_room_w(desk: Desk) -> FloatArray:
     fleet = desk.state.fleet
     settled = np.maximum(desk.soon_w, fleet.to_w)
     # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
-    silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS)
+    silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS) | mass.dark(fleet)
     settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
     load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
     groups = desk.state.groups  # a meter shows what else hangs on a feeder

@@ -15,6 +15,7 @@ from controller.core import (
     failsafe_table,
     figures,
     groups,
+    mass,
     operator,
     progress,
     ramp,
@@ -80,6 +81,7 @@ class _Cycle:
     before: State
     cap_w: float | None = None
     urgent: Setpoint | None = None
+    ask: tuple[int, ...] = ()
 
     def run(self) -> tuple[State, Decision]:
         state, now = self.state, self.now
@@ -93,6 +95,7 @@ class _Cycle:
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
         findings.events.extend(self._input_events(trust))
         estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
+        mass.weigh(self.facts, state, self.policy, now, findings)
         measured = _value(trust, Point.SITE_LOAD_W)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
@@ -127,6 +130,7 @@ class _Cycle:
         policy = self.policy.fleet
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
+        self.ask = mass.notice(self.facts, self.state, policy, fresh, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
         groups.judge(self.facts, self.state, policy, self.snapshot.feeders, self.now, findings)
 
@@ -312,6 +316,8 @@ class _Cycle:
             progress=state.progress,
             expected_power_w=estimator.expected_power_w(state.fleet, self.now),
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
+            unreachable_at_once=int(mass.away(state.fleet).sum()) if state.mass.since is not None else 0,
+            ask=self.ask,
         )
 
 

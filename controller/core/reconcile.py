@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, mass
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import FleetState, State, Wants
+from controller.core.state import Away, FleetState, State, Wants
 from controller.domain.fleet import BoolArray, Command, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
 from controller.domain.policy import FleetPolicy
 
@@ -37,11 +37,16 @@ def commands_due(
     trims = facts.trims & (moved | (again & fleet.want_hashing & ~observed_asleep))
     planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)
     falling = trims & (planned < estimator.expected_power_w(fleet, now))
+    tries = np.zeros(len(facts), dtype=np.bool_)
+    if shed:  # after all who can hear us
+        tries[mass.to_try(fleet, now)] = True
+        fleet.want_hashing[tries] = False
 
     due: list[Command] = []
     for verb, who, raises in (
         (Verb.SLEEP, sleeps, False),
         (Verb.TRIM, trims & falling, False),
+        (Verb.SLEEP, tries, False),
         (Verb.TRIM, trims & ~falling, True),
         (Verb.WAKE, wakes, True),
     ):
@@ -91,8 +96,9 @@ def _enter(
     deadline = policy.deadline_factor * (dead + to_90)[miners] + policy.deadline_extra_s
     if verb is Verb.WAKE:
         deadline = np.maximum(deadline, facts.wake_patience_s[miners])
-    if verb is Verb.SLEEP:  # who has failed before is believed when it is seen asleep: nobody else rises on its account
-        to_w = np.where(fleet.attempts[miners] > 0, estimator.expected_power_w(fleet, now)[miners], to_w)
+    if verb is Verb.SLEEP:  # who failed before, or is out of reach, is believed when seen asleep: nobody rises for it
+        doubtful = (fleet.attempts[miners] > 0) | (fleet.condition[miners] == Condition.UNREACHABLE)
+        to_w = np.where(doubtful, estimator.expected_power_w(fleet, now)[miners], to_w)
     estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
     fleet.command_id[miners] = state.next_command_id + np.arange(len(miners))
     state.next_command_id += len(miners)
@@ -102,7 +108,7 @@ def _enter(
         fleet.changed_before[miners] = fleet.changed_at[miners]
         fleet.changed_at[miners] = now
     if verb is Verb.SLEEP:
-        fleet.ours_asleep[miners] = True
+        fleet.ours_asleep[miners] = fleet.away[miners] != Away.DARK_FOREIGN
 
 
 def _message(state: State, miner: int, verb: Verb, raises: bool, urgent: bool, reason: str) -> Command:

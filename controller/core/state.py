@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 
 import numpy as np
 
@@ -54,6 +55,8 @@ class FleetState:
     was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
+    gone_at: when it stopped answering, -inf while it answers; gone_said: an event of its own told so. away: one of many
+    that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -98,6 +101,10 @@ class FleetState:
     disagreed: IntArray
     quarantined_until: FloatArray
     quarantines: IntArray
+    gone_at: FloatArray
+    gone_said: BoolArray
+    away: ByteArray
+    back_at: FloatArray
 
     def wants(self) -> Wants:
         """What is wanted now, as a copy to compare with later."""
@@ -152,6 +159,10 @@ class FleetState:
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),
             quarantines=np.zeros(n, dtype=np.int64),
+            gone_at=never.copy(),
+            gone_said=np.zeros(n, dtype=np.bool_),
+            away=np.zeros(n, dtype=np.int8),
+            back_at=never.copy(),
         )
 
 
@@ -196,6 +207,43 @@ class GroupState:
             proved_at=never.copy(),
             excess_w=np.zeros(feeders),
         )
+
+
+class Away(IntEnum):
+    """What is known of one of many miners that vanished at once.
+
+    DRAWS: as far as anybody knows it goes on. DARK: a meter shows that it draws nothing; it is planned asleep.
+    DARK_FOREIGN: the same of one that slept by another's hand, and shall again.
+    """
+
+    NO = 0
+    DRAWS = 1
+    DARK = 2
+    DARK_FOREIGN = 3
+
+
+@dataclass(slots=True)
+class MassState:
+    """A mass disconnect; see core/mass. Times are loop seconds.
+
+    since: None while none stands. said: its event is out; said_dark: and that some of them are dark. most: so many were
+    away at once. idled: came back hashing and were put to sleep. offset_w: what the site meter showed beyond the miners
+    before they went; offsets: the same of late, (at, W).
+    dark_since: since when a place (each feeder, then all without a meter) shows that its lost draw nothing, inf never.
+    few_since: since when enough are back. answered_at, asked_at: the last return; when others were last asked for.
+    """
+
+    since: float | None = None
+    said: bool = False
+    said_dark: bool = False
+    most: int = 0
+    idled: int = 0
+    offset_w: float | None = None
+    offsets: tuple[tuple[float, float], ...] = ()
+    dark_since: tuple[float, ...] = ()
+    few_since: float | None = None
+    answered_at: float = -math.inf
+    asked_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +302,7 @@ class State:
 
     fleet: FleetState
     groups: GroupState
+    mass: MassState
     started_at: float
     now: float
     cycle: int = 0
@@ -288,7 +337,7 @@ class State:
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
         groups = GroupState.unproven(len(fleet.feeder_names))
-        return cls(fleet=FleetState.unseen(fleet), groups=groups, started_at=now, now=now)
+        return cls(fleet=FleetState.unseen(fleet), groups=groups, mass=MassState(), started_at=now, now=now)
 
     def copy(self) -> State:
         """A state that shares nothing mutable with this one."""
@@ -296,6 +345,7 @@ class State:
             self,
             fleet=self.fleet.copy(),
             groups=self.groups.copy(),
+            mass=replace(self.mass),
             inputs=dict(self.inputs),
             still=dict(self.still),
             operator_ends=dict(self.operator_ends),

@@ -32,9 +32,7 @@ def take_readings(
         condition = int(reading.condition)
         if condition == unreachable:
             if fleet.condition[miner] != unreachable:
-                findings.events.append(
-                    Event("miner_unreachable", EventLevel.WARNING, reading.detail, facts.miner_ids[miner])
-                )
+                findings.gone.append((miner, reading.detail))
             fleet.condition[miner] = unreachable
             continue  # its last known power stands: never zero
         if condition == unknown:  # it answered, and that proves nothing: as good as not read
@@ -47,7 +45,7 @@ def take_readings(
             continue
         was_known, fleet.condition[miner] = fleet.condition[miner], condition
         was_seen = fleet.verdict[miner] != unseen
-        if was_known == unreachable and was_seen:
+        if was_known == unreachable and was_seen and fleet.gone_said[miner]:
             findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
         elif was_known == contradicts:
             text = "what answers is the miner of the inventory again"

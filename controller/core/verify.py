@@ -52,13 +52,13 @@ def take_reports(
             verb = VERB_OF_CODE[int(fleet.verb[miner])]
             _forget(facts, state, miner, now)
             # Who is held by somebody else is so for a while: the others come first meanwhile.
-            fleet.retry_at[miner] = now + (HELD_S if report.outcome is Outcome.WITHHELD else ASK_AGAIN_S)
+            again_s = HELD_S if report.outcome is Outcome.WITHHELD else ASK_AGAIN_S
+            fleet.retry_at[miner] = max(float(fleet.retry_at[miner]), now + again_s)
             if report.again_at is not None:
                 _spare(facts, state, verb, report, report.again_at, now, findings)
             if report.outcome is Outcome.UNREACHABLE and fleet.condition[miner] != Condition.UNREACHABLE:
                 fleet.condition[miner] = Condition.UNREACHABLE
-                name = facts.miner_ids[miner]
-                findings.events.append(Event("miner_unreachable", EventLevel.WARNING, report.detail, name))
+                findings.gone.append((miner, report.detail))
         elif report.sent_at is not None:
             fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
             fleet.sent_at[miner] = report.sent_at

@@ -59,7 +59,8 @@ class FleetPolicy:
 
     dwell_on_s, dwell_off_s: shortest stay hashing and asleep. trim_reserve_ratio: share of the hashing units' range
     kept free upward so that a rise is answered by trim, not by a boot; margin_memory_s: how long a past peak of the
-    surplus keeps units hashing. tolerance, deadline, attempts, drift: see core/verify.
+    surplus keeps units hashing. tolerance, deadline, attempts, drift: see core/verify. mass_disconnect_ratio of the
+    miners that stop answering within mass_disconnect_window_s: see core/mass.
     """
 
     trim: bool
@@ -81,6 +82,8 @@ class FleetPolicy:
     quarantine_s: float
     telemetry_stale_s: float
     adopt_sleepers_at_start: bool
+    mass_disconnect_ratio: float
+    mass_disconnect_window_s: float
 
 
 @dataclass(frozen=True, slots=True)

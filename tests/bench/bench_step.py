@@ -104,6 +104,8 @@ def policy_of(size: int) -> Policy:
             quarantine_s=3_600.0,
             telemetry_stale_s=300.0,
             adopt_sleepers_at_start=True,
+            mass_disconnect_ratio=0.2,
+            mass_disconnect_window_s=15.0,
         ),
         dispatch=DispatchPolicy(False, 120.0, 2.0, 30.0, 86_400.0, 16, 10_000),
     )

@@ -150,6 +150,10 @@ CONTRADICTIONS = {
     "telemetry stale before the sweep": add(
         "verify", 'telemetry_stale = "10 s"', "fleet.sweep_period", "to some sweeps"
     ),
+    "a window that a sweep does not fit into": add(
+        "fleet", 'mass_disconnect_window = "9 s"', "fleet.sweep_period", "one by one", 'mass_disconnect_window = "9 s"'
+    ),
+    "a mass of nobody": add("fleet", 'mass_disconnect_share = "1 %"', 'mass_disconnect_share = "1 %"', "2 %"),
     "more wakes than commands": add(
         "fleet", "commands_per_cycle = 1", "fleet.wakes_per_cycle = 2: a wake is a command"
     ),

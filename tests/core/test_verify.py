@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from controller.core import estimator, reconcile, telemetry, verify
+from controller.core import estimator, mass, reconcile, telemetry, verify
 from controller.core.consequences import Findings
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 
@@ -55,6 +55,7 @@ class Story:
         self.findings = Findings()
         said_no = verify.take_reports(self.facts, self.state, tuple(reports), now, self.findings)
         fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
+        mass.notice(self.facts, self.state, self.policy, fresh, now, self.findings)
         verify.judge(self.facts, self.state, self.policy, fresh, said_no, now, self.findings)
         return [(report.verb, report.verdict) for report in self.findings.verdicts]
 

@@ -140,12 +140,14 @@ def plan_adds_up(setup: Setup, record: Record) -> list[Breach]:
 
 
 def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
-    """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it."""
+    """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it. What
+    started by itself with its feeder's power is not ours until it could be put to sleep."""
     lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP)
     misled = [
         (fault.begin_s, fault.end_s) for fault in setup.input_faults if fault.feed == "site" and fault.kind in lies
     ]
     t_s, load_w, _, _ = record.arrays()
+    self_w = np.array(record.self_started_w)
     ramp, rated_w = setup.policy.ramp, setup.policy.rated_w
     found = []
     for window_s, allowed_w in ((60.0, ramp.up_w_per_min), (15.0, ramp.up_w_per_15s)):
@@ -154,7 +156,7 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
             continue
         rise_w = load_w[steps:] - load_w[:-steps]
         began = t_s[:-steps]
-        over = rise_w > 1.05 * allowed_w + 2.0 * NOISE * rated_w + _reboots_w(setup, began, window_s)
+        over = rise_w > 1.05 * allowed_w + 2.0 * NOISE * rated_w + _reboots_w(setup, began, window_s) + self_w[steps:]
         over &= ~_within(began, [(begin_s - window_s, end_s) for begin_s, end_s in misled])
         if over.any():
             at = int(np.argmax(over))
@@ -167,6 +169,7 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
     """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
+    trips = setup.tripped()
     slept: dict[int, float] = {}
     woke: dict[int, float] = {}
     found = []
@@ -183,7 +186,9 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 ran = row.at_s - woke.get(command.miner, -np.inf)
                 limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
                 must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
-                if not (again or row.shed or must_fall) and ran < policy.dwell_on_s - 1e-6:
+                trip = trips.get(command.miner)
+                cut_off = trip is not None and woke.get(command.miner, np.inf) <= trip.end_s < row.at_s
+                if not (again or row.shed or must_fall or cut_off) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
                         Breach("dwell_kept", row.at_s, f"miner {command.miner} put to sleep after {ran:.1f} s")
                     )
@@ -272,7 +277,7 @@ def misbehaving_go(setup: Setup, record: Record) -> list[Breach]:
     behaviours = setup.fleet.behaviours or ()
     asked: dict[int, list[float]] = {}
     put_to_sleep: dict[int, list[float]] = {}
-    troubled = {outage.miner for outage in (*setup.outages, *setup.strangers)}
+    troubled = {outage.miner for outage in (*setup.outages, *setup.strangers)} | setup.tripped().keys()
     for row in record.cycles:
         for command in row.commands:
             behaviour = behaviours[command.miner]
@@ -342,6 +347,40 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
     return []
 
 
+def power_back_is_idled(setup: Setup, record: Record) -> list[Breach]:
+    """Whoever starts hashing by itself with its feeder's power is told to sleep as soon as it could have been seen,
+    where it was known to be dark before."""
+    behaviours, trips = setup.fleet.behaviours or (), setup.tripped()
+    elsewhere = {outage.miner for outage in (*setup.outages, *setup.strangers)} | {one for _, one in setup.reboots}
+    dark_at = [at for at, name, _, text in record.events if name == "mass_dark" or text.endswith(": dark")]
+    told = [(row.at_s, one.miner) for row in record.cycles for one in row.commands if one.verb is Verb.SLEEP]
+    found = []
+    for miner, at_s in record.self_started_s.items():
+        trip = trips[miner]
+        known = any(trip.begin_s <= at <= trip.end_s for at in dark_at)
+        if not known or miner in elsewhere or behaviours[miner] is not Behaviour.OBEYS:
+            continue
+        latest_s = at_s + setup.sweep_s + 2.0 * setup.policy.cycle_s + 0.5
+        if latest_s < setup.duration_s and not any(one == miner and at_s <= at <= latest_s for at, one in told):
+            found.append(Breach("power_back_is_idled", at_s, f"miner {miner} started by itself and was left at it"))
+    return found
+
+
+def many_are_one_event(setup: Setup, record: Record) -> list[Breach]:
+    """A dead switch or a tripped feeder is one mass disconnect, and never a flood of events about single miners."""
+    causes = len(setup.trips) + len({(outage.begin_s, outage.end_s) for outage in setup.outages})
+    said = [at for at, name, _, _ in record.events if name == "mass_disconnect"]
+    found = []
+    if len(said) > causes:
+        found.append(Breach("many_are_one_event", said[-1], f"{len(said)} mass disconnects of {causes} causes"))
+    single = [at for at, name, _, _ in record.events if name == "miner_unreachable"]
+    for at in said:
+        flood = sum(at - 5.0 <= one <= at for one in single)
+        if flood > 10:
+            found.append(Breach("many_are_one_event", at, f"{flood} events about single miners in the 5 s before"))
+    return found
+
+
 CHECKERS: dict[str, Checker] = {
     check.__name__: check
     for check in (
@@ -358,6 +397,8 @@ CHECKERS: dict[str, Checker] = {
         misbehaving_go,
         commands_bounded,
         settles,
+        power_back_is_idled,
+        many_are_one_event,
     )
 }
 
@@ -415,7 +456,14 @@ def _blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
     slack_s = 2.0 * setup.policy.cycle_s + setup.meter_period_s
     spells = []
     for fault in setup.input_faults:
-        if fault.kind in after:
+        hidden = any(
+            other.kind is InputFaultKind.STUCK
+            and other.feed == fault.feed
+            and other.begin_s < fault.end_s
+            and fault.begin_s < other.end_s
+            for other in setup.input_faults
+        )
+        if fault.kind in after and not hidden:  # a meter that stands still shows neither a missing value nor a sign
             begin_s = fault.begin_s + after[fault.kind] + slack_s
             if begin_s < fault.end_s:
                 spells.append((begin_s, fault.end_s))
@@ -441,6 +489,9 @@ def _came_back_w(setup: Setup, begin_s: float, end_s: float) -> float:
     total = 0.0
     for at_s, miner in setup.reboots:
         if begin_s - _back_within_s(setup, miner) <= at_s <= end_s:
+            total += setup.fleet.models[miner].nameplate.power_w
+    for miner, trip in setup.tripped().items():
+        if begin_s - _back_within_s(setup, miner) <= trip.end_s <= end_s:
             total += setup.fleet.models[miner].nameplate.power_w
     return total
 

@@ -71,6 +71,12 @@ class MinerLink:
         self._free_at[command.miner] = begin + took
         self._at(begin + took, _Arrives(command, begin, reached))
 
+    def read_soon(self, miners: tuple[int, ...], t_s: float) -> None:
+        """Read these now, as far as nothing else is under way; their turn stays."""
+        for miner in miners:
+            if t_s >= self._free_at[miner]:
+                self._read(miner, t_s)
+
     def advance(self, t_s: float) -> None:
         """Let everything happen that is due by `t_s`."""
         while self._heap and self._heap[0][0] <= t_s + 1e-9:
@@ -95,6 +101,9 @@ class MinerLink:
         self._at(at + self._sweep_s, _Read(miner))
         if at < self._free_at[miner]:
             return  # a command is under way: the sweep comes round again
+        self._read(miner, at)
+
+    def _read(self, miner: int, at: float) -> None:
         reached = self._reachable(miner, at)
         took = self._latency() if reached else NOBODY_ANSWERS_S
         self._free_at[miner] = at + took

@@ -98,6 +98,8 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
             quarantine_s=rules.quarantine_s,
             telemetry_stale_s=45.0,
             adopt_sleepers_at_start=rules.adopt_sleepers_at_start,
+            mass_disconnect_ratio=0.2,
+            mass_disconnect_window_s=15.0,
         ),
         dispatch=DispatchPolicy(
             lease_required=rules.lease_required,

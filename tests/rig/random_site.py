@@ -18,6 +18,7 @@ from tests.rig.fleet import core_fleet
 from tests.rig.policy import Rules, site_policy
 from tests.rig.setup import (
     WALL_AT_START,
+    FeederTrip,
     InputFault,
     InputFaultKind,
     Message,
@@ -57,6 +58,7 @@ class Recorded:
 def random_setup(seed: int, minutes: float) -> Setup:
     """The run of one seed; the last three minutes of it are calm."""
     rng = np.random.default_rng(seed)
+    luck = np.random.default_rng([seed, 1])  # of its own: a new kind of trouble leaves a seed's other troubles alone
     duration_s = 60.0 * minutes
     calm_from_s = max(duration_s - CALM_S, 0.4 * duration_s)
     mixed = bool(rng.random() < MIXED_SHARE)
@@ -101,7 +103,7 @@ def random_setup(seed: int, minutes: float) -> Setup:
         sweep_s=5.0,
         answers_lost=float(rng.choice([0.0, 0.01, 0.03])),
         input_faults=faults,
-        outages=_outages(rng, len(facts), calm_from_s),
+        outages=(*_outages(rng, len(facts), calm_from_s), *_dead_switch(luck, len(facts), calm_from_s)),
         reboots=_reboots(rng, fleet, calm_from_s),
         plant_events=_plant_events(rng, rated_w, calm_from_s),
         messages=messages,
@@ -112,6 +114,7 @@ def random_setup(seed: int, minutes: float) -> Setup:
         feeder_faults=_feeder_faults(rng, feeders, calm_from_s),
         strangers=_strangers(rng, len(facts), calm_from_s),
         writes_per_day=int(rng.choice([10**6, 24, 6], p=[0.6, 0.2, 0.2])),
+        trips=_trips(luck, feeders, calm_from_s),
     )
 
 
@@ -239,6 +242,25 @@ def _outages(rng: np.random.Generator, miners: int, calm_from_s: float) -> tuple
         begin_s, end_s = _spell(rng, calm_from_s, 60.0)
         found.extend(Outage(int(miner), begin_s, end_s) for miner in np.flatnonzero(rng.random(miners) < 0.2))
     return tuple(found)
+
+
+def _dead_switch(luck: np.random.Generator, miners: int, calm_from_s: float) -> tuple[Outage, ...]:
+    """Now and then 30 % of the fleet at once, for up to two minutes."""
+    if luck.random() > 0.15:
+        return ()
+    begin_s, end_s = _spell(luck, calm_from_s, 120.0)
+    lost = luck.choice(miners, size=int(np.ceil(0.3 * miners)), replace=False)
+    return tuple(Outage(int(miner), begin_s, end_s) for miner in lost)
+
+
+def _trips(luck: np.random.Generator, feeders: int, calm_from_s: float) -> tuple[FeederTrip, ...]:
+    """Now and then a feeder, early enough that its slowest miners are back when the calm begins."""
+    latest_s = calm_from_s - 160.0
+    if luck.random() > 0.25 or latest_s < 60.0:
+        return ()
+    begin_s = _moment(luck, 30.0, latest_s - 20.0)
+    end_s = min(begin_s + float(luck.uniform(4.0, 120.0)), latest_s)
+    return (FeederTrip(int(luck.integers(feeders)), begin_s, end_s),)
 
 
 def _reboots(rng: np.random.Generator, fleet: FleetSpec, calm_from_s: float) -> tuple[tuple[float, int], ...]:

@@ -44,16 +44,23 @@ class Record:
     load_w: list[float] = field(default_factory=list)
     cap_follow_w: list[float] = field(default_factory=list)
     stubborn_w: list[float] = field(default_factory=list)
+    self_started_w: list[float] = field(default_factory=list)
     cycles: list[CycleRow] = field(default_factory=list)
     answers: list[tuple[float, Answer]] = field(default_factory=list)
     events: list[tuple[float, str, str | None, str]] = field(default_factory=list)
+    self_started_s: dict[int, float] = field(default_factory=dict)
+    """Who came up hashing with its feeder's power, and when it first answered."""
     quarantined_at: dict[int, float] = field(default_factory=dict)
     final_quarantined: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     digest: str = ""
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def tick(self, t_s: float, load_w: float, cap_follow_w: float, stubborn_w: float) -> None:
-        """stubborn_w: what no order of ours could have taken off at this moment, at the site meter."""
+    def tick(
+        self, t_s: float, load_w: float, cap_follow_w: float, stubborn_w: float, self_started_w: float = 0.0
+    ) -> None:
+        """stubborn_w: what no order of ours could have taken off at this moment, at the site meter. self_started_w: of
+        that, and a little longer, what started by itself with its feeder's power and nobody could have idled yet."""
+        self.self_started_w.append(self_started_w)
         self.t_s.append(t_s)
         self.load_w.append(load_w)
         self.cap_follow_w.append(cap_follow_w)

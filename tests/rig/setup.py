@@ -49,6 +49,15 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
+class FeederTrip:
+    """A feeder without power from `begin_s` until `end_s`; then its miners start by themselves."""
+
+    feeder: int
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class PlantEvent:
     """At `at_s`: lose `lost_w` of generation for `held_s` seconds, or show the emergency flag for that long."""
 
@@ -86,6 +95,7 @@ class Setup:
     feeder_meters: feeders that have a meter; feeder_faults: what goes wrong with them ("feeder-0" and so on).
     strangers: spells in which another machine answers at a miner's address; the miner goes on as it was.
     writes_per_day: budget of flash writes and restarts of each miner.
+    trips: feeders that lose their power.
     """
 
     name: str
@@ -113,3 +123,13 @@ class Setup:
     feeder_faults: tuple[InputFault, ...] = ()
     strangers: tuple[Outage, ...] = ()
     writes_per_day: int = 10**6
+    trips: tuple[FeederTrip, ...] = ()
+
+    def tripped(self) -> dict[int, FeederTrip]:
+        """By miner, the trip of its feeder; at most one a run."""
+        return {
+            miner: trip
+            for trip in self.trips
+            for miner, feeder in enumerate(self.feeder_of_miner)
+            if feeder == trip.feeder
+        }

@@ -12,16 +12,19 @@ from controller.core import urgency
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Received
-from controller.domain.fleet import Command, Condition, Verdict
+from controller.domain.fleet import BoolArray, Command, Condition, Verdict
 from controller.domain.plan import Decision, OperatorOrder, Snapshot
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour
 from simulators.feeder import feeder_sums_w
 from simulators.plant import Plant, PlantFlags
+from tests.rig.checkers import horizon_s
 from tests.rig.instruments import Instruments
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import TICK_S, WALL_AT_START, Setup
+
+SEEN_WITHIN_S = 2.0  # beside a sweep: a read, a cycle, an order
 
 Tamper = Callable[[Decision], Decision]
 URGENT_GAP_S = 0.05
@@ -50,9 +53,15 @@ class Site:
         losses = np.array([feeder.loss_fraction for feeder in setup.plant.site.feeders])
         self._at_meter = 1.0 + losses[self._feeder]
         self._misbehaves = (self.bank.behaviour & _UNSHEDDABLE) != 0
+        self._falls_s = horizon_s(setup)
         self._messages = list(setup.messages)
         self._operations = list(setup.operations)
         self._reboots = sorted(setup.reboots)
+        self._trips = sorted((trip.begin_s, trip.end_s, miner) for miner, trip in setup.tripped().items())
+        self._powered = sorted((end_s, miner) for _, end_s, miner in self._trips)
+        self._starting: set[int] = set()
+        self._started_s = np.full(len(setup.facts), -np.inf)
+        """When a miner that got its power back first answered."""
         self._plant_events = sorted(setup.plant_events, key=lambda event: event.at_s)
         self._emergency_until_s = -1.0
         self._received: list[Received] = []
@@ -83,7 +92,12 @@ class Site:
         self.link.advance(t_s)
         self.bank.step(TICK_S)
         self._take_messages(t_s)
-        self.record.tick(t_s, truth.site_load_w, truth.cap_follow_w, self._stubborn_w(t_s))
+        for miner in [one for one in self._starting if not self.bank.is_rebooting[one]]:
+            self._starting.discard(miner)
+            self._started_s[miner] = t_s
+            if self.bank.boards_on[miner]:
+                self.record.self_started_s[miner] = t_s
+        self.record.tick(t_s, truth.site_load_w, truth.cap_follow_w, self._stubborn_w(t_s), self._self_started_w(t_s))
         due = t_s + 1e-9 >= self._next_cycle_s
         if due or (self._urgent and t_s - self._last_cycle_s + 1e-9 >= URGENT_GAP_S):
             self._cycle(t_s)
@@ -96,14 +110,33 @@ class Site:
 
     def _stubborn_w(self, t_s: float) -> float:
         """Site power no order could take off now: auxiliaries, sleep watts, liars, refusers, miners out of reach."""
-        stubborn = self._misbehaves | self.bank.is_rebooting
+        stubborn = self._misbehaves | self.bank.is_rebooting | self._just_started(t_s, 0.0)
         for outage in (*self.setup.outages, *self.setup.strangers):
             if outage.begin_s <= t_s < outage.end_s + 2.0 * self.setup.sweep_s:
                 stubborn[outage.miner] = True
         watts = np.where(stubborn, self.bank.true_power_w, self.bank.sleep_power_w)
         return float((watts * self._at_meter).sum()) + self.setup.plant.site.auxiliary_w
 
+    def _just_started(self, t_s: float, falls_s: float) -> BoolArray:
+        """(n,) who started by itself with its feeder's power and could not have been put to sleep yet."""
+        recent: BoolArray = t_s - self._started_s <= self.setup.sweep_s + SEEN_WITHIN_S + falls_s
+        return recent
+
+    def _self_started_w(self, t_s: float) -> float:
+        """What those draw, and those still starting, until the watts of a slow one had the time to fall."""
+        if not self.setup.trips:
+            return 0.0
+        who = self._just_started(t_s, self._falls_s)
+        who[list(self._starting)] = True
+        return float((np.where(who, self.bank.true_power_w, 0.0) * self._at_meter).sum())
+
     def _disturb(self, t_s: float) -> None:
+        while self._trips and self._trips[0][0] <= t_s:
+            self.bank.lose_power(self._trips.pop(0)[2])
+        while self._powered and self._powered[0][0] <= t_s:
+            miner = self._powered.pop(0)[1]
+            self.bank.get_power(miner)
+            self._starting.add(miner)
         while self._reboots and self._reboots[0][0] <= t_s:
             self.bank.reboot(self._reboots.pop(0)[1])
         while self._plant_events and self._plant_events[0].at_s <= t_s:
@@ -149,6 +182,7 @@ class Site:
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
+        self.link.read_soon(decision.ask, t_s)
         self._note(carried_out, decision.commands, committed_w, step_ms)
 
     def _note(self, decision: Decision, sent: tuple[Command, ...], committed_w: float, step_ms: float) -> None:
