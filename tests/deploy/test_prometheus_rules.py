@@ -15,6 +15,15 @@ from tests.deploy.watching import PROMETHEUS, alerts, dashboard_queries, ran, ru
 UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 
 
+def test_a_missing_tool_is_a_failure_where_it_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CURTAILD_REQUIRE_PROMTOOL", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no-such-tool is not installed"):
+        tool("no-such-tool")
+    monkeypatch.setenv("CURTAILD_REQUIRE_PROMTOOL", "1")
+    with pytest.raises(pytest.fail.Exception, match="no-such-tool is required here"):
+        tool("no-such-tool")
+
+
 def test_configuration_and_rules_are_accepted() -> None:
     said = ran("promtool", "check", "config", "--lint-fatal", "prometheus.yml")
     assert f"{len(list((PROMETHEUS / 'rules').glob('*.yml')))} rule files found" in said
