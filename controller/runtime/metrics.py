@@ -169,6 +169,7 @@ class Metrics:
             self._input_state.labels(health.name).set(_INPUT_STATES.index(health.state))
         for report in decision.feeders:
             self._observe_feeder(report)
+        self._at_once.set(decision.unreachable_at_once)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))
         if decision.progress is not None:
@@ -249,10 +250,6 @@ class Metrics:
         self._safe_mode.set(1)
         for name, gauge in self._power.items():
             gauge.set({"expected_w": power_w, "target_w": aim_w}.get(name, math.nan))
-
-    def observe_lost_at_once(self, miners: int) -> None:
-        """Miners of a mass disconnect that are still away; 0 when none stands."""
-        self._at_once.set(miners)
 
     def collectors(self) -> tuple[Collector, ...]:
         """All there is, in the order of the page."""

@@ -179,7 +179,9 @@ async def test_a_restore_is_counted_as_one(metrics: Metrics) -> None:
     assert (await samples_of(metrics))["curtaild_outcomes_total", restored] == 1
 
 
-async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(metrics: Metrics) -> None:
+async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(
+    metrics: Metrics, decision: Decision
+) -> None:
     seen = await samples_of(metrics)
     assert seen["curtaild_safe_mode", ()] == 0
     assert math.isnan(seen["curtaild_miners_unreachable_at_once", ()])
@@ -187,8 +189,8 @@ async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(metri
     assert seen["curtaild_process_open_fds", ()] > 2
     for dropped, held in ((3, 0), (3, 9)):
         metrics.observe_log(lines_dropped=dropped, held_back=held)
+    metrics.observe_decision(replace(decision, unreachable_at_once=30))
     metrics.observe_safe_mode(40_000.0, 25_000.0)
-    metrics.observe_lost_at_once(30)
     seen = await samples_of(metrics)
     assert seen["curtaild_log_lines_dropped_total", ()] == 3
     assert seen["curtaild_log_events_held_back_total", ()] == 9
