@@ -134,10 +134,11 @@ CONTROLLER = Dashboard(
                 ),
                 lines(
                     "Rows and lines lost",
-                    "Journal rows dropped for want of a disk, log lines for want of a reader.",
+                    "Journal rows for want of a disk, log lines for want of a reader or because they came too often.",
                     "cps",
                     Query(rate("curtaild_journal_rows_lost_total"), "{{site}} journal rows"),
                     Query(rate("curtaild_log_lines_dropped_total"), "{{site}} log lines"),
+                    Query(rate("curtaild_log_events_held_back_total"), "{{site}} log lines held back"),
                     width=8,
                 ),
             ),
