@@ -232,6 +232,8 @@ def _doubts(state: State, policy: Policy, readings: Readings, usable: Readings, 
 def _plant_doubt(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> Doubt | None:
     """What makes a plant's block doubtful that could be read. One that tells nothing of its units or its heart is taken
     at its word; one that could tell and does not is not."""
+    if not any(point in usable for point in INPUTS[Row.PLANT]):
+        return None  # the whole block is late: its age says enough
     heart = _heartbeat(state, policy, readings, usable, now)
     if heart is not None:
         return heart

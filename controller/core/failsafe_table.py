@@ -245,7 +245,7 @@ TABLE: dict[Row, dict[Condition, Cell]] = {
     },
     Row.DISPATCHER: {
         C.LOST: _input(A.FALL_BACK, After.LEASE, "no heartbeat; at the start, at once"),
-        C.UNCONFIRMED: _input(A.FALL_BACK, After.AT_ONCE, "a heartbeat alone holds no lease"),
+        C.UNCONFIRMED: Cell(A.FALL_BACK, how="a heartbeat alone holds no lease"),
         C.BACK: _input(A.FOLLOW, After.AT_ONCE, "with a heartbeat and an order accepted since"),
     },
     Row.NO_DISPATCHER: {
@@ -293,6 +293,26 @@ TABLE: dict[Row, dict[Condition, Cell]] = {
         ),
         C.WRONG_UNIT: Cell(A.LEAVE_OUT, After.AT_ONCE, "miner_contradicts", EventLevel.ERROR, "nothing is asked of it"),
         C.BACK: Cell(A.FOLLOW, After.AT_ONCE, "miner_back", EventLevel.INFO),
+    },
+    Row.MINERS: {
+        C.LOST: Cell(
+            A.LEAVE_OUT,
+            After.AT_ONCE,
+            "mass_disconnect",
+            EventLevel.ERROR,
+            "the meters say whether they draw on; nobody is judged, and only a shed asks them for anything",
+            "tests/e2e/test_survive_mass_disconnect.py::"
+            "test_a_switch_that_dies_moves_nothing_and_a_shed_goes_round_the_lost",
+        ),
+        C.BACK: Cell(
+            A.FOLLOW,
+            After.AT_ONCE,
+            "mass_return",
+            EventLevel.INFO,
+            "those that drew nothing are let in by the ramps; a warning when some stay away",
+            "tests/e2e/test_survive_mass_disconnect.py::"
+            "test_a_feeder_that_trips_is_dark_and_its_miners_are_let_in_by_the_ramps",
+        ),
     },
     Row.FEEDER: {
         C.LOST: Cell(A.FOLLOW, how="it proves nothing and accuses nobody"),
