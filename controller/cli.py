@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ CONFIG_OPTION = click.option(
     required=True,
     help="The site file (TOML).",
 )
+RUNTIME = Path("/run/curtaild")  # where the systemd unit has the sockets
 PEM_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -107,21 +109,28 @@ def heartbeat(**given: Any) -> None:
 
 
 def _socket_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Where the daemon answers: named directly, or by its site file."""
-    socket = click.option(
-        "--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's console socket."
-    )
-    config = click.option(
-        "--config", "config_path", type=click.Path(dir_okay=False, path_type=Path), help="The site file."
-    )
-    return socket(config(command))
+    """Where the daemon answers: by its systemd instance, by its site file, or named directly."""
+
+    @functools.wraps(command)
+    def told(site: str | None, config_path: Path | None, socket_path: Path | None, **given: Any) -> None:
+        command(socket_path=_socket(site, config_path, socket_path), **given)
+
+    for option in (
+        click.option("--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's console socket."),
+        click.option("--config", "config_path", type=click.Path(dir_okay=False, path_type=Path), help="The site file."),
+        click.option("--site", metavar="NAME", help="The daemon that systemd runs as curtaild@NAME."),
+    ):
+        told = option(told)
+    return told
 
 
-def _socket(socket_path: Path | None, config_path: Path | None) -> Path:
+def _socket(site: str | None, config_path: Path | None, socket_path: Path | None) -> Path:
     if socket_path is not None:
         return socket_path
+    if site is not None:
+        return RUNTIME / site / "control.sock"
     if config_path is None:
-        raise click.UsageError("say which daemon: --config SITE.toml or --socket PATH")
+        raise click.UsageError("say which daemon: --site NAME, --config SITE.toml or --socket PATH")
     from controller.commands.status import socket_of_site
 
     try:
@@ -133,48 +142,45 @@ def _socket(socket_path: Path | None, config_path: Path | None) -> Path:
 @main.command()
 @_socket_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(socket_path: Path | None, config_path: Path | None, as_json: bool) -> None:
+def status(socket_path: Path, as_json: bool) -> None:
     """The site on one page: what it should draw, what bounds it, what it draws."""
     from controller.commands.status import run_status
 
-    path = _socket(socket_path, config_path)
-    sys.exit(run_status(path, as_json=as_json, out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_status(socket_path, as_json=as_json, out=sys.stdout, errors=sys.stderr))
 
 
 @main.command()
 @_socket_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("miner")
-def explain(socket_path: Path | None, config_path: Path | None, as_json: bool, miner: str) -> None:
+def explain(socket_path: Path, as_json: bool, miner: str) -> None:
     """Why one miner is where it is."""
     from controller.commands.status import run_explain
 
-    path = _socket(socket_path, config_path)
-    sys.exit(run_explain(path, miner, as_json=as_json, out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_explain(socket_path, miner, as_json=as_json, out=sys.stdout, errors=sys.stderr))
 
 
 @main.command()
 @_socket_options
 @click.option("--for", "lifetime", required=True, help="How long the cap holds, as 30m or 2h; then it ends by itself.")
 @click.argument("power")
-def cap(socket_path: Path | None, config_path: Path | None, lifetime: str, power: str) -> None:
+def cap(socket_path: Path, lifetime: str, power: str) -> None:
     """Hold the site at or below a power for a while: `curtaild cap 300kW --for 1h`."""
     from controller.commands.operate import run_cap
 
-    path = _socket(socket_path, config_path)
     try:
-        sys.exit(run_cap(path, power, lifetime, out=sys.stdout, errors=sys.stderr))
+        sys.exit(run_cap(socket_path, power, lifetime, out=sys.stdout, errors=sys.stderr))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 @main.command()
 @_socket_options
-def release(socket_path: Path | None, config_path: Path | None) -> None:
+def release(socket_path: Path) -> None:
     """End the caps people set on this machine; a dispatcher's orders stay."""
     from controller.commands.operate import run_release
 
-    sys.exit(run_release(_socket(socket_path, config_path), out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_release(socket_path, out=sys.stdout, errors=sys.stderr))
 
 
 def _miner_arguments(command: Callable[..., None]) -> Callable[..., None]:
@@ -186,29 +192,29 @@ def _miner_arguments(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @_socket_options
 @_miner_arguments
-def adopt(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+def adopt(socket_path: Path, everyone: bool, miners: tuple[str, ...]) -> None:
     """Take miners into control: sleepers of somebody else, and miners that were given back."""
     from controller.commands.operate import run_order
 
     named = _named(everyone, miners)
-    sys.exit(run_order(_socket(socket_path, config_path), "adopt", named, out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_order(socket_path, "adopt", named, out=sys.stdout, errors=sys.stderr))
 
 
 @main.command()
 @_socket_options
 @_miner_arguments
-def unquarantine(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+def unquarantine(socket_path: Path, everyone: bool, miners: tuple[str, ...]) -> None:
     """Give miners in quarantine another chance."""
     from controller.commands.operate import run_order
 
     named = _named(everyone, miners)
-    sys.exit(run_order(_socket(socket_path, config_path), "unquarantine", named, out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_order(socket_path, "unquarantine", named, out=sys.stdout, errors=sys.stderr))
 
 
 @main.command()
 @_socket_options
 @_miner_arguments
-def restore(socket_path: Path | None, config_path: Path | None, everyone: bool, miners: tuple[str, ...]) -> None:
+def restore(socket_path: Path, everyone: bool, miners: tuple[str, ...]) -> None:
     """Give miners back: the profile each had before us, and no command until `curtaild adopt`.
 
     Sleeping miners stay asleep.
@@ -216,7 +222,7 @@ def restore(socket_path: Path | None, config_path: Path | None, everyone: bool, 
     from controller.commands.operate import run_restore
 
     named = _named(everyone, miners)
-    sys.exit(run_restore(_socket(socket_path, config_path), named, out=sys.stdout, errors=sys.stderr))
+    sys.exit(run_restore(socket_path, named, out=sys.stdout, errors=sys.stderr))
 
 
 def _named(everyone: bool, miners: tuple[str, ...]) -> list[str]:
