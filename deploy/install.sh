@@ -10,7 +10,7 @@ umask 022
 
 PROGRAM=${0##*/}
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-ROOT='' WHEEL='' WHEELHOUSE='' PYTHON=python3 KEEP=3 SETTLE_S=5 PURGE='' YES='' MOVE_JOURNALS='' WORDS=()
+ROOT='' WHEEL='' WHEELHOUSE='' PYTHON=python3 KEEP=3 SETTLE_S=5 PURGE='' YES='' MOVE_JOURNALS='' BRIEF='' WORDS=()
 WATCHDOG_USEC=10000000 # as in the unit; `check` compares the cycle with it
 EXIT_USAGE=2 EXIT_FAILED=1 EXIT_REFUSED=3
 
@@ -24,7 +24,9 @@ $PROGRAM install | upgrade    build a version from this tree (or --wheel FILE) a
         --settle SECONDS      how long an instance must stay up after its restart (5)
 $PROGRAM rollback [VERSION]   back to the previous version, or a named one
         --move-journals       move journals aside that are too new for it (says what that costs)
-$PROGRAM check [SITE...]      check sites with the current version, with the secrets the unit would give them
+$PROGRAM check [SITE...]      check sites with the current version, with the secrets the unit would give them;
+                              of a single one the whole effective configuration is shown
+        --brief               only whether it is accepted, and what is wrong with it
 $PROGRAM status               versions and instances
 $PROGRAM uninstall            remove program and unit; configuration and journals stay
         --purge               these too
@@ -109,7 +111,6 @@ build_wheel() {
 build_version() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die $EXIT_FAILED "$PYTHON is older than 3.11"
     mkdir -p "$OPT/versions"
-    WORK=$(mktemp -d "$OPT/.work.XXXXXX")
     if [ -z "$WHEEL" ]; then
         build_wheel
     fi
@@ -130,7 +131,7 @@ build_version() {
     new_environment "$directory"
     pip_install "$directory" install --require-hashes --only-binary :all: -r "$REQUIREMENTS/run.txt"
     pip_install "$directory" install --no-deps --no-index "$WHEEL"
-    "$directory/bin/curtaild" --version >/dev/null || die $EXIT_FAILED "what was built does not run"
+    { "$directory/bin/curtaild" --version && "$directory/bin/python" -c 'import controller.app'; } >/dev/null || die $EXIT_FAILED "what was built does not run"
     local share=$directory/share/curtaild
     mkdir -p "$share"
     cp -R "$SYSTEMD" "$REQUIREMENTS" "$HERE/install.sh" "$share/"
@@ -271,8 +272,9 @@ bring_up() { # VERSION UNIT
 
 # Restart the instances one by one; when one does not come up, all go back to the version before.
 switch_to() { # VERSION
-    local version=$1 before unit back touched=()
+    local version=$1 before earlier unit back touched=()
     before=$(version_of current)
+    earlier=$(version_of previous)
     point_to "$version"
     for unit in $(instances); do
         touched+=("$unit")
@@ -282,6 +284,7 @@ switch_to() { # VERSION
         if [ -z "$before" ] || [ "$before" = "$version" ]; then die $EXIT_FAILED "there is no version to go back to"; fi
         warn "going back to $before"
         point_to "$before"
+        if [ -n "$earlier" ]; then link_to previous "versions/$earlier"; else rm -f "$OPT/previous"; fi # not the failed one
         for back in "${touched[@]}"; do
             bring_up "$before" "$back" || warn "$back does not come up with $before either: see journalctl -u $back"
         done
@@ -339,8 +342,7 @@ do_check() {
     local version
     version=$(version_of current)
     [ -n "$version" ] || die $EXIT_USAGE "nothing is installed"
-    WORK=$(mktemp -d "$OPT/.work.XXXXXX")
-    if [ $# = 1 ]; then
+    if [ $# = 1 ] && [ -z "$BRIEF" ]; then
         check_site "$version" "$1"
     else
         check_sites "$version" "$@" || exit $EXIT_REFUSED
@@ -416,6 +418,7 @@ parse() {
         --root) ROOT=$(readlink -f "${2:?a folder}") && shift ;;
         --purge) PURGE=yes ;;
         --yes) YES=yes ;;
+        --brief) BRIEF=yes ;;
         --move-journals) MOVE_JOURNALS=yes ;;
         -*) usage >&2 && die $EXIT_USAGE "unknown option $1" ;;
         *) WORDS+=("$1") ;;
@@ -432,14 +435,15 @@ main() {
     case $command in help | -h | --help) usage && exit ;; esac
     set_paths
     [ -n "$ROOT" ] || [ "$(id -u)" = 0 ] || die $EXIT_USAGE "this needs root: sudo $0 $command"
-    trap clean_up EXIT
-    trap 'exit 130' INT TERM
     case $command in
     status) do_status; exit ;;
-    check) do_check "${WORDS[@]}"; exit ;;
-    install | upgrade | rollback | uninstall) ;;
+    check | install | upgrade | rollback | uninstall) ;;
     *) usage >&2 && die $EXIT_USAGE "unknown command $command" ;;
     esac
+    trap clean_up EXIT
+    trap 'exit 130' INT TERM
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/curtaild-setup.XXXXXX")
+    if [ "$command" = check ]; then do_check "${WORDS[@]}"; exit; fi
     mkdir -p "$OPT"
     exec 9>"$OPT/.lock"
     flock -n 9 || die $EXIT_FAILED "another $PROGRAM is at work"

@@ -1,0 +1,1 @@
+"""The installed service under a real systemd: `make test-systemd`. Needs root, systemd-nspawn and mmdebstrap."""
