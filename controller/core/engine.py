@@ -214,6 +214,11 @@ class _Cycle:
         load_w = estimator.load_at_w(self.state, samples.get(Point.SITE_LOAD_W), export.taken_at)
         if load_w is None:
             return samples
+        still = self.state.still.get(Point.POI_EXPORT_W)
+        if still is not None and still.value == export.value and export.taken_at > still.since:
+            # Read again, and the same to the last digit: it is no younger than its first sight. A dead meter that still
+            # shows room would give that room again with every watt we raise.
+            load_w = min(load_w, still.others_w)
         return {**samples, Point.SITE_LOAD_W: Sample(load_w, export.taken_at, Quality.GOOD, "site, at the poi's time")}
 
     def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:

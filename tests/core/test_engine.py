@@ -743,3 +743,14 @@ def test_an_emergency_order_sheds_at_once_though_a_lower_cap_or_the_fallback_is_
     site.cycles(90)
     assert site.decisions[-1].setpoint.power_w == 4_000
     assert site.load_w() <= 4_000
+
+
+def test_an_export_that_stands_still_gives_the_room_it_shows_once_and_not_again_with_every_watt_raised(kit):
+    site = kit.site(surplus_w=11_000.0)  # two hash: 8.1 kW
+    site.cycle()
+    shown_w = site.despatch_w + site.spare_w - site.load_w()
+    for _ in range(50):  # it is found to be frozen after 60 s
+        site.extra[Point.POI_EXPORT_W] = kit.sample(shown_w, site.now + 1.0)
+        assert site.cycle().fail_safe is not InputState.FALLBACK
+    assert site.load_w() > 9_000.0, "the room that was there is used"
+    assert site.load_w() <= 11_400.0, "1 % of rated above what there is"
