@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from controller.core import (
     allocator,
     arbiter,
@@ -30,7 +32,7 @@ from controller.core.desk import Goal
 from controller.core.failsafe import Trust
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Command, Fleet
+from controller.domain.fleet import Command, Condition, Fleet
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import (
     Allocation,
@@ -230,7 +232,7 @@ class _Cycle:
         present = state.offset_w + float(
             estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum()
         )
-        forbidden = failsafe.why_not_raised(trust, state, self.snapshot.journal_writable, now)
+        forbidden = failsafe.why_not_raised(trust, state, self.snapshot.journal_writable, now) or self._unread()
         doubtful = forbidden != "" or state.surplus_cap_w is None
         held = present if state.setpoint_w is None else state.setpoint_w
         if not state.doubtful:
@@ -257,6 +259,17 @@ class _Cycle:
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
         goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful)
         return setpoint, goal
+
+    def _unread(self) -> str:
+        """What forbids raising after a start: who was not read yet may hash, and whoever woke in its place came on top.
+
+        Who cannot be reached is known to be so by the first sweep; the time is for one that says nothing of use.
+        """
+        fleet = self.state.fleet
+        if self.now - self.state.started_at > self.policy.fleet.telemetry_stale_s:
+            return ""
+        waiting = int(((fleet.condition == Condition.UNKNOWN) & ~np.isfinite(fleet.read_at)).sum())
+        return f"{waiting} miners not read yet" if waiting else ""
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
         """A site meter that has never been read must not keep the site from shedding, nor from its fallback.
