@@ -69,6 +69,7 @@ class MqttInbox:
         on_received: Callable[[Received], None],
         on_link: Callable[[bool, str], None],
         limits: InboxLimits,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
         self._site = site
@@ -77,7 +78,8 @@ class MqttInbox:
         self._on_link = on_link
         self._limits = limits
         self._incoming: deque[Received] = deque()
-        self._answers: deque[Answer] = deque()
+        self._clock = clock  # for how long answers wait: a wall clock set forward must not make them all too old
+        self._answers: deque[tuple[float, Answer]] = deque()
         self._events: deque[bytes] = deque()
         self._state: bytes | None = None
         self._state_dirty = False
@@ -98,7 +100,8 @@ class MqttInbox:
 
     def answer(self, answers: tuple[Answer, ...]) -> None:
         """Queue answers; they survive a lost connection. When too many wait, the oldest are dropped and counted."""
-        self._answers.extend(answers)
+        now = self._clock()
+        self._answers.extend((now, answer) for answer in answers)
         while len(self._answers) > self._limits.answers:
             self._answers.popleft()
             self.counts.answers_dropped += 1
@@ -235,15 +238,16 @@ class MqttInbox:
         """Deliver the waiting answers in order; what is not confirmed stays and is sent again: at least once."""
         while self._answers:
             batch = [self._answers.popleft() for _ in range(min(PIPELINED, len(self._answers)))]
-            fresh = [a for a in batch if time.time() - a.at <= self._limits.answer_keep_s]
+            oldest = self._clock() - self._limits.answer_keep_s
+            fresh = [(since, answer) for since, answer in batch if since >= oldest]
             self.counts.answers_dropped += len(batch) - len(fresh)
-            publishes = (link.publish(self._topics.answer, encode_answer(a), 1) for a in fresh)
+            publishes = (link.publish(self._topics.answer, encode_answer(answer), 1) for _, answer in fresh)
             try:
                 results = await asyncio.gather(*publishes, return_exceptions=True)
             except asyncio.CancelledError:
                 self._answers.extendleft(reversed(fresh))
                 raise
-            failed = [a for a, result in zip(fresh, results, strict=True) if result is not None]
+            failed = [entry for entry, result in zip(fresh, results, strict=True) if result is not None]
             self._answers.extendleft(reversed(failed))
             self.counts.answers_sent += len(fresh) - len(failed)
             _raise_first(results)
