@@ -375,6 +375,19 @@ class DispatchSettings(Section):
     )
 
 
+class RestartRules(Section):
+    """When a daemon that dies again and again starts in safe mode: see docs/safety.md."""
+
+    crash_limit: int = key(
+        "ends that were no orderly stop, within crash_window, after which the next start is in safe mode",
+        5,
+        why="one crash is bad luck, five in a row are a cause that is still there",
+        ge=2,
+        le=100,
+    )
+    crash_window: Duration = key("how far back such ends count", "10 min", why="a crash in an early cycle comes in 5 s")
+
+
 class JournalSettings(Section):
     """The record of inputs, decisions, commands and outcomes (SQLite)."""
 
@@ -437,6 +450,7 @@ class Document(Section):
     feeder: tuple[Feeder, ...] = Field(default=(), strict=False)
     meter: tuple[MeterSettings, ...] = Field(default=(), strict=False)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
+    restart: RestartRules = Field(default_factory=RestartRules)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     console: ConsoleSettings = Field(default_factory=ConsoleSettings)
