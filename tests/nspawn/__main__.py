@@ -1,7 +1,8 @@
 """`make test-systemd`: the service from its installation to its removal, in a container with a real systemd.
 
 Prints what was done and seen, writes the same to build/test-systemd.txt, and ends with 1 when anything was not as it
-should be. Ends with 0 and says so where this machine cannot run such a container, unless CURTAILD_REQUIRE_NSPAWN is set.
+should be. Where this machine cannot run such a container it says so and ends with 0, unless CURTAILD_REQUIRE_NSPAWN is
+set.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A Debian 12 that boots systemd in a container, thrown away after the run.
 
-Its file system is built once and kept under build/nspawn; a run writes into memory above it. It has a network of its own
-with nothing but a loopback. This process steps into that network, so that simulators here are devices there, and stays
-outside of everything else.
+Its file system is built once and kept under build/nspawn; a run writes into memory above it. It has a network of its
+own with nothing but a loopback. This process steps into that network, so that simulators here are devices there, and
+stays outside of everything else.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Machine:
         self._rootfs.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._rootfs.with_name("rootfs.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", RELEASE, unfinished]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", RELEASE]
+        done = subprocess.run([*command, str(unfinished)], stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise CannotRunError(f"mmdebstrap cannot build a Debian here: {done.stderr.strip()[-300:]}")
         unfinished.rename(self._rootfs)
         return True
 
     def __enter__(self) -> Machine:
-        command = ["systemd-nspawn", "--directory", self._rootfs, "--boot", "--register=no", "--keep-unit"]
+        command = ["systemd-nspawn", "--directory", str(self._rootfs), "--boot", "--register=no", "--keep-unit"]
         command += ["--private-network", "--volatile=overlay", "--machine=curtaild-test", *self._binds]
         with self._log.open("wb") as log:
             self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

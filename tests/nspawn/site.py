@@ -152,7 +152,7 @@ class Site:
         until(still, within_s, "the load at rest")
 
     def moved(self, since_s: float) -> tuple[float, str]:
-        """Farthest the true load was from where it stood at `since_s` (monotonic): as a share of rated, and in words."""
+        """Farthest the true load was from where it stood at `since_s` (monotonic): share of rated, and in words."""
         before = [row.site_load_w / 1e3 for row in self.sim.truth(since_s - 1.0) if row.at_s < since_s]
         base_kw = sum(before) / len(before)
         farthest_kw = max(abs(row.site_load_w / 1e3 - base_kw) for row in self.sim.truth(since_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -125,6 +126,9 @@ def scrape(run: Run) -> None:
 def sigkill(run: Run) -> None:
     """SIGKILL: in control again within ten seconds, the load stays"""
     _dies(run, signal.SIGKILL, extra_s=0.0)
+    counted = run.machine.path(f"{SOCKET.rpartition('/')[0]}/starts.json").read_text()
+    assert len(json.loads(counted)["unclean"]) == 1, counted
+    run.say(f"counted, should it become a loop: {counted}")
 
 
 def watchdog(run: Run) -> None:
@@ -276,7 +280,7 @@ def stop(run: Run) -> None:
 
 
 def uninstall(run: Run) -> None:
-    """away; configuration and journal stay, and a new install finds them"""
+    """away: configuration and journal stay, until they are to go as well"""
     machine = run.machine
     run.setup("uninstall", "--yes")
     for gone in ("/opt/curtaild", "/usr/local/bin/curtaild", "/usr/local/lib/systemd/system/curtaild@.service"):
