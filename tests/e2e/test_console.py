@@ -48,7 +48,7 @@ def test_status_and_explain_speak_to_people_and_to_programs(site: SmallSite) -> 
     status = site.cli("status", "--json").json()
     assert sum(status["miners"].values()) == 8
     assert {entry["name"]: entry["state"] for entry in status["inputs"]} == dict.fromkeys(
-        ("poi", "site", "plant"), "good"
+        ("poi", "site", "plant", "trip", "permit", "emergency", "frequency"), "good"
     )
     assert abs(status["figures"]["measured_kw"] - site.sim.load_kw) < 3
     lines = site.cli("explain", "m00")
