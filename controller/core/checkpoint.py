@@ -147,7 +147,8 @@ def _mass_record(state: State, now: float) -> dict[str, Any] | None:
     mass = state.mass
     if mass.since is None:
         return None
-    return {"for_s": now - mass.since, "most": mass.most, "idled": mass.idled, "offset_w": mass.offset_w}
+    offset_w = None if mass.offset_w is None else mass.offset_w - state.revised_w
+    return {"for_s": now - mass.since, "most": mass.most, "idled": mass.idled, "offset_w": offset_w}
 
 
 def _recall_mass(facts: Fleet, state: State, kept: dict[str, Any] | None, now: float) -> None:

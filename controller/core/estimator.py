@@ -100,6 +100,7 @@ def revise(state: State, change_w: float, now: float) -> None:
     change, and the offset takes up the difference; with the meter gone, miners are all there is to go by."""
     if state.offset_w is not None and now <= state.offset_until:
         state.offset_w -= change_w
+        state.revised_w += change_w
 
 
 def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:

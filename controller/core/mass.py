@@ -68,7 +68,8 @@ def notice(
     recent = gone & (now - fleet.gone_at <= policy.mass_disconnect_window_s)
     base = len(facts) - int((gone & ~recent).sum())  # who was not there before cannot vanish
     if mass.since is None and int(recent.sum()) >= limit_of(policy, base):
-        mass.since, mass.offset_w = now, _offset_before(mass, float(fleet.gone_at[recent].min()))
+        first_at = float(fleet.gone_at[recent].min())
+        mass.since, mass.offset_w = now, _offset_before(mass, first_at - 0.5 * policy.mass_disconnect_window_s)
         mass.dark_since = (math.inf,) * (len(facts.feeder_names) + 1)
     if mass.since is not None:
         joins = recent & (fleet.away == Away.NO)
@@ -85,7 +86,8 @@ def weigh(facts: Fleet, state: State, policy: Policy, now: float, findings: Find
     fleet, mass, rules = state.fleet, state.mass, policy.fleet
     window_s = rules.mass_disconnect_window_s
     if mass.since is None:
-        _remember_offset(mass, state.offset_w, window_s, now)
+        if state.offset_w is not None:
+            _remember_offset(mass, state.offset_w + state.revised_w, window_s, now)
         return
     missing_w, lost_w = 0.0, 0.0
     turned_dark = 0
@@ -201,6 +203,8 @@ def _plan_idle(facts: Fleet, state: State, rows: IntArray, now: float) -> None:
     before_w = estimator.expected_power_w(fleet, now, rows)
     estimator.take_out_of_flight(fleet, rows, 0.0)
     estimator.revise(state, -float(before_w.sum()), now)
+    if state.mass.offset_w is not None:
+        state.mass.offset_w -= float(before_w.sum())  # of what the site's meter misses that much is explained
     for miner in rows.tolist():
         fleet.away[miner] = _dark_code(fleet, miner)
     mine = rows[~fleet.parked[rows]]
@@ -246,23 +250,24 @@ def _places(
     rows = np.flatnonzero(elsewhere)
     shown = state.offset_w is not None and since <= state.offset_at and now <= state.offset_until
     if len(rows) and shown and state.offset_w is not None and mass.offset_w is not None:
-        missing_w = mass.offset_w - state.offset_w - pending_w
+        missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w
         lost_w = float(estimator.expected_power_w(fleet, now, rows).sum())
         if lost_w >= LEAST_RATIO * policy.rated_w:
             yield len(facts.feeder_names), rows, missing_w, lost_w, state.offset_at
 
 
-def _remember_offset(mass: MassState, offset_w: float | None, window_s: float, now: float) -> None:
+def _remember_offset(mass: MassState, offset_w: float, window_s: float, now: float) -> None:
     """What the site meter showed beyond the miners lately, about one value a second."""
-    if offset_w is None or (mass.offsets and now - mass.offsets[-1][0] < 0.8):
+    if mass.offsets and now - mass.offsets[-1][0] < 0.8:
         return
     mass.offsets = (*(entry for entry in mass.offsets if now - entry[0] <= 2.0 * window_s), (now, offset_w))
 
 
-def _offset_before(mass: MassState, first_gone_at: float) -> float | None:
-    """The same before the first of them was missed: the highest, for power may have been gone for a while by then."""
-    before = [offset_w for at, offset_w in mass.offsets if at <= first_gone_at]
-    return max(before, default=None)
+def _offset_before(mass: MassState, latest_at: float) -> float | None:
+    """The same before they went, which is a while before the first of them was missed: the middle of what it was."""
+    before = [offset_w for at, offset_w in mass.offsets if at <= latest_at]
+    before = before or [offset_w for _, offset_w in mass.offsets[:1]]
+    return float(np.median(before)) if before else None
 
 
 def _say_one_by_one(

@@ -228,7 +228,7 @@ class MassState:
 
     since: None while none stands. said: its event is out; said_dark: and that some of them are dark. most: so many were
     away at once. idled: came back hashing and were put to sleep. offset_w: what the site meter showed beyond the miners
-    before they went; offsets: the same of late, (at, W).
+    before they went, State.revised_w added; offsets: the same of late, (at, W).
     dark_since: since when a place (each feeder, then all without a meter) shows that its lost draw nothing, inf never.
     few_since: since when enough are back. answered_at, asked_at: the last return; when others were last asked for.
     """
@@ -292,7 +292,8 @@ class StillMemory:
 class State:
     """The whole of the core's memory. Loop seconds throughout; core/checkpoint turns them into ages.
 
-    offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until.
+    offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until. revised_w:
+    what it gave way to beliefs of miners that changed; with it added it moves with the load alone.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
@@ -313,6 +314,7 @@ class State:
     offset_w: float | None = None
     offset_at: float = -math.inf
     offset_until: float = -math.inf
+    revised_w: float = 0.0
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None

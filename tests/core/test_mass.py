@@ -446,6 +446,36 @@ def test_a_feeder_that_trips_after_the_switch_died_is_seen_then(block):
     assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
 
 
+@pytest.mark.parametrize("after", [2, 5, 12])
+def test_a_switch_that_dies_just_after_a_start_makes_nobody_dark(block, after):
+    """What the meter showed before the miners had been read was nobody's yet, and is missed by nobody."""
+    site = block()
+    site.state = site.engine.fresh_state(site.now)
+    site.cycles(after)
+    site.unplugged = set(LOST)
+    site.cycles(20)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert site.sent == []
+
+
+@pytest.mark.parametrize("outcome_known", [True, False])
+def test_a_switch_that_dies_under_a_shed_makes_nobody_dark(block, outcome_known):
+    """Orders to sleep are on their way to all of them as the switch dies, and arrive nowhere."""
+    site = block()
+    site.unsure = set() if outcome_known else set(range(20))
+    site.unplugged = set(LOST)
+    site.silent = set(LOST)  # not read yet
+    site.extra[Point.GRID_EMERGENCY] = site.kit.sample(1.0, site.now + 1)
+    site.cycles(4)
+    site.silent = set()
+    site.cycles(40)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert site.decisions[-1].figures.floor_w >= 6 * 3_500.0
+    site.unplugged.clear()
+    site.cycles(10)
+    assert site.load_w() == pytest.approx(2_000.0, abs=50)
+
+
 def test_a_dip_of_another_load_is_no_darkness(block):
     site = block()
     site.unplugged = set(LOST)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulators.asic.response import Behaviour
-from tests.e2e.small_site import Simulators, SmallSite
+from simulators.asic.response import Behaviour, ResponseTimes
+from tests.e2e.small_site import RESPONSE, Simulators, SmallSite
 from tests.runtime.conftest import Broker, installed
 
 FLEET = {"s21": 4, "s19xp": 4, "s19kpro": 4, "s19jpro": 4}
@@ -65,8 +65,11 @@ def _maker(folder_of: Callable[[str], Path]) -> Iterator[MakeSite]:
         models: Mapping[str, int] = FLEET,
         hashing: int = 16,
         behaviours: Mapping[int, Behaviour] | None = None,
+        response: ResponseTimes = RESPONSE,
     ) -> SmallSite:
-        simulators = Simulators(surplus_kw=surplus_kw, models=models, hashing=hashing, behaviours=behaviours or {})
+        simulators = Simulators(
+            surplus_kw=surplus_kw, models=models, hashing=hashing, behaviours=behaviours or {}, response=response
+        )
         simulators.start()
         site = SmallSite(folder_of(site_id), site_id, simulators)
         made.append(site)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,9 +30,10 @@ from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS
 from simulators.asic.response import Behaviour, ResponseTimes, Span, VerbResponse
 from simulators.asic.spec import FleetSpec
+from simulators.faults import Fault
 from simulators.feeder import FeederSpec, SiteSpec, feeder_sums_w
 from simulators.modbus_meter import DcsSpec, PanelMeterSpec, Quantity
-from simulators.plant import Plant, PlantSpec, UnitSpec
+from simulators.plant import Plant, PlantFlags, PlantSpec, UnitSpec
 from simulators.plant_host import Endpoints, InstrumentSpec, PlantHost, TruthSample
 
 CURTAILD = Path(sys.executable).with_name("curtaild")
@@ -105,6 +106,7 @@ class Simulators:
         models: Mapping[str, int],
         hashing: int,
         behaviours: Mapping[int, Behaviour],
+        response: ResponseTimes = RESPONSE,
     ) -> None:
         """The first `hashing` miners in merit order hash, the others sleep; `behaviours` by index in that order."""
         listed = [MODELS[key] for key, count in models.items() for _ in range(count)]
@@ -116,7 +118,7 @@ class Simulators:
             seed=7,
             asleep=[index >= hashing for index in range(count)],
             behaviours=[behaviours.get(index, Behaviour.OBEYS) for index in range(count)],
-            response=RESPONSE,
+            response=response,
         )
         self.feeder_of_miner = np.arange(count) % 2
         self.ids = [f"m{index:02d}" for index in range(count)]
@@ -142,6 +144,23 @@ class Simulators:
     def asleep(self) -> list[str]:
         """Miners really asleep."""
         return [name for name, sleeps in zip(self.ids, self.farm.bank.is_asleep, strict=True) if sleeps]
+
+    def fault(self, fault: Fault, miners: Iterable[int], *, on: bool) -> None:
+        """Switch a fault of these miners on or off."""
+
+        async def switched() -> None:
+            for miner in miners:
+                self.farm.faults[miner].on(fault) if on else self.farm.faults[miner].off(fault)
+
+        self.call(switched())
+
+    def emergency(self, *, on: bool) -> None:
+        """The plant's grid emergency flag."""
+
+        async def flagged() -> None:
+            self.host.plant.set_flags(PlantFlags(on, trip_underfrequency=False, trip_stop_button=False, permit=True))
+
+        self.call(flagged())
 
     def writes(self) -> int:
         """Commands that really reached miners."""
