@@ -298,7 +298,7 @@ class _Daemon:
         """An event from outside the cycle: journal, start-up."""
         self._log.event(event)
         self._views.take_event(time.time(), event)
-        self._metrics.observe_event(event.level)
+        self._metrics.observe_event(event)
 
     def _announce(self, event: Event) -> None:
         """An event a person caused: told like those of a cycle, wherever those are told."""

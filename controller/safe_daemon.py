@@ -114,7 +114,7 @@ class SafeDaemon:
 
     def _tell(self, event: Event) -> None:
         self._log.event(event)
-        self._metrics.observe_event(event.level)
+        self._metrics.observe_event(event)
 
     async def _refuse(self, request: object, peer: Peer) -> dict[str, object]:
         raise ConsoleRefusedError(f"SAFE MODE: {self._why}")

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from controller.domain.dispatch import Answer
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray, GroupVerdict
-from controller.domain.plan import Decision, EventLevel, FeederReport, Figures, InputState
+from controller.domain.plan import Decision, Event, FeederReport, Figures, InputState
 from controller.domain.reasons import Bound
 from controller.runtime.inbox import InboxCounts
 
@@ -125,7 +125,7 @@ class Metrics:
         self._outcomes = self._counter("outcomes", "What drivers learned from commands.", *kind, "verb", "outcome")
         self._verdicts = self._counter("verdicts", "What telemetry proved about commands.", *kind, "verb", "verdict")
         self._answers = self._counter("dispatch_answers", "Answers to dispatch orders.", "status", "code")
-        self._events = self._counter("events", "Events by level.", "level")
+        self._events = self._counter("events", "Events by name and level.", "name", "level")
         self._mqtt = self._gauge("mqtt_connected", "1 while connected to the broker.")
         self._heartbeat_age = self._gauge("dispatcher_heartbeat_age_seconds", "Age of the dispatcher's last heartbeat.")
         self._mqtt_waiting = self._gauge("mqtt_answers_waiting", "Answers not yet taken over by the broker.")
@@ -185,14 +185,14 @@ class Metrics:
         for answer in decision.answers:
             self.observe_answer(answer)
         for event in decision.events:
-            self.observe_event(event.level)
+            self.observe_event(event)
 
     def observe_answer(self, answer: Answer) -> None:
         """One answer to a dispatcher; refusals count by code."""
         self._answers.labels(answer.status.value, "" if answer.code is None else answer.code.value).inc()
 
-    def observe_event(self, level: EventLevel) -> None:
-        self._events.labels(level.value).inc()
+    def observe_event(self, event: Event) -> None:
+        self._events.labels(event.name, event.level.value).inc()
 
     def observe_report(self, report: CommandReport) -> None:
         """One outcome, under its miner's response class and the verb of its command."""

@@ -108,9 +108,9 @@ CONTROLLER = Dashboard(
                 ),
                 lines(
                     "Events",
-                    "By level. Errors are for a person to read.",
+                    "By level and name. Errors are for a person to read.",
                     "cps",
-                    Query(rate("curtaild_events_total"), "{{site}} {{level}}"),
+                    Query(rate("curtaild_events_total"), "{{site}} {{level}} {{name}}"),
                 ),
             ),
         ),
