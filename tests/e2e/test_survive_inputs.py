@@ -57,7 +57,7 @@ RISING = replace(
     FALLING, site_id="poi-stuck-with-room", noticed_s=(6.0, 8.0), rules={"frozen_after": "6 s", "balance_after": "20 s"}
 )
 """It freezes as the load is raised, and shows for ever the room that was there; the site has long to believe it."""
-GUARDED = Input("site", "site", WireFault(WireKind.SILENT), "timeout", fallback_after_s=8.0)
+GUARDED = Input("site", "site", WireFault(WireKind.REFUSED), "refused", fallback_after_s=8.0)
 """Blind for long enough to see that the POI meter alone sheds what the grid would lack."""
 INPUTS = (
     Input("poi", "poi", WireFault(WireKind.REFUSED), "refused"),
@@ -67,7 +67,6 @@ INPUTS = (
     Input("poi", "poi", WireFault(WireKind.WRONG_UNIT), "unit 2 answered instead"),
     FALLING,
     RISING,
-    Input("site", "site", WireFault(WireKind.REFUSED), "refused"),
     GUARDED,
     Input("plant", "dcs", WireFault(WireKind.GARBAGE), "wrong_reply"),
     Input("plant", "dcs", DeviceFault.HEARTBEAT_FROZEN, "heartbeat stuck", (NOTICED_S, NOTICED_S)),
