@@ -6,6 +6,7 @@ rules between the keys are judged, again all together.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ class _Loader:
         miners = tuple(miner for miner in listed if miner.enabled)
         numbers = resolve(document, len(miners))
         facts = Facts(document, numbers, miners, self._watchdog_s(), bool(problems))
-        warnings = self._judge(facts)
+        warnings = [*self._judge(facts), *self._unreadable_tls_files(document)]
         secrets = self._find_secrets(document, miners, inventory_path)
         journal_directory, console_socket = self._places(document)
         self._problems.extend(problems)
@@ -243,6 +244,17 @@ class _Loader:
         named = dict.fromkeys(word for word in keys if word in facts.numbers and word != finding.key)
         shown = [f"{name} = {find_field(name, self._raw, facts.document, facts.numbers).shown}" for name in named]
         return f"; {', '.join(shown)}" if shown else ""
+
+    def _unreadable_tls_files(self, document: Document) -> Iterator[Problem]:
+        """A warning only: a key that systemd hands to the service is not there for whoever checks the file."""
+        for key in ("ca_file", "certificate_file", "key_file"):
+            name = getattr(document.dispatch, key)
+            if name is None or os.access(self._path.parent / name, os.R_OK):
+                continue
+            line = self._lines.get(("dispatch", key))
+            reason = "this file does not exist here, or cannot be read; without it the broker cannot be reached"
+            advice = "correct the path, or ignore this where only the service may read it"
+            yield Problem(self._path, line, f"dispatch.{key}", shown_value(name), reason, advice)
 
     def _find_secrets(self, document: Document, miners: tuple[Miner, ...], inventory: Path) -> dict[str, SecretStr]:
         """Every secret named anywhere; one that nobody holds is a problem, said once."""

@@ -276,6 +276,17 @@ def test_certificates_are_looked_for_beside_the_site_file(disk: Disk) -> None:
     )
 
 
+def test_certificates_that_are_not_there_are_a_warning_each(disk: Disk) -> None:
+    lines = 'host = "b"\ntls = true\nca_file = "ca.pem"\ncertificate_file = "c.pem"\nkey_file = "k.pem"\n'
+    disk.edit(disk.site, "[dispatch]\n", f"[dispatch]\n{lines}")
+    (disk.site.parent / "ca.pem").write_text("")
+    warned = [problem for problem in disk.load().warnings if "broker cannot be reached" in problem.reason]
+    assert [(problem.key, problem.line is not None) for problem in warned] == [
+        ("dispatch.certificate_file", True),
+        ("dispatch.key_file", True),
+    ]
+
+
 def test_systemds_directories_come_before_our_own_and_the_file_before_both(disk: Disk) -> None:
     base = disk.site.parent
     config = disk.load()
