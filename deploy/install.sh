@@ -85,41 +85,47 @@ link_to() { # atomically: a start sees the old version or the new one, never non
 
 # --- building a version -----------------------------------------------------------------------------------------------
 
-pip_install() { # ENVIRONMENT ARGUMENTS...
-    local python=$1/bin/python
-    shift
-    local source=()
-    [ -z "$WHEELHOUSE" ] || source=(--no-index --find-links "$WHEELHOUSE")
-    "$python" -m pip "$1" --quiet --no-cache-dir --no-input --disable-pip-version-check "${source[@]}" "${@:2}"
+new_environment() { # DIRECTORY OPTIONS...
+    "$PYTHON" -m venv "$@" || die $EXIT_FAILED "$PYTHON -m venv failed. On Debian: apt-get install python3-venv"
 }
 
-new_environment() {
-    "$PYTHON" -m venv "$1" || die $EXIT_FAILED "$PYTHON -m venv failed. On Debian: apt-get install python3-venv"
+# pip lives in an environment that goes when the script ends; a version has none.
+pip() { # ENVIRONMENT COMMAND ARGUMENTS...
+    local into=$1/bin/python command=$2 source=()
+    shift 2
+    [ -d "$WORK/tools" ] || new_environment "$WORK/tools"
+    [ -z "$WHEELHOUSE" ] || source=(--no-index --find-links "$WHEELHOUSE")
+    "$WORK/tools/bin/python" -m pip --python "$into" "$command" --quiet --no-cache-dir --no-input \
+        --disable-pip-version-check "${source[@]}" "$@"
 }
 
 # Puts the wheel's path into WHEEL.
 build_wheel() {
     [ -n "$TREE" ] || die $EXIT_USAGE "there is no source tree here: name a wheel with --wheel"
     say "building the wheel from $TREE"
-    new_environment "$WORK/build"
-    pip_install "$WORK/build" install --require-hashes --only-binary :all: -r "$REQUIREMENTS/build.txt"
-    pip_install "$WORK/build" wheel --no-deps --no-build-isolation --wheel-dir "$WORK/wheel" "$TREE"
+    new_environment "$WORK/tools"
+    pip "$WORK/tools" install --require-hashes --only-binary :all: -r "$REQUIREMENTS/build.txt"
+    pip "$WORK/tools" wheel --no-deps --no-build-isolation --wheel-dir "$WORK/wheel" "$TREE"
     WHEEL=$(echo "$WORK"/wheel/curtaild-*.whl)
 }
 
-# Sets NEW to the version's name. Same wheel, same pins, same unit: same name, and nothing is built twice.
-build_version() {
+# Sets NEW to the version's name, building the wheel for it. Same wheel, same pins, same unit: same name.
+name_version() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die $EXIT_FAILED "$PYTHON is older than 3.11"
-    mkdir -p "$OPT/versions"
     if [ -z "$WHEEL" ]; then
         build_wheel
     fi
     [ -r "$WHEEL" ] || die $EXIT_USAGE "$WHEEL cannot be read"
-    local name digest directory commit=''
+    local name digest
     name=${WHEEL##*/}
     [[ $name == curtaild-*.whl ]] || die $EXIT_USAGE "$name is no wheel of curtaild"
     digest=$(cat "$WHEEL" "$REQUIREMENTS/run.txt" "$SYSTEMD"/curtaild* "$HERE/install.sh" | sha256sum | cut -c1-8)
     NEW=$(cut -d- -f2 <<<"$name")-$digest
+}
+
+# Builds NEW, unless it stands already.
+build_version() {
+    local directory commit=''
     directory=$(directory_of "$NEW")
     if [ -e "$directory/RELEASE" ]; then
         say "$NEW is built already"
@@ -127,11 +133,12 @@ build_version() {
     fi
     say "building $NEW"
     rm -rf "$directory"
+    mkdir -p "$OPT/versions"
     BUILDING=$directory # removed if anything below fails
-    new_environment "$directory"
-    pip_install "$directory" install --require-hashes --only-binary :all: -r "$REQUIREMENTS/run.txt"
-    pip_install "$directory" install --no-deps --no-index "$WHEEL"
-    { "$directory/bin/curtaild" --version && "$directory/bin/python" -c 'import controller.app'; } >/dev/null || die $EXIT_FAILED "what was built does not run"
+    new_environment "$directory" --without-pip
+    pip "$directory" install --require-hashes --only-binary :all: -r "$REQUIREMENTS/run.txt"
+    pip "$directory" install --no-deps --no-index "$WHEEL"
+    { "$directory/bin/curtaild" --version && "$directory/bin/python" -I -c 'import controller.app'; } >/dev/null || die $EXIT_FAILED "what was built does not run"
     local share=$directory/share/curtaild
     mkdir -p "$share"
     cp -R "$SYSTEMD" "$REQUIREMENTS" "$HERE/install.sh" "$share/"
@@ -201,7 +208,7 @@ check_sites() { # VERSION [SITE...]; says what is wrong, and fails if anything i
 # --- journals ---------------------------------------------------------------------------------------------------------
 
 schema_known_to() { # VERSION
-    "$(directory_of "$1")/bin/python" -c 'from controller.runtime.journal_file import SCHEMA_VERSION as v; print(v)'
+    "$(directory_of "$1")/bin/python" -I -c 'from controller.runtime.journal_file import SCHEMA_VERSION as v; print(v)'
 }
 
 # Read from the file's header (bytes 60 to 63) without opening a database that another user owns; 0 where there is none.
@@ -299,9 +306,10 @@ do_install() { # install or upgrade
     local before
     before=$(version_of current)
     [ "$1" = install ] || [ -n "$before" ] || die $EXIT_USAGE "nothing is installed yet: use install"
-    build_version
+    name_version
     [ "$1" = upgrade ] || [ -z "$before" ] || [ "$before" = "$NEW" ] ||
         die $EXIT_USAGE "$before is installed: use upgrade to go to $NEW"
+    build_version
     check_sites "$NEW" || die $EXIT_REFUSED "nothing was switched, what ran runs on. Mend the sites above and call again."
     if [ "$before" = "$NEW" ]; then
         install_unit "$NEW"
@@ -412,7 +420,7 @@ parse() {
         case $1 in
         --wheel) WHEEL=$(readlink -f "${2:?a file}") && shift ;;
         --wheelhouse) WHEELHOUSE=$(readlink -f "${2:?a folder}") && shift ;;
-        --python) PYTHON=${2:?a program} && shift ;;
+        --python) PYTHON=$(command -v "${2:?a program}" | xargs realpath -s) && shift ;;
         --keep) KEEP=${2:?a number} && shift ;;
         --settle) SETTLE_S=${2:?seconds} && shift ;;
         --root) ROOT=$(readlink -f "${2:?a folder}") && shift ;;
@@ -432,6 +440,7 @@ main() {
     local command=$1
     shift
     parse "$@"
+    cd / # Python would take modules of the folder it is called in for its own
     case $command in help | -h | --help) usage && exit ;; esac
     set_paths
     [ -n "$ROOT" ] || [ "$(id -u)" = 0 ] || die $EXIT_USAGE "this needs root: sudo $0 $command"
