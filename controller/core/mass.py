@@ -13,24 +13,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
+from controller.core.mass_words import DARK_RATIO
 from controller.core.state import Away, FleetState, MassState, State
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy, Policy
 
 LEAST = 3  # miners: one of four that fails is no mass disconnect
-SAID_AT_ONCE = 5  # events about single miners within the window; the others wait for it to be over
 SUSPECT_RATIO = 0.25  # of the limit: so many gone, and the rest of the fleet is read now instead of in its turn
 ASK_AGAIN_S = 3.0  # while dark ones come back, the others are looked for this often
 FRESH_S = 2.0  # who was read this lately need not be asked
-DARK_RATIO, DRAWN_RATIO = 0.6, 0.4  # of what the lost drew: so much missing at the meter is dark, so little is drawn
 LEAST_RATIO = 0.01  # of the site's rating or the feeder's: what sleepers draw is too little for a meter to miss
 DARK_AFTER_S = 2.0  # what a meter shows for so long is no dip
 STARTED_RATIO = 0.5  # of its last known power: one that comes back below it has just started
 TRIED_AT_ONCE, TRY_AGAIN_S = 16, 15.0  # a shed asks the unreachable as well: so many at a time, each so often
-NAMED_MAX = 5
 
 
 def limit_of(policy: FleetPolicy, miners: int) -> int:
@@ -76,7 +74,7 @@ def notice(
         fleet.away[joins] = Away.DRAWS
         mass.most = max(mass.most, int(away(fleet).sum()))
     else:
-        _say_one_by_one(facts, state, policy, gone, now, findings)
+        mass_words.say_one_by_one(facts, state, policy, gone, now, findings)
     return _to_ask(state, policy, recent, base, bool(newly), now)
 
 
@@ -104,7 +102,7 @@ def weigh(facts: Fleet, state: State, policy: Policy, now: float, findings: Find
         soon_w = estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts))
         state.setpoint_w = min(state.setpoint_w, state.offset_w + float(soon_w.sum()))
     if not mass.said:
-        _say_gone(facts, state, rules, missing_w, lost_w, findings)
+        mass_words.say_gone(facts, state, rules, away(fleet), missing_w, lost_w, findings)
     elif turned_dark and not mass.said_dark:
         mass.said_dark = True
         text = f"the meters show {missing_w / 1e3:.1f} kW gone: {turned_dark} of the miners that vanished are dark"
@@ -113,7 +111,8 @@ def weigh(facts: Fleet, state: State, policy: Policy, now: float, findings: Find
     few = int(left.sum()) < max(limit_of(rules, len(facts)) / 2.0, 1.0)
     mass.few_since = (now if mass.few_since is None else mass.few_since) if few else None
     if mass.few_since is not None and now - mass.few_since >= window_s:
-        _say_back(facts, state, left, now, findings)
+        mass_words.say_back(facts, state, left, now, findings)
+        state.mass = MassState(asked_at=mass.asked_at)
 
 
 def to_try(fleet: FleetState, now: float) -> IntArray:
@@ -268,59 +267,6 @@ def _offset_before(mass: MassState, latest_at: float) -> float | None:
     before = [offset_w for at, offset_w in mass.offsets if at <= latest_at]
     before = before or [offset_w for _, offset_w in mass.offsets[:1]]
     return float(np.median(before)) if before else None
-
-
-def _say_one_by_one(
-    facts: Fleet, state: State, policy: FleetPolicy, gone: BoolArray, now: float, findings: Findings
-) -> None:
-    """Single miners at once; where they are more, the others when the window is over and no mass disconnect came."""
-    fleet, window_s = state.fleet, policy.mass_disconnect_window_s
-    unsaid = gone & ~fleet.gone_said & (fleet.away == Away.NO)
-    room = SAID_AT_ONCE - int((gone & fleet.gone_said & (now - fleet.gone_at <= window_s)).sum())
-    why = {miner: detail for miner, detail in findings.gone if unsaid[miner]}
-    late = [miner for miner in np.flatnonzero(unsaid).tolist() if now - fleet.gone_at[miner] > window_s]
-    said = [*list(why)[: max(room, 0)], *late[:SAID_AT_ONCE]]
-    fleet.gone_said[said] = True
-    for miner in said:
-        text = why.get(miner, f"no answer for {now - fleet.gone_at[miner]:.0f} s")
-        findings.events.append(Event("miner_unreachable", EventLevel.WARNING, text, facts.miner_ids[miner]))
-
-
-def _say_gone(
-    facts: Fleet, state: State, policy: FleetPolicy, missing_w: float, lost_w: float, findings: Findings
-) -> None:
-    fleet, mass = state.fleet, state.mass
-    lost = away(fleet)
-    mass.said = True
-    mass.said_dark = missing_w >= DARK_RATIO * lost_w > 0.0
-    counts = np.bincount(facts.feeder[lost], minlength=len(facts.feeder_names))
-    feeders = ", ".join(f"{facts.feeder_names[place]} ({counts[place]})" for place in np.flatnonzero(counts))
-    if mass.said_dark:
-        view = f"the meters show {missing_w / 1e3:.1f} kW gone, they drew {lost_w / 1e3:.1f} kW: dark"
-    elif lost_w > 0.0 and missing_w <= DRAWN_RATIO * lost_w:
-        view = f"by the meters their {lost_w / 1e3:.1f} kW are drawn on"
-    else:
-        view = "whether they draw is not known; their last known power counts"
-    share = int(lost.sum()) / len(facts)
-    window_s = policy.mass_disconnect_window_s
-    text = f"{lost.sum()} of {len(facts)} miners ({share:.0%}) stopped answering within {window_s:g} s"
-    findings.events.append(Event("mass_disconnect", EventLevel.ERROR, f"{text}, by feeder {feeders}; {view}"))
-
-
-def _say_back(facts: Fleet, state: State, left: BoolArray, now: float, findings: Findings) -> None:
-    """Enough are back; who is not is a miner that cannot be reached, like any other."""
-    fleet, mass = state.fleet, state.mass
-    rows = np.flatnonzero(left)
-    fleet.gone_said[rows] = True
-    lasted_s = (mass.few_since or now) - (mass.since or now)
-    text = f"{mass.most - len(rows)} of {mass.most} miners answer again, after {lasted_s:.0f} s"
-    if mass.idled:
-        text += f"; {mass.idled} came back hashing and were put to sleep, the ramps let them in"
-    if len(rows):
-        names = ", ".join(facts.miner_ids[row] for row in rows[:NAMED_MAX])
-        text += f"; still away: {names}" + (f" and {len(rows) - NAMED_MAX} more" if len(rows) > NAMED_MAX else "")
-    findings.events.append(Event("mass_return", EventLevel.WARNING if len(rows) else EventLevel.INFO, text))
-    state.mass = MassState(asked_at=mass.asked_at)
 
 
 def _to_ask(state: State, policy: FleetPolicy, recent: BoolArray, base: int, news: bool, now: float) -> tuple[int, ...]:

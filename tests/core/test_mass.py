@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from controller.core import checkpoint, mass
+from controller.core import checkpoint, mass, mass_words
 from controller.core.desk import feeder_room_w, lay_out
 from controller.core.state import Away
 from controller.domain.fleet import CommandReport, Condition, Outcome, Verb, Verdict
@@ -177,7 +177,7 @@ def test_fewer_than_the_limit_are_told_one_by_one_and_not_all_in_one_breath(bloc
     site = block(n=60, hashing=20, facts=kit.fleet(60), surplus_w=72_000.0)
     site.unplugged = set(range(40, 51))
     site.cycle()
-    assert site.names() == {"miner_unreachable": mass.SAID_AT_ONCE}
+    assert site.names() == {"miner_unreachable": mass_words.SAID_AT_ONCE}
     site.cycles(40)
     assert site.names() == {"miner_unreachable": 11}, "the others when no mass disconnect came of it"
     site.unplugged.clear()
