@@ -125,9 +125,10 @@ name_version() {
 
 # Builds NEW, unless it stands already.
 build_version() {
-    local directory commit=''
+    local directory extra commit=''
     directory=$(directory_of "$NEW")
-    if [ -e "$directory/RELEASE" ]; then
+    # It must still run: a new release of the system may have taken its Python away.
+    if [ -e "$directory/RELEASE" ] && "$directory/bin/curtaild" --version >/dev/null 2>&1; then
         say "$NEW is built already"
         return
     fi
@@ -143,7 +144,9 @@ build_version() {
     mkdir -p "$share"
     cp -R "$SYSTEMD" "$REQUIREMENTS" "$HERE/install.sh" "$share/"
     [ ! -d "$DOCS" ] || cp -R "$DOCS" "$share/"
-    [ ! -d "$HERE/examples" ] || cp -R "$HERE/examples" "$share/"
+    for extra in examples prometheus grafana mosquitto nats; do
+        [ ! -d "$HERE/$extra" ] || cp -R "$HERE/$extra" "$share/"
+    done
     [ -z "$TREE" ] || commit=$(git -C "$TREE" describe --always --dirty 2>/dev/null || true)
     printf 'version=%s\ncommit=%s\nbuilt=%s\n' "$NEW" "$commit" "$(date -u +%FT%TZ)" >"$directory/.RELEASE"
     sync -f "$directory"
