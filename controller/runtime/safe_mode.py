@@ -26,7 +26,7 @@ from controller.wire.journal import commands_row, outcomes_row, prior_row
 TICK_S = 1.0
 SWEEP_S = 10.0
 FIRST_READS_WITHIN_S = 5.0  # after that the ramp begins, whoever has not been heard
-AT_ONCE = 32
+READS_AT_ONCE, COMMANDS_AT_ONCE = 32, 64  # apart: miners that hang must not keep the others from being told
 WRITTEN_WITHIN_S = 1.0
 CLOSE_WITHIN_S = 5.0
 
@@ -61,7 +61,8 @@ class SafeMode:
         self._unread = set(range(len(facts)))
         self._told = [asyncio.Event() for _ in loads]
         self._waiting: list[Command | None] = [None] * len(loads)
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._read_slots = asyncio.Semaphore(READS_AT_ONCE)
+        self._command_slots = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
     async def run(self) -> None:
         """One task a miner, and the ramp. A bug that one miner's answer wakes ends that miner's task and no other."""
@@ -119,7 +120,7 @@ class SafeMode:
         """All traffic to one miner, in turn: a read every sweep, a command as soon as there is one."""
         load = self._loads[miner]
         while True:
-            async with self._slots:
+            async with self._read_slots:
                 reading = await load.read()
             await self._take(miner, reading)
             with suppress(TimeoutError):
@@ -128,7 +129,7 @@ class SafeMode:
             self._told[miner].clear()
             command, self._waiting[miner] = self._waiting[miner], None
             if command is not None:
-                async with self._slots:
+                async with self._command_slots:
                     report = await load.perform(command)
                 self._record(outcomes_row(time.time(), (report,)))
                 await asyncio.sleep(float(self._facts.sleep_dead_s[miner] + self._facts.sleep_90_s[miner]))
