@@ -18,7 +18,7 @@ from simulators.asic.response import Behaviour
 from tests.rig import checkers
 from tests.rig.large import large_setup
 from tests.rig.random_site import Steps
-from tests.rig.setup import WALL_AT_START, InputFault, InputFaultKind, Message, Operation, PlantEvent
+from tests.rig.setup import WALL_AT_START, FeederTrip, InputFault, InputFaultKind, Message, Operation, PlantEvent
 from tests.rig.site import Site
 from tests.rig.swarm import run_seed, summary
 
@@ -218,3 +218,36 @@ def test_a_site_that_leaves_the_surplus_lying_is_seen():
     held_down = replace(setup, operations=(Operation(10.0, OperatorOrder(OperatorVerb.CAP, "op", 30_000)),))
     assert only(setup, run(setup)) == set()
     assert only(setup, run(held_down)) == {"settles"}
+
+
+TRIP = FeederTrip(feeder=0, begin_s=60.0, end_s=80.0)
+
+
+def tripped(**changes):
+    """A third to all of a steady site loses its power for 20 s and starts again within a minute."""
+    return steady(0.8, seconds=200.0, trips=(TRIP,), **changes)
+
+
+def test_miners_that_start_with_their_power_and_are_left_at_it_are_seen():
+    sound = run(tripped())
+    assert sound.self_started_s, "the test is about somebody"
+    assert only(tripped(), sound) == set()
+    record = run(tripped(), without(Verb.SLEEP, lowering=True))
+    assert "power_back_is_idled" in only(tripped(), record)
+
+
+def test_a_crowd_that_starts_and_is_not_idled_breaks_the_ramp():
+    """What starts by itself is nobody's for as long as it takes to see it, and no longer."""
+    setup = tripped()
+    slow = replace(setup.policy.ramp, up_w_per_15s=0.05 * setup.policy.rated_w, up_w_per_min=0.1 * setup.policy.rated_w)
+    ruled = replace(setup, policy=replace(setup.policy, ramp=slow))
+    assert "ramp_up_kept" not in only(ruled, run(ruled))
+    assert "ramp_up_kept" in only(ruled, run(ruled, without(Verb.SLEEP, Verb.TRIM, lowering=True)))
+
+
+def test_a_mass_disconnect_told_miner_by_miner_is_seen():
+    record = run(tripped())
+    (at,) = [at for at, name, _, _ in record.events if name == "mass_disconnect"]
+    assert only(tripped(), record) == set()
+    record.events.extend((at, "miner_unreachable", f"m-{number:04}", "no answer") for number in range(11))
+    assert only(tripped(), record) == {"many_are_one_event"}
