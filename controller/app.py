@@ -71,7 +71,7 @@ def serve(config: SiteConfig) -> bool:
     raise_socket_limit(len(config.miners))
     commands_miners = config.policy().mode is Mode.CONTROL
     with FleetClaim(config.site_id, config.inventory_path if commands_miners else None):
-        starts = Starts(config.console_socket.with_name("starts.json"))
+        starts = Starts(config.console_socket.with_name(f"starts-{config.site_id}.json"))
         settings = config.document.restart
         begun = starts.begin(settings.crash_limit, settings.crash_window)
         daemon = SafeDaemon(config, begun.unclean) if begun.safe_mode else _Daemon(config, begun.trouble)
@@ -118,7 +118,6 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, f"signal {number.name}")
-        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         async with open_journal(self._config, self._tell) as journal:
             now, wall = loop.time(), time.time()
             resumed = resume(self._config.journal_path, self._facts, now, wall)
@@ -130,6 +129,7 @@ class _Daemon:
             self._tell(resumed.event)
             if self._trouble:
                 self._tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             await self._serve(journal, resumed.state)
             journal.append((stop_row(time.time(), self._reason),))
         return self._reason == RELOADED
@@ -214,6 +214,8 @@ class _Daemon:
         """The first signal stops; a second one does not wait for the way down to the fallback."""
         if self._stopping.is_set():
             self._drained.set()
+            if self._reason == RELOADED:  # told to stop while the old run of a reload ends: then there is no new one
+                self._reason = reason
             return
         self._reason = reason
         self._stopping.set()
@@ -222,6 +224,13 @@ class _Daemon:
         """SIGHUP: look at the new files beside the cycle; one look at a time."""
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload(), name="reload")
+            self._reloading.add_done_callback(self._reload_over)
+
+    def _reload_over(self, reload: asyncio.Task[None]) -> None:
+        """A bug in the look at new files is told like a fault of theirs: the site is controlled by the old ones."""
+        if not reload.cancelled() and (error := reload.exception()) is not None:
+            text = f"the new files could not be looked at and the old ones stay in force; a bug: {error!r}"
+            self._announce(Event("reload_refused", EventLevel.ERROR, text))
 
     async def _reload(self) -> None:
         """Begin again on the new files when they are good; keep the old ones, and say why, when they are not."""

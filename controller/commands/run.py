@@ -17,6 +17,8 @@ EXIT_GOOD, EXIT_REFUSED = 0, 2
 
 def run_site(path: Path, env: Mapping[str, str]) -> int:
     """The exit code: 0 after a clean stop, 2 when the site was refused at start."""
+    # Until there is something to reload, and between two runs of one process, a SIGHUP must not end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         config = load_site(path, known_models(), env)
         for warning in config.warnings:
@@ -34,9 +36,8 @@ def run_site(path: Path, env: Mapping[str, str]) -> int:
 def _begin_again() -> None:
     """A reload: the same process, with the same arguments, on files that were just found good. Does not return.
 
-    The miners, the journal and systemd see a restart that took no new process. Until the handler stands again, another
-    SIGHUP must not end us.
+    The miners, the journal and systemd see a restart that took no new process.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is ignored stays so in the new run
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # no shell, and none is wanted

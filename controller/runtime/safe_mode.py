@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from controller.core.safe_mode import Belief, target_w, to_sleep
+from controller.core.safe_mode import URGENT_ATTEMPTS, Belief, Ramp, to_sleep
 from controller.core.state import State
 from controller.domain.fleet import Command, Condition, Fleet, MinerReading, Verb
 from controller.domain.journalling import Row
@@ -87,10 +87,15 @@ class SafeMode:
         while self._unread and loop.time() - began < FIRST_READS_WITHIN_S:
             self._watch(self._power_w(), self._power_w())
             await asyncio.sleep(TICK_S / 4)
-        from_w, began = self._power_w(), loop.time() + policy.inputs.fallback_offset_s
+        way = Ramp(
+            from_w=self._power_w(),
+            began=loop.time() + policy.inputs.fallback_offset_s,
+            fallback_w=policy.fallback_w,
+            w_per_min=policy.ramp.fallback_w_per_min,
+        )
         while True:
             now = loop.time()
-            aim_w = target_w(from_w, policy.fallback_w, policy.ramp.fallback_w_per_min, now - began)
+            aim_w = way.follow(self._power_w(), float(self._belief.draw_w.max()), now)
             self._put_to_sleep(self._power_w() - aim_w, now)
             self._watch(self._power_w(), aim_w)
             await asyncio.sleep(TICK_S)
@@ -101,8 +106,7 @@ class SafeMode:
     def _put_to_sleep(self, excess_w: float, now: float) -> None:
         commands = []
         for miner in to_sleep(self._facts, self._belief, excess_w, now):
-            # The second time urgently: then no budget of restarts withholds it.
-            urgent = bool(self._belief.attempts[miner])
+            urgent = int(self._belief.attempts[miner]) in URGENT_ATTEMPTS
             command = Command(
                 self._next_command_id, miner, Verb.SLEEP, None, raises=False, urgent=urgent, reason="safe mode"
             )
@@ -117,33 +121,34 @@ class SafeMode:
                 self._told[command.miner].set()
 
     async def _tend(self, miner: int) -> None:
-        """All traffic to one miner, in turn: a read every sweep, a command as soon as there is one."""
-        load = self._loads[miner]
+        """All traffic to one miner, in turn: a command as soon as there is one, else a read every sweep."""
+        load, loop = self._loads[miner], asyncio.get_running_loop()
         while True:
+            command, self._waiting[miner] = self._waiting[miner], None
+            self._told[miner].clear()
+            if command is not None:
+                async with self._command_slots:
+                    self._belief.told_at[miner] = loop.time()
+                    report = await load.perform(command)
+                self._record(outcomes_row(time.time(), (report,)))
+                await asyncio.sleep(float(self._facts.sleep_dead_s[miner] + self._facts.sleep_90_s[miner]))
             async with self._read_slots:
                 reading = await load.read()
             await self._take(miner, reading)
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_S):
                     await self._told[miner].wait()
-            self._told[miner].clear()
-            command, self._waiting[miner] = self._waiting[miner], None
-            if command is not None:
-                async with self._command_slots:
-                    report = await load.perform(command)
-                self._record(outcomes_row(time.time(), (report,)))
-                await asyncio.sleep(float(self._facts.sleep_dead_s[miner] + self._facts.sleep_90_s[miner]))
 
     async def _take(self, miner: int, reading: MinerReading) -> None:
         """What a read proved. A miner is moved only once its prior mode is on record, or the journal had its chance."""
         belief = self._belief
         self._unread.discard(miner)
-        if reading.condition is Condition.CONTRADICTS:
-            belief.movable[miner] = False
-        elif reading.condition is Condition.HASHING:
+        belief.heard[miner] = reading.condition not in (Condition.UNKNOWN, Condition.UNREACHABLE)
+        if belief.heard[miner]:
+            belief.stranger[miner] = reading.condition is Condition.CONTRADICTS
+        if reading.condition is Condition.HASHING:
             belief.asleep[miner] = False
-            if reading.power_w is not None:
-                belief.draw_w[miner] = reading.power_w
+            belief.take_power(self._facts, miner, reading.power_w)
         elif reading.condition is Condition.ASLEEP and reading.started_at > belief.told_at[miner]:
             belief.asleep[miner] = True
         if reading.prior is not None and miner not in self._priors:
@@ -153,7 +158,7 @@ class SafeMode:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WRITTEN_WITHIN_S):
                         await durable.wait()
-            belief.movable[miner] = reading.condition is not Condition.CONTRADICTS
+            belief.movable[miner] = True
 
     def _record(self, row: Row) -> Durable | None:
         """Journal a row; None from a journal whose writer is gone, which must not keep the load up."""
@@ -172,14 +177,17 @@ class SafeMode:
 
 
 def _belief_of(facts: Fleet, state: State) -> Belief:
-    """Before the first read: the checkpoint's draw where it knows one that is no sleep, else the cap level's."""
+    """Before the first read everybody draws: what the checkpoint knows where that is no sleep, else the cap level."""
     rows = np.arange(len(facts))
     cap_w = facts.level_power_w[rows, facts.cap_level]
     known_w = state.fleet.from_w
+    nobody = np.zeros(len(facts), dtype=np.bool_)
     return Belief(
         draw_w=np.where(known_w > facts.sleep_power_w, known_w, cap_w),
-        asleep=state.fleet.ours_asleep.copy(),
+        asleep=nobody.copy(),
+        heard=nobody.copy(),
         movable=np.array([row in state.priors for row in rows.tolist()]) & ~state.fleet.parked,
+        stranger=nobody.copy(),
         told_at=np.full(len(facts), -np.inf),
         attempts=np.zeros(len(facts), dtype=np.int64),
     )

@@ -49,7 +49,7 @@ class Starts:
         self._path = path
         self._clock = clock
         self._boot = boot
-        self._before: dict[str, object] = {}
+        self._record: dict[str, object] = {}
 
     def begin(self, limit: int, window_s: float) -> Begun:
         """Enter this start. One before it that did not end in an orderly way counts, if it was of this boot.
@@ -58,17 +58,18 @@ class Starts:
         """
         now, boot = self._clock(), self._boot()
         known = self._read()
-        self._before = known if known.get("boot") == boot else {}
-        unclean = [at for at in _times(self._before) if now - window_s <= at <= now]
-        if self._before.get("running"):
+        before = known if known.get("boot") == boot else {}
+        unclean = [at for at in _times(before) if now - window_s <= at <= now]
+        if before.get("running"):
             unclean.append(now)
-        safe = bool(self._before.get("safe")) or len(unclean) >= limit
-        trouble = self._write({"boot": boot, "running": True, "safe": safe, "unclean": unclean[-KEPT:]})
+        safe = bool(before.get("safe")) or len(unclean) >= limit
+        self._record = {"boot": boot, "running": True, "safe": safe, "unclean": unclean[-KEPT:]}
+        trouble = self._write(self._record)
         return Begun(safe, len(unclean), trouble)
 
     def withdraw(self) -> None:
-        """This start was refused before it did anything: as if it had not been."""
-        self._write({**self._before, "boot": self._boot(), "running": False})
+        """This start was refused before it did anything: it is no crash, and forgives none."""
+        self._write({**self._record, "running": False})
 
     def end(self) -> None:
         """Ended as it was told to: what came before is forgotten, and so is safe mode."""

@@ -171,6 +171,12 @@ class Simulators:
         """When a command last reached a miner, on time.monotonic()."""
         return max((record.at_s for miner in self.farm.miners for record in tuple(miner.log.writes)), default=-math.inf)
 
+    def stands_still(self, for_s: float = 1.5, within_kw: float = 0.1) -> bool:
+        """No command is still on its way to its effect: the true power has not moved lately."""
+        now = time.monotonic()
+        powers = [row.site_load_w / 1e3 for row in self.truth(now - for_s)]
+        return now - self.last_write_at > 3.0 and max(powers) - min(powers) < within_kw
+
     def truth(self, since_s: float = 0.0) -> list[TruthSample]:
         """True powers every 50 ms, oldest first, from a moment of time.monotonic() on."""
 

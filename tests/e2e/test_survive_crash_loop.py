@@ -64,4 +64,4 @@ def test_safe_mode_stays_until_a_person_ends_it_even_when_it_is_killed_itself(ma
     site.daemon.start()
     until(lambda: len(site.daemon.events("safe_mode")) >= 2, 5, "the alarm again")
     assert site.daemon.end() == 0
-    assert not (site.journal.with_name("starts.json")).exists()
+    assert not (site.journal.with_name(f"starts-{site.id}.json")).exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
@@ -18,7 +17,7 @@ def running(make_site: MakeSite, name: str) -> SmallSite:
     site.configure(fleet={"adopt_sleepers_at_start": False})
     site.daemon.start()
     until(lambda: site.sim.load_kw < 14.5 and len(site.sim.asleep()) >= 3, 15, "down to the surplus")
-    until(lambda: time.monotonic() - site.sim.last_write_at > 4, 30, "at rest: the last command has had its effect")
+    until(site.sim.stands_still, 30, "at rest: the last command has had its effect")
     return site
 
 

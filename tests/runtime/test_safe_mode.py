@@ -36,14 +36,17 @@ class SleepyLoad(FakeLoad):
         self.obeys = obeys
         self.condition = condition
         self.prior: str | None = "default"
+        self.first_power_w = DRAW_W
+        self.contradicts_until = 0.0
         self.breaks = False
 
     async def read(self) -> MinerReading:
         reading = await super().read()
         if self.breaks:
             raise ZeroDivisionError("a bug")
-        power_w = DRAW_W if self.condition is Condition.HASHING else None
-        return replace(reading, condition=self.condition, power_w=power_w, hashrate_th=None, prior=self.prior)
+        condition = Condition.CONTRADICTS if now() < self.contradicts_until else self.condition
+        power_w = (DRAW_W if len(self.reads) > 1 else self.first_power_w) if condition is Condition.HASHING else None
+        return replace(reading, condition=condition, power_w=power_w, hashrate_th=None, prior=self.prior)
 
     async def perform(self, command: Command) -> CommandReport:
         report = await super().perform(command)
@@ -206,13 +209,49 @@ async def test_miners_that_hang_keep_the_others_from_nothing() -> None:
     assert set(asleep) == {load.miner for load in site.loads[1::2]}, "all that could be moved sleep"
 
 
-async def test_a_checkpoint_that_knows_the_fleet_is_believed_until_a_read_says_otherwise() -> None:
+async def test_before_a_read_everybody_draws_whoever_slept_by_the_checkpoint() -> None:
     site = Site()
     for load in site.loads:
         load.read_s = None
     site.state.fleet.ours_asleep[:] = True
-    site.state.fleet.ours_asleep[0] = False
+    site.state.fleet.from_w[:] = site.facts.sleep_power_w
     site.state.fleet.from_w[0] = 2000.0
     await site.run(10)
-    expected_w = site.policy.auxiliary_w + 2000.0 + float(site.facts.sleep_power_w[1:].sum())
-    assert site.seen[0][1] == pytest.approx(expected_w)
+    cap_w = site.facts.level_power_w[np.arange(len(site.facts)), site.facts.cap_level]
+    assert site.seen[0][1] == pytest.approx(site.policy.auxiliary_w + 2000.0 + float(cap_w[1:].sum()))
+
+
+async def test_watts_that_cannot_be_true_hold_no_load_up() -> None:
+    site = Site()
+    site.loads[5].first_power_w = 4294967295.0
+    await site.run(180)
+    assert site.power_w <= FALLBACK_W
+
+
+async def test_a_first_reading_that_was_wrong_but_possible_does_not_hold_the_load_up_either() -> None:
+    site = Site()
+    for load in site.loads:
+        load.first_power_w = 6500.0
+    await site.run(180)
+    assert site.power_w <= FALLBACK_W
+
+
+async def test_a_miner_that_contradicts_once_is_asked_when_it_fits_again() -> None:
+    site = Site()
+    for load in site.loads:
+        site.state.priors[load.miner] = "default"
+        load.contradicts_until = 15.0
+    await site.run(180)
+    assert site.power_w <= FALLBACK_W
+
+
+async def test_who_never_obeys_is_asked_less_and_less_often() -> None:
+    """A sleep writes to the flash of some firmware, and safe mode may last a night."""
+    site = Site()
+    for load in site.loads:
+        load.obeys = False
+    await site.run(700)
+    for load in site.loads:
+        gaps = np.diff([at for at, _ in load.performed])
+        assert np.all(gaps >= [30.0, 60.0, 120.0, 240.0][: len(gaps)]) and len(gaps) >= 3
+        assert [command.urgent for _, command in load.performed][:4] == [False, True, True, False]

@@ -69,15 +69,19 @@ def test_a_power_cut_is_no_crash(host: Host) -> None:
     assert (begun.safe_mode, begun.unclean) == (False, 0)
 
 
-def test_a_refused_start_counts_neither_way(host: Host) -> None:
+def test_a_refused_start_is_no_crash_and_forgives_none(host: Host) -> None:
     for _ in range(LIMIT - 1):
         host.crash()
-    for _ in range(5):
-        refused = host.starts()
-        refused.begin(LIMIT, WINDOW_S)
-        refused.withdraw()
+        for _ in range(3):
+            refused = host.starts()
+            assert not refused.begin(LIMIT, WINDOW_S).safe_mode
+            refused.withdraw()
     begun = host.starts().begin(LIMIT, WINDOW_S)
-    assert (begun.safe_mode, begun.unclean) == (False, LIMIT - 2)
+    assert (begun.safe_mode, begun.unclean) == (False, LIMIT - 1)
+    for _ in range(2):
+        refused = host.starts()
+        assert refused.begin(LIMIT, WINDOW_S).safe_mode, "a refusal does not end safe mode either"
+        refused.withdraw()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"unclean": "many", "running": 1}', '{"unclean": [null, {}]}', "\0"])
