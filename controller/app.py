@@ -49,6 +49,7 @@ from controller.wire.journal import event_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
+LEAVE_WITHIN_S = 30.0  # after the way down: calls in flight, journal, broker
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
 RELOADED = "reload"  # why the daemon ends when it is about to begin again, in the same process, on the new files
 REFUSALS = (
@@ -205,6 +206,7 @@ class _Daemon:
             self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, ON_EXIT, self._policy.fallback_w, None))
             drained = asyncio.create_task(self._drained.wait())
             within_s = _drain_within_s(self._policy)
+            self._notifier.draining(within_s + LEAVE_WITHIN_S)
             await asyncio.wait({cycle, drained}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             drained.cancel()
             if not self._drained.is_set():

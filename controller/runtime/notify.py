@@ -35,6 +35,10 @@ class Notifier:
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
+    def draining(self, within_s: float) -> None:
+        """The way down before the end takes so long at most; systemd is asked to wait for it."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(within_s * 1e6)}")
+
     def close(self) -> None:
         self._socket.close()
 

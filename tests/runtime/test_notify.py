@@ -27,9 +27,18 @@ def test_every_message_reaches_systemd_in_its_own_words(systemd: tuple[socket.so
     notifier.ready()
     notifier.status("412 kW wanted\nbound by surplus")
     notifier.watchdog()
+    notifier.reloading(12.5)
     notifier.stopping()
-    heard = [listening.recv(1000) for _ in range(4)]
-    assert heard == [b"READY=1", b"STATUS=412 kW wanted bound by surplus", b"WATCHDOG=1", b"STOPPING=1"]
+    notifier.draining(330.0)
+    heard = [listening.recv(1000) for _ in range(6)]
+    assert heard == [
+        b"READY=1",
+        b"STATUS=412 kW wanted bound by surplus",
+        b"WATCHDOG=1",
+        b"RELOADING=1\nMONOTONIC_USEC=12500000",
+        b"STOPPING=1",
+        b"EXTEND_TIMEOUT_USEC=330000000",
+    ]
     notifier.close()
 
 
