@@ -45,6 +45,8 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "caught": bool(fleet.caught[row] and quarantined),
             "wear": list(state.wear.get(row, ())),
             "away": int(fleet.away[row]),
+            "answers": bool(fleet.gone_at[row] == -math.inf),
+            "gone_age_s": _age(now, float(fleet.gone_at[row])),
         }
     return {
         "version": VERSION,
@@ -84,7 +86,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         kept = record["miners"].get(miner_id)
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
-    _recall_mass(facts, state, record.get("mass"), now)
+    _recall_mass(state, record.get("mass"), now)
     active = tuple(
         ActiveOrder(
             _dispatch(entry["dispatch"]),
@@ -135,7 +137,9 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.caught[row] = kept.get("caught", False)
     fleet.away[row] = kept.get("away", 0)
     if fleet.away[row]:
-        fleet.gone_at[row] = now  # until it is read it is away as before
+        fleet.gone_at[row] = now - (kept.get("gone_age_s") or 0.0)  # until it is read it is away as before
+    elif kept.get("answers"):
+        fleet.gone_at[row] = -math.inf  # who does not any more has vanished since
     if kept.get("wear"):
         state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:
@@ -148,22 +152,29 @@ def _mass_record(state: State, now: float) -> dict[str, Any] | None:
     if mass.since is None:
         return None
     offset_w = None if mass.offset_w is None else mass.offset_w - state.revised_w
-    return {"for_s": now - mass.since, "most": mass.most, "idled": mass.idled, "offset_w": offset_w}
+    return {
+        "for_s": now - mass.since,
+        "crowd_from_s": now - mass.crowd_from,
+        "crowd_s": now - mass.crowd_at,
+        "most": mass.most,
+        "idled": mass.idled,
+        "offset_w": offset_w,
+    }
 
 
-def _recall_mass(facts: Fleet, state: State, kept: dict[str, Any] | None, now: float) -> None:
+def _recall_mass(state: State, kept: dict[str, Any] | None, now: float) -> None:
     """A mass disconnect that stood goes on standing: it has been said, and nobody is told a second time."""
     if kept is None:
         return
-    never = (math.inf,) * (len(facts.feeder_names) + 1)
     state.mass = MassState(
         since=now - kept["for_s"],
+        crowd_from=now - kept.get("crowd_from_s", kept["for_s"]),
+        crowd_at=now - kept.get("crowd_s", kept["for_s"]),
         said=True,
         said_dark=bool((state.fleet.away >= Away.DARK).any()),
         most=kept["most"],
         idled=kept["idled"],
         offset_w=kept["offset_w"],
-        dark_since=never,
     )
 
 

@@ -15,12 +15,14 @@ from controller.domain.policy import FleetPolicy
 
 @dataclass(slots=True)
 class Findings:
-    """What one cycle's verification has to say to the outside. gone: (miner, why) who has just stopped answering."""
+    """What one cycle's verification has to say to the outside. gone: (miner, why) who has just stopped answering.
+    first: what a miner that is seen for the first time was believed to draw until then, watts."""
 
     verdicts: list[VerdictReport] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     priors: list[tuple[int, str]] = field(default_factory=list)
     gone: list[tuple[int, str]] = field(default_factory=list)
+    first: dict[int, float] = field(default_factory=dict)
 
 
 def follow_up(

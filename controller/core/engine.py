@@ -18,6 +18,7 @@ from controller.core import (
     figures,
     groups,
     mass,
+    mass_meters,
     operator,
     progress,
     ramp,
@@ -97,7 +98,7 @@ class _Cycle:
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
         findings.events.extend(self._input_events(trust))
         estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
-        mass.weigh(self.facts, state, self.policy, now, findings)
+        mass_meters.weigh(self.facts, state, self.policy, now, findings)
         measured = _value(trust, Point.SITE_LOAD_W)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
@@ -334,7 +335,7 @@ class _Cycle:
             progress=state.progress,
             expected_power_w=estimator.expected_power_w(state.fleet, self.now),
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
-            unreachable_at_once=int(mass.away(state.fleet).sum()) if state.mass.since is not None else 0,
+            unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             ask=self.ask,
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from controller.core.consequences import Findings
 from controller.core.state import Away, State
-from controller.domain.fleet import BoolArray, Fleet
+from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 
@@ -20,7 +20,7 @@ def say_one_by_one(
 ) -> None:
     """Single miners at once; where they are more, the others when the window is over and no mass disconnect came."""
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
-    unsaid = gone & ~fleet.gone_said & (fleet.away == Away.NO)
+    unsaid = gone & ~fleet.gone_said & ~_absent(state)
     room = SAID_AT_ONCE - int((gone & fleet.gone_said & (now - fleet.gone_at <= window_s)).sum())
     why = {miner: detail for miner, detail in findings.gone if unsaid[miner]}
     late = [miner for miner in np.flatnonzero(unsaid).tolist() if now - fleet.gone_at[miner] > window_s]
@@ -29,6 +29,20 @@ def say_one_by_one(
     for miner in said:
         text = why.get(miner, f"no answer for {now - fleet.gone_at[miner]:.0f} s")
         findings.events.append(Event("miner_unreachable", EventLevel.WARNING, text, facts.miner_ids[miner]))
+
+
+def say_absent(
+    facts: Fleet, state: State, policy: FleetPolicy, standing: BoolArray, now: float, findings: Findings
+) -> None:
+    """Those that were not there before the start either, once a sweep has looked at everybody: one event for all."""
+    if now - state.started_at <= policy.mass_disconnect_window_s:
+        return
+    rows = np.flatnonzero(_absent(state) & ~standing & ~state.fleet.gone_said)
+    if not len(rows):
+        return
+    state.fleet.gone_said[rows] = True
+    text = f"{len(rows)} of {len(facts)} miners have not answered since the start: {_names(facts, rows)}"
+    findings.events.append(Event("miners_absent", EventLevel.WARNING, text))
 
 
 def say_gone(
@@ -67,6 +81,29 @@ def say_back(facts: Fleet, state: State, left: BoolArray, now: float, findings: 
     if mass.idled:
         text += f"; {mass.idled} came back hashing and were put to sleep, the ramps let them in"
     if len(rows):
-        names = ", ".join(facts.miner_ids[row] for row in rows[:NAMED_MAX])
-        text += f"; still away: {names}" + (f" and {len(rows) - NAMED_MAX} more" if len(rows) > NAMED_MAX else "")
+        text += f"; still away: {_names(facts, rows)}"
     findings.events.append(Event("mass_return", EventLevel.WARNING if len(rows) else EventLevel.INFO, text))
+
+
+def say_stay(facts: Fleet, state: State, left: BoolArray, now: float, findings: Findings) -> None:
+    """They stay away, and nobody followed: from here on they are miners that cannot be reached, like any other."""
+    rows = np.flatnonzero(left)
+    state.fleet.gone_said[rows] = True
+    after_s = now - (state.mass.since or now)
+    text = (
+        f"{len(rows)} of {state.mass.most} miners are still away after {after_s / 60.0:.0f} min: {_names(facts, rows)}"
+    )
+    findings.events.append(Event("mass_stays", EventLevel.WARNING, text))
+
+
+def _absent(state: State) -> BoolArray:
+    """(n,) who cannot be reached and could not before the start, as far as anybody knows."""
+    fleet = state.fleet
+    unread = (fleet.condition == Condition.UNREACHABLE) & ~np.isfinite(fleet.read_at)
+    absent: BoolArray = unread & (np.isposinf(fleet.gone_at) | (fleet.away != Away.NO))
+    return absent
+
+
+def _names(facts: Fleet, rows: IntArray) -> str:
+    more = len(rows) - NAMED_MAX
+    return ", ".join(facts.miner_ids[row] for row in rows[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

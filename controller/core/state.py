@@ -55,8 +55,8 @@ class FleetState:
     was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
     unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
-    gone_at: when it stopped answering, -inf while it answers; gone_said: an event of its own told so. away: one of many
-    that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
+    gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
+    away: one of many that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
@@ -159,7 +159,7 @@ class FleetState:
             disagreed=np.zeros(n, dtype=np.int64),
             quarantined_until=never.copy(),
             quarantines=np.zeros(n, dtype=np.int64),
-            gone_at=never.copy(),
+            gone_at=np.full(n, math.inf),
             gone_said=np.zeros(n, dtype=np.bool_),
             away=np.zeros(n, dtype=np.int8),
             back_at=never.copy(),
@@ -226,14 +226,17 @@ class Away(IntEnum):
 class MassState:
     """A mass disconnect; see core/mass. Times are loop seconds.
 
-    since: None while none stands. said: its event is out; said_dark: and that some of them are dark. most: so many were
-    away at once. idled: came back hashing and were put to sleep. offset_w: what the site meter showed beyond the miners
-    before they went, State.revised_w added; offsets: the same of late, (at, W).
+    since: None while none stands. crowd_from, crowd_at: when the first and the last of the newest crowd were missed;
+    who goes a window later goes for itself. said: its event is out; said_dark: and that some of them are dark. most: so
+    many were away at once. idled: came back hashing and were put to sleep. offset_w: what the site meter showed beyond
+    the miners before they went, State.revised_w added; offsets: the same of late, (at, W).
     dark_since: since when a place (each feeder, then all without a meter) shows that its lost draw nothing, inf never.
     few_since: since when enough are back. answered_at, asked_at: the last return; when others were last asked for.
     """
 
     since: float | None = None
+    crowd_from: float = -math.inf
+    crowd_at: float = -math.inf
     said: bool = False
     said_dark: bool = False
     most: int = 0

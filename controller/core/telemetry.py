@@ -130,6 +130,6 @@ def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, no
         rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]
         known = rung_w if hashing else facts.sleep_power_w[miner]
     # One miner at a time and no array over the fleet: the first sweep shows thousands of them in one cycle.
-    before_w = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
+    before_w = findings.first[miner] = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
     estimator.take_out_of_flight(fleet, np.array([miner]), float(known))
     estimator.revise(state, float(known) - before_w, now)

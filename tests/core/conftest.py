@@ -208,6 +208,7 @@ class Kit:
         fleet.reported_w[:] = draw
         fleet.level[:] = np.where(on, level, -1)
         fleet.read_at[:] = now
+        fleet.gone_at[:] = -math.inf
         fleet.want_hashing[:] = on
         fleet.want_level[:] = level
         fleet.ours_asleep[:] = ~on

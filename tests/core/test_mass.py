@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -292,6 +293,45 @@ def test_a_shed_that_reaches_one_after_all_believes_it_when_it_is_seen(block):
     assert site.state.fleet.condition[4] == Condition.ASLEEP
 
 
+def test_a_shed_that_hears_nothing_of_its_orders_goes_round_all_the_same(block, kit):
+    """Bytes written, no reply, and never read again: 16 such orders must not keep the others from being asked."""
+    n = 60
+    site = block(n=n, facts=kit.fleet(n), hashing=22, surplus_w=81_000.0)
+    lost = set(range(2, 22))
+    site.unplugged = set(lost)
+    site.unsure = set(lost)
+    site.cycle()
+    site.extra[Point.GRID_EMERGENCY] = site.kit.sample(1.0, site.now)
+    began = site.now
+    site.cycles(300)
+    asked = Counter(command.miner for command in site.commands_to(lost, began))
+    assert set(asked) == lost, "every one of them"
+    assert min(asked.values()) >= 2, "and once more"
+    times = {miner: [d.now for d in site.decisions for c in d.commands if c.miner == miner] for miner in lost}
+    assert min(later - before for at in times.values() for before, later in pairwise(at)) >= 15.0
+    assert site.decisions[-1].figures.floor_w >= 20 * 3_500.0, "they count as drawing"
+
+
+def test_who_obeyed_an_order_that_no_answer_told_of_is_ours_to_wake(block):
+    """The first order arrived, the second did not, and then it is seen asleep: that was us, not another hand."""
+    site = block()
+    site.unplugged = set(LOST)
+    site.cycle()
+    site.extra[Point.GRID_EMERGENCY] = site.kit.sample(1.0, site.now)
+    site.unsure = {4}
+    site.cycles(5)
+    site.unsure = set()
+    site.set_hashing(4, False)
+    site.cycles(60)
+    assert len(site.commands_to({4})) >= 2
+    site.unplugged.clear()
+    site.cycles(30)
+    assert not site.names()["foreign_sleeper"]
+    del site.extra[Point.GRID_EMERGENCY]
+    site.cycles(300)
+    assert site.hashing[4]
+
+
 # --- a feeder tripped: they are dark ----------------------------------------------------------------------------------
 
 
@@ -436,14 +476,59 @@ def test_without_the_site_meter_nobody_is_dark(block):
     assert (site.state.fleet.to_w[list(LOST)] == 3_500.0).all(), "unknown is not zero"
 
 
-def test_a_feeder_that_trips_after_the_switch_died_is_seen_then(block):
+def test_a_feeder_that_trips_after_the_switch_died_is_seen_by_its_own_meter(block):
     site = block()
+    site.metered = {0}
+    site.cycles(20)
     site.unplugged = set(LOST)
     site.cycles(60)
     site.trip(LOST)
     site.cycles(6)
     assert site.names()["mass_dark"] == 1
     assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+
+
+def test_without_one_it_counts_as_drawn_and_is_idled_as_it_starts(block):
+    """Long after they went, the site's meter cannot tell their feeder from any other load."""
+    site = block()
+    site.unplugged = set(LOST)
+    site.cycles(60)
+    site.trip(LOST)
+    site.cycles(30)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DRAWS] * 6
+    site.unplugged.clear()
+    site.power(LOST)
+    site.cycles(int(START_S) + 3)
+    assert {c.miner for c in site.sent if c.verb is Verb.SLEEP} >= set(LOST)
+    site.cycles(200)
+    assert site.load_w() <= site.spare_w + 150.0
+
+
+@pytest.mark.parametrize("after", [20, 120])
+def test_another_load_that_falls_later_makes_nobody_dark(block, after):
+    """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
+    site = block()
+    aux_w = [0.0]
+    drawn_w = site.load_w
+    site.load_w = lambda: drawn_w() + aux_w[0]
+    site.spare_w += 20_500.0
+    site.cycle()
+    for _ in range(20):
+        aux_w[0] += 1_000.0
+        site.cycle()
+    site.cycles(60)
+    site.sent.clear()
+    site.unplugged = set(LOST)
+    site.cycles(after)
+    aux_w[0] = 0.0
+    site.spare_w -= 20_000.0
+    site.cycles(60)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    site.unplugged.clear()
+    site.cycles(60)
+    assert not [command for command in site.commands_to(LOST) if command.verb is Verb.SLEEP]
+    assert site.hashing[list(LOST)].all()
+    assert not site.names()["mass_dark"]
 
 
 @pytest.mark.parametrize("after", [2, 5, 12])
@@ -518,6 +603,56 @@ def test_it_is_over_when_enough_are_back_and_names_who_is_not(block):
     assert site.names()["miner_back"] == 1
 
 
+def test_it_ends_when_nobody_followed_for_long_and_the_rest_is_told_one_by_one_again(block):
+    site = block()
+    site.unplugged = set(LOST)
+    site.cycles(100)
+    assert site.decisions[-1].unreachable_at_once == 6, "first it stands: somebody shall come and look"
+    site.unplugged.add(0)
+    site.cycles(5)
+    assert [text for *_, text in site.events("miner_unreachable")] == ["no answer"], "and no later one hides in it"
+    assert site.decisions[-1].unreachable_at_once == 6
+    site.cycles(1_120)
+    (stays,) = site.events("mass_stays")
+    assert "6 of 6 miners are still away after 20 min: m4, m5" in stays[2]
+    assert site.decisions[-1].unreachable_at_once == 0
+    assert site.state.mass.since is None
+    site.decisions.clear()
+    site.cycles(60)
+    assert not site.names(), "for a day, or a week"
+    site.unplugged.clear()
+    site.cycles(60)
+    assert site.names() == {"miner_back": 7}
+    assert site.sent == []
+
+
+def test_one_that_stays_dark_for_long_is_still_let_in_by_the_ramps(block):
+    site = block()
+    site.trip(LOST)
+    site.cycles(1_300)
+    assert site.names()["mass_stays"] == 1
+    site.power(LOST)
+    returned = site.now
+    site.cycles(int(START_S) + 3)
+    assert {c.miner for c in site.commands_to(LOST, returned) if c.verb is Verb.SLEEP} == set(LOST)
+    site.cycles(300)
+    assert 57_400.0 - 3_600.0 <= site.load_w() <= 57_400.0 + 150.0
+
+
+def test_a_second_crowd_while_the_first_stands_is_told_and_judged_by_itself(block):
+    site = block(n=40, hashing=32, facts=None)
+    site.unplugged = set(range(8))
+    site.cycles(60)
+    site.trip(range(10, 20))
+    site.cycles(12)
+    first, second = site.events("mass_disconnect")
+    assert "8 of 40" in first[2]
+    assert "10 of 40" in second[2]
+    assert set(site.state.fleet.away[10:20].tolist()) == {Away.DARK}
+    assert set(site.state.fleet.away[:8].tolist()) == {Away.DRAWS}
+    assert site.decisions[-1].unreachable_at_once == 18
+
+
 def test_after_a_restart_it_stands_on_unsaid_and_dark_ones_are_still_let_in_by_the_ramps(block):
     site = block()
     dark_outage(site)
@@ -534,6 +669,55 @@ def test_after_a_restart_it_stands_on_unsaid_and_dark_ones_are_still_let_in_by_t
     assert site.names()["mass_return"] == 1
     assert site.load_w() >= 57_400.0 - 3_600.0
     assert not site.names()["miner_quarantined"]
+
+
+@pytest.mark.parametrize("metered", [True, False])
+@pytest.mark.parametrize("after", [1, 2, 12])
+def test_a_restart_before_they_were_seen_dark_makes_nobody_a_foreign_sleeper(block, after, metered):
+    """The power event that took the miners took the host as well, or an impatient hand restarted the daemon."""
+    site = block()
+    site.metered = {0} if metered else set()
+    site.cycles(20)
+    site.trip(LOST)
+    site.cycles(after)
+    site.restart()
+    site.cycles(30)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+    site.power(LOST)
+    returned = site.now
+    site.cycles(300)
+    assert {c.miner for c in site.commands_to(LOST, returned) if c.verb is Verb.SLEEP} == set(LOST)
+    assert not site.names()["foreign_sleeper"]
+    assert (site.state.fleet.ours_asleep | site.state.fleet.want_hashing).all()
+    assert site.load_w() >= 57_400.0 - 3_600.0, "all let in again"
+
+
+def test_who_slept_by_anothers_hand_does_so_after_such_a_restart_too(block):
+    site = block()
+    site.state.fleet.ours_asleep[16:] = False
+    site.trip(range(4, 20))
+    site.ends_as = dict.fromkeys(range(4, 20), True)
+    site.cycles(1)
+    site.restart()
+    site.cycles(30)
+    assert site.state.fleet.away[4:].tolist() == [Away.DARK] * 12 + [Away.DARK_FOREIGN] * 4
+    site.power(range(4, 20))
+    site.cycles(200)
+    assert not site.hashing[16:].any()
+
+
+def test_who_starts_after_a_restart_that_could_not_see_it_dark_is_idled_all_the_same(block):
+    """No meter told before the restart, and none tells after it: what it drew stands in the checkpoint."""
+    site = block()
+    site.meter_lost = {Point.SITE_LOAD_W}
+    site.trip(LOST)
+    site.cycles(2)
+    site.restart()
+    site.cycles(40)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    site.power(LOST)
+    site.cycles(int(START_S) + 3)
+    assert {c.miner for c in site.sent if c.verb is Verb.SLEEP} >= set(LOST)
 
 
 def test_power_that_comes_back_while_the_daemon_is_down(block):
@@ -564,13 +748,41 @@ def test_after_a_restart_a_dead_switch_still_moves_nothing(block):
     assert site.names() == {"mass_return": 1}
 
 
-def test_a_start_onto_a_dead_switch_says_so_once(block):
+def test_a_restart_onto_a_dead_switch_says_so_once(block):
+    """They answered when the last checkpoint was taken."""
     site = block()
-    site.state = site.engine.fresh_state(site.now)
+    site.restart()
     site.unplugged = set(LOST)
-    site.cycles(5)
-    assert site.names()["mass_disconnect"] == 1
-    assert not site.names()["miner_unreachable"]
+    site.cycles(60)
+    assert site.names() == {"mass_disconnect": 1}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_spares_that_are_switched_off_are_one_line_at_every_start_and_no_mass_disconnect(block, known):
+    site = block()
+    for miner in LOST:
+        site.unplugged.add(miner)
+        site.cycles(16 if known else 0)
+    for _ in range(2):
+        site.decisions.clear()
+        if known:
+            site.restart()
+        else:
+            site.state = site.engine.fresh_state(site.now)
+        site.cycles(60)
+        (absent,) = site.events("miners_absent")
+        assert "6 of 20 miners have not answered since the start: m4, m5, m6, m7, m8 and 1 more" in absent[2]
+        assert not {"mass_disconnect", "miner_unreachable"} & set(site.names())
+        assert not any(decision.unreachable_at_once for decision in site.decisions)
+    site.decisions.clear()
+    site.unplugged.add(0)
+    site.cycles(60)
+    assert site.names() == {"miner_unreachable": 1}, "a single one is told as ever"
+    site.trip({12, 13, 14, 15})
+    site.cycles(12)
+    assert "dark" in site.events("mass_disconnect")[0][2]
+    assert site.state.fleet.away[[12, 13, 14, 15]].tolist() == [Away.DARK] * 4, "and a real one is seen"
+    assert site.decisions[-1].unreachable_at_once == 4
 
 
 def test_the_least_that_can_be_many(kit):
