@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import time
@@ -49,6 +50,7 @@ from controller.wire.journal import event_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
+WARM_SWEEPS = 3  # by then every miner was read, and what is remembered of each is there
 LEAVE_WITHIN_S = 30.0  # after the way down: calls in flight, journal, broker
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
 RELOADED = "reload"  # why the daemon ends when it is about to begin again, in the same process, on the new files
@@ -106,6 +108,7 @@ class _Daemon:
         self._metrics = Metrics(self._policy.site_id, self._facts, versions())
         self._miner_metrics = MinerMetrics(self._facts)
         self._ready = False
+        self._warm_at = math.inf
         self._inbox: MqttInbox | None = None
         self._reloading: asyncio.Task[None] | None = None
 
@@ -290,10 +293,13 @@ class _Daemon:
         self._metrics.observe_cycle(took_s, overrun)
         if not self._ready:
             self._ready = True
-            gc.collect()
-            gc.freeze()  # what lives as long as the process need not be walked again: 100 ms at 10,000 miners
+            _freeze()
+            self._warm_at = decision.now + WARM_SWEEPS * self._config.document.fleet.sweep_period
             self._notifier.ready()
             self._log.info("ready", site=self._policy.site_id, miners=len(self._facts), mode=self._policy.mode.value)
+        elif decision.now >= self._warm_at:
+            self._warm_at = math.inf
+            self._log.info("warmed_up", objects=_freeze())
         self._notifier.status(
             f"{decision.setpoint.power_w / 1000:.0f} kW wanted, bound by {decision.setpoint.bound.value}; "
             f"inputs {decision.fail_safe.value}"
@@ -326,6 +332,14 @@ class _Daemon:
     def _meter_failed(self, meter_id: str, error: MeterError) -> None:
         key = f"meter {meter_id} {error.fault.value}"
         self._log.failure("meter_failed", key, meter=meter_id, fault=error.fault.value, detail=error.detail)
+
+
+def _freeze() -> int:
+    """What lives as long as the process need not be walked again by the collector: 100 ms at 10,000 miners. Returns how
+    many objects are spared."""
+    gc.collect()
+    gc.freeze()
+    return gc.get_freeze_count()
 
 
 def _drain_within_s(policy: Policy) -> float:

@@ -397,7 +397,7 @@ TABLE: dict[Row, dict[Condition, Cell]] = {
             "resumed",
             EventLevel.INFO,
             "systemd kills what reports no healthy cycle, and starts it again",
-            "tests/runtime/test_notify.py::test_every_message_reaches_systemd_in_its_own_words",
+            "tests/e2e/test_survive_hang.py::test_no_watchdog_beat_comes_from_anywhere_but_a_healthy_cycle",
         ),
         C.CRASH_LOOP: Cell(
             A.FALL_BACK,

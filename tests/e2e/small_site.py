@@ -141,6 +141,14 @@ class Simulators:
         """The most the site may draw now."""
         return self.host.truth.cap_follow_w / 1e3
 
+    def owner_sets(self, miner: int, profile: int) -> None:
+        """As its owner would, before anybody else came: the miner runs this rung of its ladder, 0 the lowest."""
+
+        async def set_it() -> None:
+            self.farm.bank.command_profile(miner, profile)
+
+        self.call(set_it())
+
     def asleep(self) -> list[str]:
         """Miners really asleep."""
         return [name for name, sleeps in zip(self.ids, self.farm.bank.is_asleep, strict=True) if sleeps]

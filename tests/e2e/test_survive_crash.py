@@ -20,6 +20,7 @@ from tests.e2e.small_site import SmallSite, until
 IN_CONTROL_WITHIN_S = 10.0
 FLEET = {"s21": 4, "s19jpro": 12}
 EFFECT_S = 4.0  # by then the last command has had its effect, boots included
+OVERSHOOT_KW = 2.0  # a simulated boot is quicker than the class on file says; without a crash it is the same
 SLOW = {"up": "160 %/min", "down": "160 %/min", "up_15s": "40 %", "down_15s": "40 %"}
 
 
@@ -46,11 +47,14 @@ def test_a_kill_in_the_middle_of_a_move_changes_nothing_and_the_move_goes_on(mak
     assert abs(before_kw - to_kw) > 5, "killed too late: the move was over"
     site.daemon.start()
     until(lambda: sim.writes() > writes, IN_CONTROL_WITHIN_S, "in control again")
-    assert abs(sim.load_kw - before_kw) <= tolerated_kw, "the load moved while nobody had been told anything"
     assert time.monotonic() - started_at < IN_CONTROL_WITHIN_S
     assert site.status()["miners"]["foreign_sleeper"] == 0
+    until(lambda: abs(sim.load_kw - before_kw) > 3, 20, "the move goes on")
+    site.daemon.end(signal.SIGKILL)  # and once more, with commands on their way
+    site.daemon.start()
     until(lambda: sim.load_kw < to_kw + 1 and at_rest(site) and abs(sim.load_kw - to_kw) < 6, 60, "the end of the move")
     went_kw = [row.site_load_w / 1e3 for row in sim.truth(moved_at)]
+    assert max(went_kw) < max(from_kw, to_kw) + tolerated_kw + OVERSHOOT_KW, "above what the site may draw"
     if curtails:  # upwards, in whole miners, the last one may change places with a better one
         assert backwards(went_kw) <= tolerated_kw, "the load rose on its way down"
     first = switched(site, started_at, started_at + EFFECT_S)
@@ -98,7 +102,10 @@ def test_after_many_kills_every_prior_mode_is_given_back_exactly(make_site: Make
     site = make_site("priors", surplus_kw=45, models=FLEET, hashing=16)
     site.configure(restart={"crash_limit": 50})
     sim = site.sim
+    for miner, rung in ((0, 2), (3, 5), (7, 1), (11, 4), (14, 3)):
+        sim.owner_sets(miner, rung)
     before = profiles(site)
+    assert len(set(before)) > 4, "owners differ, or nothing is proved"
     for surplus_kw in (20, 10, 30, 14):
         sim.surplus.power_w = surplus_kw * 1e3
         site.daemon.start()

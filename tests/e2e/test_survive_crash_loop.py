@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
@@ -11,12 +12,14 @@ from tests.e2e.small_site import SmallSite, always, until
 
 SMALL = {"s21": 2, "s19jpro": 6}
 CRASHES = 2
+LARGEST_KW = 3.6
+RAMP_KW_PER_S = 26.9 * 1.5 / 60  # 150 %/min of its rated power
 
 
 def crashed(make_site: MakeSite, name: str) -> SmallSite:
     """A site at full load whose daemon was killed as often as the limit allows."""
     site = make_site(name, surplus_kw=30, models=SMALL, hashing=8)
-    site.configure(restart={"crash_limit": CRASHES}, ramp={"fallback": "600 %/min"})
+    site.configure(restart={"crash_limit": CRASHES}, ramp={"fallback": "150 %/min"})
     for _ in range(CRASHES):
         site.daemon.start()
         site.daemon.end(signal.SIGKILL)
@@ -26,19 +29,22 @@ def crashed(make_site: MakeSite, name: str) -> SmallSite:
 def test_after_too_many_crashes_the_load_ramps_to_the_fallback_and_a_restart_ends_it(make_site: MakeSite) -> None:
     site = crashed(make_site, "loop")
     sim = site.sim
-    full = sim.load_kw
+    full, began = sim.load_kw, time.monotonic()
     assert not sim.asleep()
     site.daemon.start()
     alarm = until(lambda: site.daemon.events("safe_mode"), 5, "the alarm")[0]
     assert (alarm["level"], "died 2 times" in alarm["text"]) == ("error", True)
     assert any("STATUS=SAFE MODE" in text for text in site.daemon.told)
-    seen = [full]
-    while sim.load_kw > 5.5:
-        until(lambda: sim.load_kw < min(seen) - 0.5 or sim.load_kw <= 5.5, 20, "the way down to the fallback")
-        assert sim.load_kw < min(seen) + 0.3, "the load rose"
-        seen.append(sim.load_kw)
-    # By a ramp: 600 %/min of the rated power take some seconds, and one write a miner is enough.
-    assert sim.writes() <= len(sim.ids)
+    until(lambda: sim.load_kw <= 5.5, 60, "the way down to the fallback")
+    truth = sim.truth(began)
+    load_kw = [row.site_load_w / 1e3 for row in truth]
+    later = round(3.0 / (truth[1].at_s - truth[0].at_s))
+    falls_kw = [before - after for before, after in zip(load_kw, load_kw[later:], strict=False)]
+    rises_kw = [after - min(load_kw[: place + 1]) for place, after in enumerate(load_kw)]
+    # 3 s of the ramp, one miner, and what arrives together because a second is the beat; off a cliff it is all of it.
+    assert max(falls_kw) < 3.0 * RAMP_KW_PER_S + 2 * LARGEST_KW < full - 5.5
+    assert max(rises_kw) < 0.3, "the load rose on its way down"
+    assert sim.writes() <= len(sim.ids), "one write a miner is enough"
     refused = site.cli("status")
     assert refused.code != 0
     assert "SAFE MODE" in refused.errors + refused.out

@@ -115,8 +115,9 @@ async def test_the_load_falls_along_the_ramp_after_this_sites_own_offset_and_nob
     waited = [power for at, power in powers if at < OFFSET_S]
     assert set(waited) == {full_w}, "moved before its offset"
     for at, power_w in powers:
-        allowed_w = full_w - RAMP_W_PER_MIN * max(at - OFFSET_S, 0.0) / 60.0
-        assert power_w > min(allowed_w, FALLBACK_W + DRAW_W) - 2 * DRAW_W, f"off a cliff at {at}"
+        allowed_w = max(full_w - RAMP_W_PER_MIN * max(at - OFFSET_S, 0.0) / 60.0, FALLBACK_W)
+        assert power_w > allowed_w - 2 * DRAW_W, f"off a cliff at {at}"
+        assert at < 2 * OFFSET_S or power_w < allowed_w + 5 * DRAW_W, f"slower than the ramp at {at}"
     assert FALLBACK_W - DRAW_W < powers[-1][1] <= FALLBACK_W
     assert max(len(site.told(miner)) for miner in range(len(site.loads))) == 1
     worst_first = [miner for miner in np.argsort(-site.facts.joule_per_th).tolist() if site.told(miner)]
