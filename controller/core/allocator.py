@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import arrivals, estimator
 from controller.core.commitment import commit
 from controller.core.desk import Desk, Goal, lay_out, wakeable
 from controller.core.state import State
@@ -90,6 +90,7 @@ def _reasons(desk: Desk) -> IntArray:
         (asleep & desk.held_by_dwell, Why.DWELL_OFF),
         (desk.held_by_feeder, Why.FEEDER_LIMIT),
         (desk.held_by_budget, Why.BUDGET_USED),
+        (fleet.want_hashing & arrivals.held(fleet, desk.now), Why.TRIMS_LOST),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
         (fleet.parked, Why.OBSERVED),
         (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),

@@ -48,6 +48,8 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             "answers": bool(fleet.gone_at[row] == -math.inf),
             "gone_age_s": _age(now, float(fleet.gone_at[row])),
         }
+        if fleet.trims_lost[row]:
+            miners[miner_id]["trims_lost"] = [int(fleet.trims_lost[row]), now - float(fleet.trim_told_at[row])]
     return {
         "version": VERSION,
         "taken_at": now,
@@ -64,6 +66,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             for entry in state.orders.active
         ],
         "mass": _mass_record(state, now),
+        "trims_told": state.trims_told,
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
         "operator_caps": [asdict(order) for order in state.operator_caps],
@@ -87,6 +90,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
     _recall_mass(state, record.get("mass"), now)
+    state.trims_told = record.get("trims_told", 0)
     active = tuple(
         ActiveOrder(
             _dispatch(entry["dispatch"]),
@@ -140,6 +144,9 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
         fleet.gone_at[row] = now - (kept.get("gone_age_s") or 0.0)  # until it is read it is away as before
     elif kept.get("answers"):
         fleet.gone_at[row] = -math.inf  # who does not any more has vanished since
+    if "trims_lost" in kept:
+        times, age_s = kept["trims_lost"]
+        fleet.trims_lost[row], fleet.trim_told_at[row] = times, now - age_s
     if kept.get("wear"):
         state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:

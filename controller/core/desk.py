@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core import estimator, mass
+from controller.core import arrivals, estimator, mass
 from controller.core.state import NO_COMMAND, State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
@@ -75,6 +75,8 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
     steady = on & (fleet.verb != estimator.WAKE) & (fleet.condition == Condition.HASHING)
     rows = np.arange(len(facts))
+    trims_lost = arrivals.held(fleet, now)
+    highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
     return Desk(
         facts=facts,
         state=state,
@@ -83,11 +85,11 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
         movable=movable,
         on=on,
         steady=steady,
-        trimmable=steady & facts.trims & (now >= fleet.trim_again_at),
+        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost,
         switchable=now >= fleet.switch_again_at,
         soon_w=estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts)),
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
-        ceiling_w=facts.level_power_w[rows, fleet.ceiling] * fleet.ratio,
+        ceiling_w=facts.level_power_w[rows, highest] * fleet.ratio,
         best_first=np.lexsort((rows, facts.joule_per_th)),
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_feeder=np.zeros(len(facts), dtype=np.bool_),

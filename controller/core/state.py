@@ -50,6 +50,8 @@ class FleetState:
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
     switch_again_at, trim_again_at: its budget of writes and restarts is used up until then, said at budget_told_at.
+    trims_lost: in a row, that never arrived; trim_told_at: when the last trim was told to have arrived or not. See
+    core/arrivals.
     sleep_proved: asleep, and its feeder's meter agrees. caught, since caught_at: says that it sleeps, and its feeder
     shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
     was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
@@ -92,6 +94,8 @@ class FleetState:
     switch_again_at: FloatArray
     trim_again_at: FloatArray
     budget_told_at: FloatArray
+    trims_lost: IntArray
+    trim_told_at: FloatArray
     refused: BoolArray
     sleep_proved: BoolArray
     caught: BoolArray
@@ -150,6 +154,8 @@ class FleetState:
             switch_again_at=never.copy(),
             trim_again_at=never.copy(),
             budget_told_at=never.copy(),
+            trims_lost=np.zeros(n, dtype=np.int64),
+            trim_told_at=never.copy(),
             refused=np.zeros(n, dtype=np.bool_),
             sleep_proved=np.zeros(n, dtype=np.bool_),
             caught=np.zeros(n, dtype=np.bool_),
@@ -301,7 +307,8 @@ class State:
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
     before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
-    shed_by: what sheds the site now, None while nothing does.
+    shed_by: what sheds the site now, None while nothing does. trims_told: so many miners were said to be held because
+    trims to them do not arrive; 0 while there is nothing to say.
     """
 
     fleet: FleetState
@@ -332,6 +339,7 @@ class State:
     held_until: float = -math.inf
     contacts: dict[Point, Sample] = field(default_factory=dict)
     shed_by: Bound | None = None
+    trims_told: int = 0
     progress: OrderProgress | None = None
     progress_from_w: float = 0.0
     progress_to_w: float = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import arrivals, estimator
 from controller.core.consequences import Findings, follow_up, plan_rung, woke_lower
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
@@ -45,25 +45,32 @@ def take_reports(
         miner = report.miner
         if fleet.verb[miner] == NO_COMMAND or fleet.command_id[miner] != report.command_id:
             continue  # about a command that a newer one replaced
+        trim = fleet.verb[miner] == VERB_CODES[Verb.TRIM]
+        if trim and report.outcome in arrivals.ARRIVED:
+            arrivals.arrived(state, miner, now, findings)
         if report.outcome in FAILED:
             said_no[miner] = True
             fleet.refused[miner] = True
         elif report.outcome in NEVER_ARRIVED:
             verb = VERB_OF_CODE[int(fleet.verb[miner])]
+            gone = report.outcome is Outcome.UNREACHABLE
+            if gone and trim:  # one that answers its reads is not out of reach for want of a trim
+                gone = not arrivals.lost(facts, state, miner, now)
             _forget(facts, state, miner, now)
             # Who is held by somebody else is so for a while: the others come first meanwhile.
             again_s = HELD_S if report.outcome is Outcome.WITHHELD else ASK_AGAIN_S
             fleet.retry_at[miner] = max(float(fleet.retry_at[miner]), now + again_s)
             if report.again_at is not None:
                 _spare(facts, state, verb, report, report.again_at, now, findings)
-            if report.outcome is Outcome.UNREACHABLE and fleet.condition[miner] != Condition.UNREACHABLE:
+            if gone and fleet.condition[miner] != Condition.UNREACHABLE:
                 fleet.condition[miner] = Condition.UNREACHABLE
                 findings.gone.append((miner, report.detail))
         elif report.sent_at is not None:
             fleet.deadline_at[miner] += report.sent_at - fleet.sent_at[miner]
             fleet.sent_at[miner] = report.sent_at
-            if report.rounded_to_level is not None and fleet.verb[miner] == VERB_CODES[Verb.TRIM]:
+            if report.rounded_to_level is not None and trim:
                 plan_rung(facts, state, miner, report.rounded_to_level)
+    arrivals.say(state, findings)
     return said_no
 
 

@@ -42,6 +42,7 @@ class Why(StrEnum):
     OBSERVED = "observed"  # not ours to move: observe mode
     CONTRADICTS = "contradicts"  # another machine answers there than the inventory has
     BUDGET_USED = "budget_used"  # would move, and its writes and restarts of the day are used up
+    TRIMS_LOST = "trims_lost"  # hashing at the level it has: trims to it do not arrive
 
 
 class Unallocated(StrEnum):

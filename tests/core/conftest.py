@@ -41,6 +41,7 @@ from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, Inpu
 WALL = 1_800_000_000.0  # UTC seconds at loop second 0
 AUXILIARY_W = 1_000
 SLEEP_W = 50
+TOO_LATE_S = 2.5
 LADDER = tuple(Level(f"{watts}W", watts, watts / 20.0) for watts in (2000, 2500, 3000, 3500))
 RESPONSE = ResponseClass(
     "test", sleep_dead_s=1, sleep_90_s=3, wake_dead_s=10, wake_90_s=30, trim_dead_s=1, trim_90_s=5, sleep_power_w=50
@@ -256,6 +257,7 @@ class Site:
     `strangers` are other machines than the inventory has, each with what gives it away. `liars` say that they sleep and
     hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
     `poolless` miners hash nothing and draw `idle_share` of their watts; who tells none is estimated at up to a half.
+    Trims to `slow` miners never arrive, which is known TOO_LATE_S later; they sleep and wake and are read like others.
     `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners and, where there is
     `feeder_noise`, a watt now and then. `wall_step_s` is by how much the wall clock was stepped.
     """
@@ -289,6 +291,8 @@ class Site:
         self.feeder_extra_w = 0.0
         self.feeder_noise = True
         self.wall_step_s = 0.0
+        self.slow: set[int] = set()
+        self.told: list[tuple[float, CommandReport]] = []
 
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
@@ -357,7 +361,9 @@ class Site:
             "readings": self.readings(),
             "telemetry": self.telemetry(),
             "feeders": self.feeders(),
+            "reports": tuple(report for at, report in self.told if at <= self.now),
         }
+        self.told = [entry for entry in self.told if entry[0] > self.now]
         given.update(snapshot)
         self.state, decision = self.engine.step(self.state, Snapshot(**given), self.now)
         self.obey(decision.commands)
@@ -379,7 +385,11 @@ class Site:
                     self.set_hashing(command.miner, False, times=self._times(command))
                 case Verb.WAKE:
                     self.set_hashing(command.miner, True, times=self._times(command))
+                case Verb.TRIM if command.miner in self.slow:
+                    at = self.now + TOO_LATE_S
+                    self.told.append((at, Kit.report(command, Outcome.UNREACHABLE, at)))
                 case Verb.TRIM:
+                    self.told.append((self.now, Kit.report(command, Outcome.ACKNOWLEDGED, self.now)))
                     self.set_hashing(command.miner, True, command.level, times=self._times(command))
 
     def _times(self, command: Command) -> tuple[float, float]:
