@@ -11,12 +11,13 @@ help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
 	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
-	@echo "make soak [HOURS=1]        the daemon with 300 simulated miners and faults: does it stay as it is?"
+	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
 	@echo "make test-systemd         the installed service under a real systemd, in a container; as root, about four minutes"
 	@echo "make lint                 style, types and layer contracts"
 	@echo "make lock                 pin the dependencies again"
+	@echo "make clean                remove what was built here"
 
 $(STAMP): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "curtaild needs Python 3.11 or newer; name one with PYTHON=python3.12"; exit 1; }

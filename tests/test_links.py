@@ -40,3 +40,9 @@ def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A page\n[a](gone.md) [b](page.md#a-page) [c](#gone) [d](https://x.invalid/) `[e](gone.md)`\n")
     assert dead_links(page) == ["gone.md", "#gone"]
+
+
+def test_every_decision_stands_in_their_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in folder.glob("0*.md") if f"({page.name})" not in listed] == []
