@@ -38,7 +38,6 @@ from simulators.scenario import Scenario
 from tests.bench.soak_report import Sample, write_report
 from tests.runtime.conftest import Broker, find_mosquitto
 
-SITE = "soak"
 SAMPLE_EVERY_S = 10.0
 SCRAPE_EVERY_S, SCRAPE_MINERS_EVERY_S = 5.0, 30.0
 ORDER_EVERY_S, ORDER_FOR_S = 300.0, 90
@@ -56,6 +55,7 @@ FREE = ("127.0.0.1", 0)
 class Site:
     """What the tasks of the soak share."""
 
+    name: str
     scenario: Scenario
     farm: MinerFarm
     host: PlantHost
@@ -101,8 +101,8 @@ def scenario_for(miners: int) -> Scenario:
     )
 
 
-async def soak(folder: Path, miners: int, seconds: float) -> list[Sample]:
-    """Run it; returns the samples."""
+async def soak(folder: Path, name: str, miners: int, seconds: float, every_s: float) -> list[Sample]:
+    """Run a site of this name; returns samples, one every `every_s`."""
     scenario = scenario_for(miners)
     schedule = FaultSchedule.random(
         seed=5,
@@ -122,13 +122,13 @@ async def soak(folder: Path, miners: int, seconds: float) -> list[Sample]:
         broker = Broker("mosquitto" if find_mosquitto() else "nats", folder)
         await asyncio.to_thread(broker.start)
         stack.callback(broker.stop)
-        config = _write(folder, scenario, Wiring(farm.addresses, host.endpoints, broker.port))
+        config = _write(folder, name, scenario, Wiring(farm.addresses, host.endpoints, broker.port))
         command = [command_beside("curtaild"), "run", "--config", str(config)]
         daemon = await Child.start("daemon", command, folder / "daemon.log", environment=environment_of(folder))
         stack.push_async_callback(daemon.stop)
-        site = Site(scenario, farm, host, broker, daemon, folder)
+        site = Site(name, scenario, farm, host, broker, daemon, folder)
         await _until_ready(site)
-        return await _measure(site, seconds)
+        return await _measure(site, seconds, every_s)
 
 
 def _host(scenario: Scenario, farm: MinerFarm) -> PlantHost:
@@ -145,10 +145,10 @@ def _host(scenario: Scenario, farm: MinerFarm) -> PlantHost:
     )
 
 
-def _write(folder: Path, scenario: Scenario, wiring: Wiring) -> Path:
+def _write(folder: Path, name: str, scenario: Scenario, wiring: Wiring) -> Path:
     path = write_site(folder, scenario, wiring, ())
     text = path.read_text()
-    text = text.replace('id = "demo"', f'id = "{SITE}"', 1).replace(
+    text = text.replace('id = "demo"', f'id = "{name}"', 1).replace(
         "[journal]", f'[journal]\nsize_max = "{JOURNAL_MAX}"'
     )
     path.write_text(text)
@@ -162,7 +162,7 @@ async def _until_ready(site: Site) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _measure(site: Site, seconds: float) -> list[Sample]:
+async def _measure(site: Site, seconds: float, every_s: float) -> list[Sample]:
     samples: list[Sample] = []
     began = time.monotonic()
     events = (
@@ -180,7 +180,7 @@ async def _measure(site: Site, seconds: float) -> list[Sample]:
             if len(samples) % 30 == 0:
                 sys.stdout.write(f"{samples[-1]}\n")
                 sys.stdout.flush()
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            await asyncio.sleep(every_s)
         for task in around:
             task.cancel()
     return samples
@@ -200,7 +200,7 @@ def _get(url: str) -> str:
 async def _order(site: Site) -> None:
     """A cap below the middle, as a dispatcher sends it, who may find the broker away."""
     power_kw = 0.4 * site.scenario.fleet.rated_w() / 1e3
-    where = f"dispatch --site {SITE} --broker 127.0.0.1:{site.broker.port}"
+    where = f"dispatch --site {site.name} --broker 127.0.0.1:{site.broker.port}"
     how = f"--wait accepted --within 20s --for {ORDER_FOR_S}s cap {power_kw:.0f}kW"
     command = [command_beside("curtaild"), *where.split(), *how.split()]
     child = await Child.start("order", command, site.folder / "order.log")
@@ -265,11 +265,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--miners", type=int, default=300)
+    parser.add_argument("--every", type=float, default=SAMPLE_EVERY_S, help="seconds between two samples")
+    parser.add_argument("--site", default="soak", help="its name; two of one name refuse each other")
     parser.add_argument("--out", type=Path, default=Path("build/soak"))
     given = parser.parse_args()
     run_dir = given.out.absolute() / time.strftime("%Y%m%dT%H%M%S")
     run_dir.mkdir(parents=True)
-    samples = asyncio.run(soak(run_dir, given.miners, given.hours * 3600.0))
+    samples = asyncio.run(soak(run_dir, given.site, given.miners, given.hours * 3600.0, given.every))
     with (run_dir / "samples.csv").open("w", newline="") as stream:
         table = csv.DictWriter(stream, asdict(samples[0]).keys())
         table.writeheader()
