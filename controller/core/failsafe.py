@@ -82,6 +82,7 @@ INPUTS: dict[str, tuple[Point, ...]] = {
     Row.SITE: (Point.SITE_LOAD_W,),
     Row.PLANT: (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
+BALANCED = (Row.POI, Row.SITE)  # held to blame when the powers do not add up
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)
 POWER_POINTS = (
     Point.POI_EXPORT_W,
@@ -165,7 +166,9 @@ def _advance(
     trusted_at = newest if good and newest is not None else memory.trusted_at
     age = now - trusted_at
     if good_since is not None:
-        condition = Age.REARMED if now - good_since >= limits.rearm_s else Age.FRESH
+        # A gap that may be the moment's own is no reason to doubt a meter, but none to believe a doubted one again.
+        suspected = row in BALANCED and state.unbalanced_since is not None
+        condition = Age.REARMED if now - good_since >= limits.rearm_s and not suspected else Age.FRESH
     elif age > limits.fallback_after_s:
         condition = Age.GONE
     elif age > limits.freeze_after_s:

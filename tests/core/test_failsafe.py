@@ -282,6 +282,34 @@ def test_one_moment_in_balance_clears_the_suspicion(watch):
         watch.see()
 
 
+@pytest.mark.parametrize("rearm_s", [1.0, 3.0, 4.9, 5.0, 20.0])
+@pytest.mark.parametrize("lucky", [True, False])
+def test_nobody_comes_back_from_the_fallback_while_the_powers_do_not_add_up(kit, rearm_s, lucky):
+    """However short the re-arm time: the grace of a gap that has just begun is no proof. Once in eight seconds they add
+    up by chance, or a sample is missing."""
+    watch = Watch(kit, inputs={"rearm_s": rearm_s, "frozen_after_s": 1e9})
+    for _ in range(40):
+        trust = watch.see(poi_export_w=60_000.0)
+    assert trust.worst is FALLBACK
+    for second in range(200):
+        odd = second % 8 == 0
+        export_w = 110_000.0 if odd and lucky else 60_000.0
+        missing = ("poi_export_w",) if odd and not lucky else ()
+        assert watch.see(missing=missing, poi_export_w=export_w).worst is FALLBACK
+    watch.calm(round(rearm_s) + 1)
+    assert watch.see().worst is GOOD
+
+
+def test_a_momentary_gap_does_not_put_off_the_return_of_a_good_input(watch):
+    """Two meters are never read in one instant: one gap in the re-arm time does not start it anew."""
+    for _ in range(40):
+        watch.see(missing=("poi_export_w",))
+    for second in range(9):
+        assert watch.see(poi_export_w=60_000.0 if second == 5 else 110_000.0).worst is FALLBACK
+    watch.calm(2)
+    assert watch.see().worst is GOOD
+
+
 def test_without_the_auxiliaries_there_is_nothing_to_balance(watch):
     for _ in range(20):
         trust = watch.see(missing=("auxiliary_w",), poi_export_w=60_000.0)
