@@ -46,7 +46,7 @@ from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.starts import Starts
 from controller.runtime.views import Views
 from controller.safe_daemon import SafeDaemon
-from controller.wire.journal import event_row, start_row, stop_row
+from controller.wire.journal import event_row, outcomes_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
@@ -135,6 +135,9 @@ class _Daemon:
                 self._tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             await self._serve(journal, resumed.state)
+            late = self._mailbox.take_reports()
+            if late:  # what they wrote to flash counts at the next start
+                journal.append((outcomes_row(time.time(), late),))
             journal.append((stop_row(time.time(), self._reason),))
         return self._reason == RELOADED
 

@@ -47,6 +47,12 @@ class Mailbox:
     def put_report(self, report: CommandReport) -> None:
         self._reports.append(report)
 
+    def take_reports(self) -> tuple[CommandReport, ...]:
+        """What came behind the last cycle: commands that were on their way when the daemon was told to stop."""
+        late = tuple(self._reports)
+        self._reports.clear()
+        return late
+
     def put_operator(self, order: OperatorOrder) -> bool:
         """False when too many wait already."""
         if len(self._operator) >= OPERATOR_ORDERS_MAX:

@@ -53,8 +53,8 @@ class _Inputs:
 def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
     """Every complete cycle of rows in journal order, beginning at a START or behind a CHECKPOINT.
 
-    Rows behind the last decision (a run cut off in the middle of a commit) are left out, and so are runs in safe mode,
-    which have no cycles. Raises ValueError when the rows begin in the middle of a run, where deltas have nothing to
+    Rows behind the last decision (a run cut off in the middle of a commit, outcomes that a stop waited for) are left
+    out, and so are runs in safe mode, which have no cycles. Raises ValueError when the rows begin in the middle of a run, where deltas have nothing to
     stand on.
     """
     inputs, whole, safe_mode = _Inputs(), False, False
@@ -66,6 +66,8 @@ def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
             continue
         body = json.loads(row.body) if row.kind in _REPLAYED else {}
         whole = whole or bool(body.get("whole"))
+        if row.kind is RowKind.OUTCOME and not whole:
+            continue  # behind the last checkpoint of a run: no cycle took it in
         if row.kind in _REPLAYED and not whole:
             raise ValueError("these rows begin in the middle of a run: begin at a start or checkpoint row")
         match row.kind:

@@ -50,6 +50,14 @@ def test_telemetry_and_reports_are_handed_over_once_and_only_the_newest_reading_
     assert (again.telemetry, again.reports) == ((), ())
 
 
+def test_reports_behind_the_last_cycle_can_be_had_once() -> None:
+    mailbox = Mailbox(Kit.policy())
+    mailbox.put_report(Kit.report(command(4), Outcome.APPLIED, 1.0))
+    assert [report.command_id for report in mailbox.take_reports()] == [4]
+    assert mailbox.take_reports() == ()
+    assert frozen(mailbox).reports == ()
+
+
 def test_a_snapshot_does_not_change_when_more_comes_in() -> None:
     mailbox = Mailbox(Kit.policy())
     mailbox.put_readings(Kit.readings(1.0, poi_export_w=5.0))

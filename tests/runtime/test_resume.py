@@ -16,7 +16,7 @@ from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb, Snap
 from controller.runtime.journal_file import JournalFile
 from controller.runtime.resume import ON_EXIT, Resumed, resume
 from controller.wire.canonical import canonical
-from controller.wire.journal import CycleRecorder, prior_row, start_row
+from controller.wire.journal import CycleRecorder, prior_row, start_row, stop_row
 from tests.core.conftest import WALL, Kit
 from tests.runtime.fakes import command
 
@@ -111,7 +111,7 @@ def test_what_commands_cost_is_remembered_for_a_day(past: Past) -> None:
     worn = CommandReport(7, 1, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=2)
     free = CommandReport(8, 2, Outcome.ACKNOWLEDGED, 1.0, 2.0)
     rows = CycleRecorder().rows_of_cycle(Snapshot(WALL, {}, reports=(worn, free)), Kit.site(facts=facts).cycle())
-    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME))
+    past.rows(*(row for row in rows if row.kind is RowKind.OUTCOME), stop_row(WALL, "signal"))  # a stop waited for them
     found = past.resumed(facts).state
     assert [wear.spent(found, miner, WALL + 60) for miner in range(4)] == [3, 3, 0, 0]
     assert [wear.spent(found, miner, WALL + wear.DAY_S - 10) for miner in range(4)] == [0, 2, 0, 0]

@@ -17,7 +17,7 @@ from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Decision, FeederReport, OperatorOrder, Snapshot, VerdictReport
 from controller.wire.canonical import canonical
-from controller.wire.journal import CycleRecorder, start_row, stop_row
+from controller.wire.journal import CycleRecorder, outcomes_row, start_row, stop_row
 from controller.wire.replay import recorded_cycles
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -216,6 +216,20 @@ def test_rows_cut_off_in_the_middle_of_a_cycle_are_left_out(decision: Decision) 
     whole = recorder.rows_of_cycle(Snapshot(0.0, {Point.SITE_LOAD_W: good(1.0, 1.0)}), decision)
     torn = recorder.rows_of_cycle(Snapshot(1.0, {Point.SITE_LOAD_W: good(2.0, 2.0)}), decision)[:-1]
     assert [cycle.snapshot.wall for cycle in recorded_cycles((*whole, *torn))] == [0.0]
+
+
+@pytest.mark.parametrize("begins_at", [RowKind.START, RowKind.CHECKPOINT])
+def test_outcomes_that_a_stop_waited_for_belong_to_no_cycle(decision: Decision, begins_at: RowKind) -> None:
+    recorder, report = CycleRecorder(), CommandReport(7, 1, Outcome.APPLIED, 1.0, 2.0, wear=1)
+    snapshot = Snapshot(0.0, {Point.SITE_LOAD_W: good(1.0, 1.0)})
+    names = start_row(0.0, {"version": "1"}, ("a", "b", "c"))
+    stopped = (recorder.checkpoint(1.0, {"cycle": 1}), outcomes_row(2.0, (report,)), stop_row(2.0, "signal"))
+    rows = (names, *recorder.rows_of_cycle(snapshot, decision), *stopped)
+    next_run = (names, *CycleRecorder().rows_of_cycle(replace(snapshot, wall=9.0), decision))
+    begin = next(index for index, row in enumerate(rows) if row.kind is begins_at)
+    cycles = list(recorded_cycles((*rows[begin:], *next_run)))
+    assert [cycle.snapshot.wall for cycle in cycles] == ([0.0, 9.0] if begins_at is RowKind.START else [9.0])
+    assert all(cycle.snapshot.reports == () for cycle in cycles)
 
 
 def test_a_replay_that_begins_in_the_middle_of_a_run_is_refused(decision: Decision) -> None:
