@@ -54,8 +54,8 @@ def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
     """Every complete cycle of rows in journal order, beginning at a START or behind a CHECKPOINT.
 
     Rows behind the last decision (a run cut off in the middle of a commit, outcomes that a stop waited for) are left
-    out, and so are runs in safe mode, which have no cycles. Raises ValueError when the rows begin in the middle of a run, where deltas have nothing to
-    stand on.
+    out, and so are runs in safe mode, which have no cycles. Raises ValueError when the rows begin in the middle of a
+    run, where deltas have nothing to stand on.
     """
     inputs, whole, safe_mode = _Inputs(), False, False
     for row in rows:
