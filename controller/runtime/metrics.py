@@ -153,7 +153,7 @@ class Metrics:
         self._safe_mode = self._gauge("safe_mode", "1 in safe mode, after a crash loop: no meter, no order, no plan.")
         self._safe_mode.set(0)
         self._at_once = self._gauge(
-            "miners_unreachable_at_once", "Miners lost together, while they are away; 0 when none are."
+            "miners_unreachable_at_once", "Miners lost together, still away, the last within 20 min."
         )
 
     def observe_decision(self, decision: Decision) -> None:
