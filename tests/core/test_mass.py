@@ -324,11 +324,11 @@ def test_who_obeyed_an_order_that_no_answer_told_of_is_ours_to_wake(block):
     site.set_hashing(4, False)
     site.cycles(60)
     assert len(site.commands_to({4})) >= 2
-    site.unplugged.clear()
-    site.cycles(30)
-    assert not site.names()["foreign_sleeper"]
     del site.extra[Point.GRID_EMERGENCY]
+    site.cycles(20)
+    site.unplugged.clear()
     site.cycles(300)
+    assert not site.names()["foreign_sleeper"]
     assert site.hashing[4]
 
 
