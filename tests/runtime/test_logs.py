@@ -251,7 +251,9 @@ def test_a_reader_that_comes_back_is_told_what_it_missed() -> None:
     os.close(read_end)
     *lines, last = [json.loads(line) for line in b"".join(found).splitlines()]
     assert (last["event"], last["level"], last["lines"]) == ("log_lines_dropped", "warning", missing)
-    assert [line["number"] for line in lines] == list(range(QUEUE_LINES + 2000 - missing)), "in order, up to the gap"
+    numbers = [line["number"] for line in lines]
+    assert len(numbers) == QUEUE_LINES + 2000 - missing
+    assert numbers == sorted(set(numbers)), "in order; where the gap is depends on when the pipe was full"
 
 
 def test_a_reader_that_is_gone_costs_nothing_but_the_lines() -> None:
