@@ -57,6 +57,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"real": asyncio.SelectorEventLoop}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two streams for `make test`: processes in real time mostly wait, all the rest computes. Within a stream tests run
     one after the other, so that no two of them want the same port, and no two sites measure each other's load."""
