@@ -31,7 +31,7 @@ demo: $(STAMP)
 	$(BIN)/curtaild-sim demo --seconds $(or $(SECONDS),$(SECONDS_DEFAULT)) --report report.json
 
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m tests.rig.streams
 
 swarm: $(STAMP)
 	$(BIN)/python -m tests.rig.swarm --seeds $(or $(SEEDS),20) --first-seed $(or $(FIRST_SEED),1)

@@ -57,15 +57,6 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"real": asyncio.SelectorEventLoop}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two streams for `make test`: processes in real time mostly wait, all the rest computes. Within a stream tests run
-    one after the other, so that no two of them want the same port, and no two sites measure each other's load."""
-    for item in items:
-        waits = "tests/e2e/" in item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group("real time" if waits else "the rest"))
-
-
 @pytest_asyncio.fixture(autouse=True)
 async def no_task_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """A test that leaves a task running has left a socket, a timer or a worker running."""
