@@ -69,6 +69,11 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         "trims_told": state.trims_told,
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
+        "lease": {
+            "held": state.orders.lease_held,
+            "order_age_s": _age(now, state.orders.lease_order_at),
+            "heard_age_s": _age(now, state.orders.lease_heard_at),
+        },
         "operator_caps": [asdict(order) for order in state.operator_caps],
         "operator_ends_in_s": {operator: ends_at - now for operator, ends_at in state.operator_ends.items()},
     }
@@ -100,7 +105,15 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         )
         for entry in record["orders"]
     )
-    state.orders = OrderBook(active, dict(record["last_seq"]), tuple(record["seen_ids"]))
+    lease = record.get("lease", {})
+    state.orders = OrderBook(
+        active,
+        dict(record["last_seq"]),
+        tuple(record["seen_ids"]),
+        lease_held=bool(lease.get("held")),
+        lease_order_at=_moment(now, lease.get("order_age_s")),
+        lease_heard_at=_moment(now, lease.get("heard_age_s")),
+    )
     state.operator_caps = tuple(
         OperatorOrder(**{**entry, "verb": OperatorVerb(entry["verb"]), "miners": tuple(entry["miners"])})
         for entry in record["operator_caps"]

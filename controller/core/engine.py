@@ -153,8 +153,15 @@ class _Cycle:
         dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
         alive = dispatcher is not None and dispatcher.condition != failsafe.NO_HEARTBEAT
         held = dispatcher is not None and dispatcher.state is InputState.GOOD
-        fresh_order = alive and (accepted_any or ledger.book.lease_order_seen)
-        state.orders = replace(ledger.book, lease_held=held, lease_order_seen=fresh_order)
+        # An order from before the loss is not fresh. One from after it is, should the heartbeat come a little later.
+        order_at = -math.inf if ledger.book.lease_held and not alive else ledger.book.lease_order_at
+        heard_at = self.snapshot.dispatcher_heartbeat_at
+        state.orders = replace(
+            ledger.book,
+            lease_held=held,
+            lease_order_at=self.now if accepted_any else order_at,
+            lease_heard_at=ledger.book.lease_heard_at if heard_at is None else heard_at,
+        )
         return ledger.answers
 
     def _begin_progress(self, message: Dispatch, measured: float | None, floor: float) -> None:

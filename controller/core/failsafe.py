@@ -6,6 +6,7 @@ gone ramps the site to its fallback. The way back needs good data for a while, n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -195,9 +196,12 @@ def _guard(state: State, row: Row, sample: Sample, now: float) -> InputHealth:
 
 def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now: float) -> InputHealth:
     """The lease: held by heartbeats, entered only with a heartbeat *and* an order accepted since it was lost."""
+    if heard_at is None and math.isfinite(state.orders.lease_heard_at):
+        heard_at = state.orders.lease_heard_at  # before a restart: a lease is not lost by a crash of ours
     age = None if heard_at is None else now - heard_at
     alive = age is not None and age <= policy.dispatch.heartbeat_lost_after_s
-    held = alive and (state.orders.lease_held or state.orders.lease_order_seen)
+    fresh = now - state.orders.lease_order_at <= policy.dispatch.heartbeat_lost_after_s
+    held = alive and (state.orders.lease_held or fresh)
     condition = "lease held" if held else ("heartbeat, no fresh order" if alive else NO_HEARTBEAT)
     cell = Condition.BACK if held else (Condition.UNCONFIRMED if alive else Condition.LOST)
     after = table.state_asked(Row.DISPATCHER, cell)

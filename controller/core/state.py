@@ -270,13 +270,17 @@ class ActiveOrder:
 
 @dataclass(frozen=True, slots=True)
 class OrderBook:
-    """Dispatches in force, the last sequence of each issuer, and the ids already answered (oldest first)."""
+    """Dispatches in force, the last sequence of each issuer, and the ids already answered (oldest first).
+
+    lease_order_at, lease_heard_at: when an order was last accepted, and a heartbeat last heard; -inf never.
+    """
 
     active: tuple[ActiveOrder, ...] = ()
     last_seq: dict[str, int] = field(default_factory=dict)
     seen_ids: tuple[str, ...] = ()
     lease_held: bool = False
-    lease_order_seen: bool = False
+    lease_order_at: float = -math.inf
+    lease_heard_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

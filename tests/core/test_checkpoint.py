@@ -83,7 +83,6 @@ def test_what_telemetry_tells_is_read_anew(kit):
     assert list(back.fleet.verdict[:3]) == [Verdict.UNSEEN] * 3
     assert back.offset_w is None
     assert back.surplus_cap_w is None
-    assert not back.orders.lease_held, "a lease is taken anew"
 
 
 def test_a_changed_inventory_keeps_what_it_still_has(kit):

@@ -6,6 +6,7 @@ Two of four miners hash at the start (8.1 kW with auxiliaries and sleepers); all
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from dataclasses import fields, replace
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.core import checkpoint, failsafe
 from controller.core.engine import Engine
 from controller.core.figures import counts
 from controller.core.state import State
@@ -639,6 +641,49 @@ def test_a_lost_heartbeat_ends_the_lease_and_its_return_alone_does_not_restore_i
     fresh = kit.order(CAP, 15_000, seq=2, issued_at=kit.wall + site.now)
     site.cycle(received=(site.receive(fresh),), dispatcher_heartbeat_at=site.now)
     assert site.cycle(dispatcher_heartbeat_at=site.now).fail_safe is InputState.GOOD
+
+
+def fresh(kit, site, **beat):
+    order = kit.order(CAP, 15_000, seq=9, issued_at=kit.wall + site.now)
+    return site.cycle(received=(site.receive(order),), **beat)
+
+
+@pytest.mark.parametrize(("beats_after_s", "taken"), [(1, True), (119, True), (125, False)])
+def test_an_order_may_come_a_little_before_the_heartbeat(kit, beats_after_s, taken):
+    site = leased(kit)
+    site.cycles(10)
+    fresh(kit, site)
+    for _ in range(beats_after_s - 1):
+        assert site.cycle().fail_safe is InputState.FALLBACK, "an order alone"
+    site.cycle(dispatcher_heartbeat_at=site.now)
+    assert (site.cycle(dispatcher_heartbeat_at=site.now).fail_safe is InputState.GOOD) is taken
+
+
+def test_an_order_from_before_the_loss_is_not_fresh_after_it(kit):
+    site = leased(kit)
+    fresh(kit, site, dispatcher_heartbeat_at=0.5)
+    for _ in range(100):
+        site.cycle(dispatcher_heartbeat_at=0.5)
+    order = kit.order(CAP, 14_000, seq=10, issued_at=kit.wall + site.now)
+    site.cycle(received=(site.receive(order),), dispatcher_heartbeat_at=0.5)
+    for _ in range(25):
+        site.cycle(dispatcher_heartbeat_at=0.5)
+    assert site.decisions[-1].fail_safe is InputState.FALLBACK
+    assert [site.cycle(dispatcher_heartbeat_at=site.now).fail_safe for _ in range(5)] == [InputState.FALLBACK] * 5
+
+
+@pytest.mark.parametrize(("away_s", "kept"), [(3.0, True), (110.0, True), (130.0, False)])
+def test_a_crash_of_ours_loses_no_lease_that_the_dispatcher_still_holds(kit, away_s, kept):
+    """Otherwise a site would fall by a restart of its own. Silence all the time does end it."""
+    site = leased(kit)
+    fresh(kit, site, dispatcher_heartbeat_at=site.now)
+    assert site.cycle(dispatcher_heartbeat_at=site.now).fail_safe is InputState.GOOD
+    record = json.loads(json.dumps(checkpoint.to_record(site.engine.facts, site.state, site.now)))
+    later = site.now + away_s
+    state = checkpoint.from_record(site.engine.facts, record, site.now, kit.wall)
+    trust = failsafe.assess(state, site.engine.policy, {}, None, later)
+    dispatcher = next(entry for entry in trust.health if entry.name == failsafe.DISPATCHER)
+    assert (dispatcher.state is InputState.GOOD) is kept
 
 
 def test_the_loss_of_the_lease_is_told(kit):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from controller.core import failsafe
@@ -345,7 +347,8 @@ def leased(kit, heard_at, held, order_seen):
     watch = Watch(kit, dispatch={"lease_required": True})
     watch.now = 1_000.0
     watch.heard_at = None if heard_at is None else 1_001.0 - heard_at
-    watch.state.orders = type(watch.state.orders)(lease_held=held, lease_order_seen=order_seen)
+    order_at = watch.now if order_seen else -math.inf
+    watch.state.orders = type(watch.state.orders)(lease_held=held, lease_order_at=order_at)
     return health(watch.see(), failsafe.DISPATCHER)
 
 
