@@ -109,7 +109,8 @@ def people(run: Run) -> None:
     assert code == 0, said
     run.say(f"alice: {said}")
     until(lambda: "alice" in run.site.log(), 5, "alice in the log")
-    until(lambda: run.site.sim.load_kw < 20.0, 20, "the load below alice's cap")
+    within_kw = 20.0 + QUIET_RATIO * run.site.rated_kw  # the deadband is half of that
+    until(lambda: run.site.sim.load_kw < within_kw, 20, "the load down to alice's cap")
     assert run.site.cli("release", "--site", SITE, user="alice")[0] == 0
     run.site.settle()
 
