@@ -9,7 +9,7 @@ import signal
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from controller.runtime.mqtt_link import BrokerSettings, LinkLostError, TlsSetti
 from controller.wire.mqtt import encode_dispatch, topics_of
 
 DEADLINE_S = 20.0
+NEWCOMER_S = 1.0  # how long one newcomer looks
 
 
 async def until(condition: Callable[[], Any], what: str = "condition") -> None:
@@ -180,12 +181,24 @@ async def test_the_newest_state_is_retained_and_a_clean_stop_says_offline(broker
 
 
 async def until_state(settings: BrokerSettings, site: str, wanted: Callable[[dict[str, object]], bool]) -> None:
-    """A newcomer's view: connect afresh and read the state until it is as wanted."""
-    async with asyncio.timeout(DEADLINE_S), connected(settings, None) as link:
-        await link.subscribe(topics_of(site).state, 1)
-        async for message in link.messages():
-            if wanted(json.loads(message.payload)):
-                return
+    """Newcomers' view: connect afresh and read the state until it is as wanted.
+
+    One newcomer is not enough. nats-server gives one who subscribes in the milliseconds of a retained publish neither
+    the old copy's successor nor the live message (docs/brokers.md); the next one gets it.
+    """
+    async with asyncio.timeout(DEADLINE_S):
+        while not await _sees(settings, site, wanted):
+            pass
+
+
+async def _sees(settings: BrokerSettings, site: str, wanted: Callable[[dict[str, object]], bool]) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(NEWCOMER_S), connected(settings, None) as link:
+            await link.subscribe(topics_of(site).state, 1)
+            async for message in link.messages():
+                if wanted(json.loads(message.payload)):
+                    return True
+    return False
 
 
 CHILD = """
