@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-GOOD_BAD = ((None, "green"), (1, "red"))
-BAD_GOOD = ((None, "red"), (1, "green"))
+# How a number or a band looks, to be given as **NONE_IS_GOOD and its like.
 NO_YES = {0: "no", 1: "yes"}
+NONE_IS_GOOD: Mapping[str, Any] = {"steps": ((None, "green"), (1, "red"))}
+NO_IS_GOOD: Mapping[str, Any] = {**NONE_IS_GOOD, "words": NO_YES}
+YES_IS_GOOD: Mapping[str, Any] = {"steps": ((None, "red"), (1, "green")), "words": NO_YES}
 
 Steps = Sequence[tuple[float | None, str]]
 
@@ -63,6 +65,11 @@ def of(metric: str, more: str = "") -> str:
 
 def rate(metric: str, more: str = "") -> str:
     return f"rate({of(metric, more)}[$__rate_interval])"
+
+
+def per_second(metric: str, legend: str = "{{site}}") -> Query:
+    """How fast a counter of the chosen sites rises."""
+    return Query(rate(metric), legend)
 
 
 def lines(title: str, text: str, unit: str, *queries: Query, **other: Any) -> Panel:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from deploy.grafana.model import (
-    BAD_GOOD,
-    GOOD_BAD,
-    NO_YES,
+    NONE_IS_GOOD,
+    YES_IS_GOOD,
     Dashboard,
     Query,
     Row,
     lines,
     number,
     of,
+    per_second,
     q,
     rate,
     states,
@@ -25,9 +25,7 @@ DISPATCH = Dashboard(
         Row(
             "Now",
             (
-                number(
-                    "Broker", "Connected or not.", "short", q("curtaild_mqtt_connected"), steps=BAD_GOOD, words=NO_YES
-                ),
+                number("Broker", "Connected or not.", "short", q("curtaild_mqtt_connected"), **YES_IS_GOOD),
                 number(
                     "Last heartbeat",
                     "Of the dispatcher. Under a lease the site goes to its fallback after 120 s without one (default).",
@@ -48,7 +46,7 @@ DISPATCH = Dashboard(
                     "Within the range shown; the dispatcher never saw them.",
                     "short",
                     Query(f"increase({of('curtaild_mqtt_answers_dropped_total')}[$__range])"),
-                    steps=GOOD_BAD,
+                    **NONE_IS_GOOD,
                 ),
                 number(
                     "Last order: 90 % of the way",
@@ -96,10 +94,10 @@ DISPATCH = Dashboard(
                     "Messages on the order topic",
                     "All of them, and those that could not be used.",
                     "cps",
-                    Query(rate("curtaild_mqtt_orders_received_total"), "{{site}} received"),
-                    Query(rate("curtaild_mqtt_orders_malformed_total"), "{{site}} malformed"),
-                    Query(rate("curtaild_mqtt_orders_retained_total"), "{{site}} retained"),
-                    Query(rate("curtaild_mqtt_orders_refused_full_total"), "{{site}} mailbox full"),
+                    per_second("curtaild_mqtt_orders_received_total", "{{site}} received"),
+                    per_second("curtaild_mqtt_orders_malformed_total", "{{site}} malformed"),
+                    per_second("curtaild_mqtt_orders_retained_total", "{{site}} retained"),
+                    per_second("curtaild_mqtt_orders_refused_full_total", "{{site}} mailbox full"),
                 ),
             ),
         ),
@@ -110,8 +108,7 @@ DISPATCH = Dashboard(
                     "Broker",
                     "Connected, over time.",
                     q("curtaild_mqtt_connected"),
-                    steps=BAD_GOOD,
-                    words=NO_YES,
+                    **YES_IS_GOOD,
                 ),
                 lines(
                     "Connections made and lost",
@@ -125,9 +122,9 @@ DISPATCH = Dashboard(
                     "Answers and events to the broker",
                     "Sent, waiting and dropped.",
                     "short",
-                    Query(rate("curtaild_mqtt_answers_sent_total"), "{{site}} answers sent/s"),
+                    per_second("curtaild_mqtt_answers_sent_total", "{{site}} answers sent/s"),
                     q("curtaild_mqtt_answers_waiting", "{{site}} answers waiting"),
-                    Query(rate("curtaild_mqtt_events_dropped_total"), "{{site}} events dropped/s"),
+                    per_second("curtaild_mqtt_events_dropped_total", "{{site}} events dropped/s"),
                     height=6,
                 ),
                 lines(

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.grafana.model import (
-    GOOD_BAD,
-    Dashboard,
-    Query,
-    Row,
-    lines,
-    number,
-    of,
-    q,
-    rate,
-    stacked,
-    table,
-)
+from deploy.grafana.model import NONE_IS_GOOD, Dashboard, Query, Row, lines, number, of, q, rate, stacked, table
 
 ON_MINER = "on (site, instance, miner)"
 INFO = of("curtaild_miner_info")
@@ -48,14 +36,14 @@ FLEET = Dashboard(
                     "Miners of a mass disconnect that are still away.",
                     "short",
                     q("curtaild_miners_unreachable_at_once"),
-                    steps=GOOD_BAD,
+                    **NONE_IS_GOOD,
                 ),
                 number(
                     "Contradict the inventory",
                     "Another model or firmware answers there: left alone.",
                     "short",
                     q("curtaild_miners", more='state="contradicts"'),
-                    steps=GOOD_BAD,
+                    **NONE_IS_GOOD,
                 ),
             ),
         ),

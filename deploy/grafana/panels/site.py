@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.grafana.model import (
-    GOOD_BAD,
-    NO_YES,
-    Dashboard,
-    Query,
-    Row,
-    lines,
-    number,
-    of,
-    q,
-    states,
-    table,
-)
+from deploy.grafana.model import NO_IS_GOOD, Dashboard, Query, Row, lines, number, of, q, states, table
 
 TRUST_STEPS = ((None, "green"), (1, "yellow"), (2, "orange"), (3, "red"))
 TRUST_WORDS = {0: "good", 1: "hold", 2: "frozen upward", 3: "fallback"}
@@ -57,8 +45,7 @@ SITE = Dashboard(
                     "The load falls, or is held down, without a ramp: trip, grid emergency or emergency order.",
                     "short",
                     q("curtaild_shedding"),
-                    steps=GOOD_BAD,
-                    words=NO_YES,
+                    **NO_IS_GOOD,
                 ),
             ),
         ),
