@@ -11,7 +11,7 @@ import numpy as np
 
 from controller.core import arrivals, estimator
 from controller.core.commitment import commit
-from controller.core.desk import Desk, Goal, lay_out, wakeable
+from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
 from controller.core.trimming import boots_beyond_trim_w, hold_to_ceiling, lower, raise_, shed
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
@@ -27,70 +27,70 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
 
     Without a goal (no setpoint can be known yet) nothing changes.
     """
-    desk = lay_out(facts, state, policy.fleet, now)
+    roster = roster_of(facts, state, policy.fleet, now)
     if goal is not None and goal.shed:
-        shed(desk, goal, policy.auxiliary_w)
+        shed(roster, goal, policy.auxiliary_w)
     elif goal is not None:
-        hold_to_ceiling(desk)
-        gap_w = goal.power_w - desk.predicted_w()
+        hold_to_ceiling(roster)
+        gap_w = goal.power_w - roster.predicted_w()
         if goal.wanted_w <= goal.power_w:  # at a limit, not on a ramp below it
             gap_w -= estimator.boots_ahead_w(state.fleet, now, estimator.trim_horizon_s(facts))
-        coming_w = boots_beyond_trim_w(desk, goal, -gap_w)
+        coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
         if gap_w < -policy.fleet.deadband_down_w or coming_w > 0.0:
-            lower(desk, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
+            lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
         elif policy.fleet.trim and goal.may_raise:
             room_w = gap_w - estimator.still_falling_w(facts, state.fleet, now)
             if room_w > policy.fleet.deadband_up_w:
-                raise_(desk, room_w)
+                raise_(roster, room_w)
         if goal.may_raise:
-            commit(desk, goal, policy.ramp.up_w_per_15s)
-    return _plan(desk, goal)
+            commit(roster, goal, policy.ramp.up_w_per_15s)
+    return _plan(roster, goal)
 
 
 def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> tuple[float, float]:
     """Watts the site could add and could shed from where it will be soon: (up, down), both >= 0."""
-    desk = lay_out(facts, state, policy, now)
-    may_wake = wakeable(desk)
-    up = float((desk.ceiling_w - desk.soon_w)[desk.on].clip(min=0.0).sum()) + float(
-        (desk.ceiling_w - facts.sleep_power_w)[may_wake].sum()
+    roster = roster_of(facts, state, policy, now)
+    may_wake = wakeable(roster)
+    up = float((roster.ceiling_w - roster.soon_w)[roster.on].clip(min=0.0).sum()) + float(
+        (roster.ceiling_w - facts.sleep_power_w)[may_wake].sum()
     )
-    down = float((desk.soon_w - facts.sleep_power_w)[desk.on].clip(min=0.0).sum())
+    down = float((roster.soon_w - facts.sleep_power_w)[roster.on].clip(min=0.0).sum())
     return up, down
 
 
-def _plan(desk: Desk, goal: Goal | None) -> Allocation:
+def _plan(roster: Roster, goal: Goal | None) -> Allocation:
     """The plan as everybody sees it; allocated and unallocated always add up to the setpoint."""
-    fleet = desk.state.fleet
-    planned = estimator.planned_power_w(desk.facts, fleet, fleet.want_hashing, fleet.want_level)
+    fleet = roster.state.fleet
+    planned = estimator.planned_power_w(roster.facts, fleet, fleet.want_hashing, fleet.want_level)
     obeys = (fleet.verdict != Verdict.STUCK) & (fleet.want_hashing | ~fleet.caught)
-    counted = np.where(desk.movable & obeys, planned, fleet.to_w)
-    allocated = desk.offset_w + float(counted.sum())
+    counted = np.where(roster.movable & obeys, planned, fleet.to_w)
+    allocated = roster.offset_w + float(counted.sum())
     setpoint = goal.power_w if goal is not None else allocated
     unallocated = setpoint - allocated
     return Allocation(
         hashing=fleet.want_hashing.copy(),
         level=fleet.want_level.copy(),
-        why=_reasons(desk),
+        why=_reasons(roster),
         allocated_w=allocated,
         unallocated_w=unallocated,
-        unallocated_reason=_unallocated_reason(desk, unallocated),
+        unallocated_reason=_unallocated_reason(roster, unallocated),
     )
 
 
-def _reasons(desk: Desk) -> IntArray:
+def _reasons(roster: Roster) -> IntArray:
     """Reason codes (n,), the most specific last."""
-    fleet = desk.state.fleet
+    fleet = roster.state.fleet
     asleep = ~fleet.want_hashing
     cases: list[tuple[BoolArray, Why]] = [
         (fleet.want_hashing, Why.BASE),
         (fleet.want_hashing & (fleet.want_level < fleet.ceiling), Why.TRIMMED),
         (fleet.want_hashing & (fleet.verb == estimator.WAKE), Why.WAKING),
         (asleep, Why.SURPLUS_SHORT),
-        (fleet.want_hashing & desk.held_by_dwell, Why.DWELL_ON),
-        (asleep & desk.held_by_dwell, Why.DWELL_OFF),
-        (desk.held_by_feeder, Why.FEEDER_LIMIT),
-        (desk.held_by_budget, Why.BUDGET_USED),
-        (fleet.want_hashing & arrivals.held(fleet, desk.now), Why.TRIMS_LOST),
+        (fleet.want_hashing & roster.held_by_dwell, Why.DWELL_ON),
+        (asleep & roster.held_by_dwell, Why.DWELL_OFF),
+        (roster.held_by_feeder, Why.FEEDER_LIMIT),
+        (roster.held_by_budget, Why.BUDGET_USED),
+        (fleet.want_hashing & arrivals.held(fleet, roster.now), Why.TRIMS_LOST),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
         (fleet.parked, Why.OBSERVED),
         (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),
@@ -98,21 +98,21 @@ def _reasons(desk: Desk) -> IntArray:
         (fleet.verdict == Verdict.QUARANTINED, Why.QUARANTINED),
         (fleet.condition == Condition.CONTRADICTS, Why.CONTRADICTS),
     ]
-    codes = np.zeros(len(desk.facts), dtype=np.int64)
+    codes = np.zeros(len(roster.facts), dtype=np.int64)
     for where, why in cases:
         codes[where] = WHY_CODE[why]
     return codes
 
 
-def _unallocated_reason(desk: Desk, unallocated_w: float) -> Unallocated:
-    if abs(unallocated_w) <= max(desk.policy.deadband_up_w, desk.policy.deadband_down_w):
+def _unallocated_reason(roster: Roster, unallocated_w: float) -> Unallocated:
+    if abs(unallocated_w) <= max(roster.policy.deadband_up_w, roster.policy.deadband_down_w):
         return Unallocated.NONE if unallocated_w == 0.0 else Unallocated.STEP_SIZE
     if unallocated_w < 0.0:
-        return Unallocated.DWELL if bool(desk.held_by_dwell.any()) else Unallocated.FLOOR
-    if bool((desk.on & (desk.state.fleet.verb == estimator.WAKE)).any()):
+        return Unallocated.DWELL if bool(roster.held_by_dwell.any()) else Unallocated.FLOOR
+    if bool((roster.on & (roster.state.fleet.verb == estimator.WAKE)).any()):
         return Unallocated.BOOTING
-    if bool(desk.held_by_feeder.any()):
+    if bool(roster.held_by_feeder.any()):
         return Unallocated.FEEDER_LIMIT
-    if bool((desk.held_by_dwell & ~desk.state.fleet.want_hashing).any()):
+    if bool((roster.held_by_dwell & ~roster.state.fleet.want_hashing).any()):
         return Unallocated.DWELL
     return Unallocated.NO_MINERS_LEFT

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import estimator
-from controller.core.desk import (
-    Desk,
+from controller.core.ramp import STEP_WINDOW_S
+from controller.core.roster import (
     Goal,
+    Roster,
     boot_levels,
     dwelt,
     feeder_room_w,
@@ -18,33 +19,32 @@ from controller.core.desk import (
     want_asleep,
     want_awake,
 )
-from controller.core.ramp import STEP_WINDOW_S
 from controller.core.state import NO_COMMAND
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy
 
 
-def commit(desk: Desk, goal: Goal, boots_w_per_15s: float) -> None:
+def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
     """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
 
     What boots cannot be trimmed, so units that come up within 15 s must fit under that ramp by themselves.
     """
-    state, policy = desk.state, desk.policy
-    lead_w = goal.lead_w(float(np.max(desk.facts.boot_s, initial=0.0)))
-    memory = min(max(desk.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
+    state, policy = roster.state, roster.policy
+    lead_w = goal.lead_w(float(np.max(roster.facts.boot_s, initial=0.0)))
+    memory = min(max(roster.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
     state.cap_peak_w = max(lead_w, state.cap_peak_w + (lead_w - state.cap_peak_w) * memory)
-    woken = _wake(desk, goal, boots_w_per_15s)
-    reach_w = desk.offset_w + float(np.where(desk.on, desk.ceiling_w, desk.soon_w).sum())
-    missed = sleeping_ours(desk)
+    woken = _wake(roster, goal, boots_w_per_15s)
+    reach_w = roster.offset_w + float(np.where(roster.on, roster.ceiling_w, roster.soon_w).sum())
+    missed = sleeping_ours(roster)
     if reach_w >= lead_w:  # nobody is, but a better one that sleeps on while a worse one wakes
-        worst = float(desk.facts.joule_per_th[woken[-1]]) if woken else -np.inf
-        missed &= desk.facts.joule_per_th < worst
-    desk.held_by_dwell |= missed & ~dwelt(desk, policy.dwell_off_s)
-    desk.held_by_budget |= missed & ~desk.switchable
+        worst = float(roster.facts.joule_per_th[woken[-1]]) if woken else -np.inf
+        missed &= roster.facts.joule_per_th < worst
+    roster.held_by_dwell |= missed & ~dwelt(roster, policy.dwell_off_s)
+    roster.held_by_budget |= missed & ~roster.switchable
     reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
     # Who boots can replace nobody yet: a slow one may need a minute in which the one let go is missing.
-    up_w = desk.offset_w + float(np.where(desk.steady, desk.ceiling_w, desk.soon_w).sum())
-    _let_go(desk, up_w, state.cap_peak_w + 2.0 * reserve_w)
+    up_w = roster.offset_w + float(np.where(roster.steady, roster.ceiling_w, roster.soon_w).sum())
+    _let_go(roster, up_w, state.cap_peak_w + 2.0 * reserve_w)
 
 
 @dataclass(slots=True)
@@ -63,30 +63,31 @@ class _Horizon:
     closed: bool = False
 
 
-def _wake(desk: Desk, goal: Goal, boots_w_per_15s: float) -> list[int]:
+def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     """Wake the best of those that are due; returns them.
 
     Each is asked for where the setpoint may be when *it* has booted: quick and slow starters stand side by side, and a
     slow one is woken for what the better, quicker ones will not cover, though their time has not come yet.
     """
-    facts, policy = desk.facts, desk.policy
-    candidates = desk.best_first[wakeable(desk)[desk.best_first]]
+    facts, policy = roster.facts, roster.policy
+    candidates = roster.best_first[wakeable(roster)[roster.best_first]]
     if not len(candidates):
         return []
     rows = np.arange(len(facts))
-    boot_w = facts.level_power_w[rows, boot_levels(desk)] * desk.state.fleet.ratio
+    boot_w = facts.level_power_w[rows, boot_levels(roster)] * roster.state.fleet.ratio
     # Booting units cannot be trimmed yet, some never: the lowest they will draw at first is the rung they come up at.
-    lowest_w = np.where(desk.trimmable, desk.floor_w, boot_w) if policy.trim else np.maximum(desk.ceiling_w, boot_w)
-    gain_w = (desk.ceiling_w - facts.sleep_power_w)[candidates]
-    needed_w = (np.maximum(desk.ceiling_w, boot_w) - facts.sleep_power_w)[candidates]
+    top_w = np.maximum(roster.ceiling_w, boot_w)
+    lowest_w = np.where(roster.trimmable, roster.floor_w, boot_w) if policy.trim else top_w
+    gain_w = (roster.ceiling_w - facts.sleep_power_w)[candidates]
+    needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
-    horizons = [_look_ahead(desk, goal, float(seconds), lowest_w) for seconds in boot_s]
-    room_w = feeder_room_w(desk)
+    horizons = [_look_ahead(roster, goal, float(seconds), lowest_w) for seconds in boot_s]
+    room_w = feeder_room_w(roster)
     fits = room_w[facts.feeder[candidates]] >= needed_w
     due = _due(horizons, kind, np.where(fits, gain_w, 0.0), gain_w, policy)
-    desk.held_by_feeder[candidates[due & ~fits]] = True
+    roster.held_by_feeder[candidates[due & ~fits]] = True
 
-    low_in_the_end_w = desk.offset_w + float(np.where(desk.on, lowest_w, desk.soon_w).sum())
+    low_in_the_end_w = roster.offset_w + float(np.where(roster.on, lowest_w, roster.soon_w).sum())
     lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
     budget = policy.wakes_per_cycle_max
     woken: list[int] = []
@@ -102,9 +103,9 @@ def _wake(desk: Desk, goal: Goal, boots_w_per_15s: float) -> list[int]:
             continue
         feeder = facts.feeder[miner]
         if room_w[feeder] < needed_w[place]:
-            desk.held_by_feeder[miner] = True
+            roster.held_by_feeder[miner] = True
             continue
-        want_awake(desk, miner)
+        want_awake(roster, miner)
         woken.append(miner)
         budget -= 1
         room_w[feeder] -= float(needed_w[place])
@@ -115,20 +116,20 @@ def _wake(desk: Desk, goal: Goal, boots_w_per_15s: float) -> list[int]:
     return woken
 
 
-def _look_ahead(desk: Desk, goal: Goal, boot_s: float, lowest_w: FloatArray) -> _Horizon:
+def _look_ahead(roster: Roster, goal: Goal, boot_s: float, lowest_w: FloatArray) -> _Horizon:
     """The site as it will be `boot_s` seconds from now."""
-    fleet = desk.state.fleet
+    fleet = roster.state.fleet
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
-    up_in_s = fleet.sent_at + desk.facts.boot_s - desk.now
-    up = desk.on & ~(booting & (up_in_s > boot_s))
-    elsewhere_w = desk.offset_w + float(desk.soon_w[~desk.on].sum()) + float(fleet.from_w[desk.on & ~up].sum())
+    up_in_s = fleet.sent_at + roster.facts.boot_s - roster.now
+    up = roster.on & ~(booting & (up_in_s > boot_s))
+    elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
     return _Horizon(
         boot_s=boot_s,
         lead_w=goal.lead_w(boot_s),
-        reach_w=elsewhere_w + float(desk.ceiling_w[up].sum()),
+        reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
-        booting_w=float((fleet.to_w - desk.facts.sleep_power_w)[beside].sum()),
+        booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),
     )
 
 
@@ -147,11 +148,12 @@ def _due(
     return due
 
 
-def _let_go(desk: Desk, up_w: float, enough_w: float) -> None:
+def _let_go(roster: Roster, up_w: float, enough_w: float) -> None:
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
-    free = desk.steady & desk.switchable & dwelt(desk, desk.policy.dwell_on_s) & (desk.state.fleet.verb == NO_COMMAND)
-    if not desk.policy.trim or not bool(free.any()):
+    calm = roster.steady & (roster.state.fleet.verb == NO_COMMAND)
+    free = calm & roster.switchable & dwelt(roster, roster.policy.dwell_on_s)
+    if not roster.policy.trim or not bool(free.any()):
         return
-    worst = int(desk.best_first[::-1][np.argmax(free[desk.best_first[::-1]])])
-    if up_w - 2.0 * float(desk.ceiling_w[worst]) > enough_w:
-        want_asleep(desk, np.array([worst]))
+    worst = int(roster.best_first[::-1][np.argmax(free[roster.best_first[::-1]])])
+    if up_w - 2.0 * float(roster.ceiling_w[worst]) > enough_w:
+        want_asleep(roster, np.array([worst]))

@@ -29,8 +29,8 @@ from controller.core import (
     verify,
     wear,
 )
-from controller.core.desk import Goal
 from controller.core.failsafe import Trust
+from controller.core.roster import Goal
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet

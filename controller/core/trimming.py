@@ -5,57 +5,57 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core import estimator
-from controller.core.desk import Desk, Goal, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
+from controller.core.roster import Goal, Roster, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
 from controller.core.state import NO_COMMAND
 from controller.domain.fleet import Condition, FloatArray, IntArray, Verdict
 
 
-def shed(desk: Desk, goal: Goal, auxiliary_w: float) -> None:
+def shed(roster: Roster, goal: Goal, auxiliary_w: float) -> None:
     """Sleep the worst first until it is enough, whatever dwell, age of telemetry or an open verdict say.
 
     When the goal is what nothing can be taken off, everybody sleeps: a bias of the prediction must not spare anyone.
     """
-    fleet, facts = desk.state.fleet, desk.facts
+    fleet, facts = roster.state.fleet, roster.facts
     known = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN) & ~fleet.parked
     known &= (fleet.condition != Condition.UNREACHABLE) & (fleet.condition != Condition.CONTRADICTS)
     hashing = fleet.want_hashing & known
-    gain_w = np.where(hashing, np.maximum(desk.soon_w - facts.sleep_power_w, 0.0), 0.0)
-    lowest_w = max(desk.offset_w, auxiliary_w) + float((desk.soon_w - gain_w).sum())
-    worst_first = desk.best_first[::-1]
+    gain_w = np.where(hashing, np.maximum(roster.soon_w - facts.sleep_power_w, 0.0), 0.0)
+    lowest_w = max(roster.offset_w, auxiliary_w) + float((roster.soon_w - gain_w).sum())
+    worst_first = roster.best_first[::-1]
     order = worst_first[hashing[worst_first]]
     if goal.power_w > lowest_w + 1.0:
         before_w = np.concatenate(([0.0], np.cumsum(gain_w[order])))[:-1]
-        order = order[before_w < desk.predicted_w() - goal.power_w]
-    want_asleep(desk, order)
+        order = order[before_w < roster.predicted_w() - goal.power_w]
+    want_asleep(roster, order)
 
 
-def hold_to_ceiling(desk: Desk) -> None:
+def hold_to_ceiling(roster: Roster) -> None:
     """Trim down who runs above its ceiling: some firmware comes out of every restart at full power."""
-    above = np.flatnonzero(desk.trimmable & (desk.state.fleet.want_level > desk.state.fleet.ceiling))
+    above = np.flatnonzero(roster.trimmable & (roster.state.fleet.want_level > roster.state.fleet.ceiling))
     for miner in above.tolist():
-        want_rung(desk, miner, int(desk.state.fleet.ceiling[miner]))
+        want_rung(roster, miner, int(roster.state.fleet.ceiling[miner]))
 
 
-def boots_beyond_trim_w(desk: Desk, goal: Goal, need_w: float) -> float:
+def boots_beyond_trim_w(roster: Roster, goal: Goal, need_w: float) -> float:
     """Watts that boots bring after the trimmers have done what they can and before a sleep ordered now has worked.
 
     Where they would pass the goal it takes a sleeper now: some need far longer than a trim. 0 while trim can do it.
     """
-    fleet, facts = desk.state.fleet, desk.facts
+    fleet, facts = roster.state.fleet, roster.facts
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
-    if not bool(booting.any()) or not bool(desk.on.any()):
+    if not bool(booting.any()) or not bool(roster.on.any()):
         return 0.0
     trim_s = estimator.trim_horizon_s(facts)
-    sleep_s = float((facts.sleep_dead_s + facts.sleep_90_s)[desk.on].max())
+    sleep_s = float((facts.sleep_dead_s + facts.sleep_90_s)[roster.on].max())
     if sleep_s <= trim_s:
         return 0.0
-    brings_w = float((estimator.expected_soon_w(fleet, desk.now, sleep_s) - desk.soon_w)[booting].sum())
+    brings_w = float((estimator.expected_soon_w(fleet, roster.now, sleep_s) - roster.soon_w)[booting].sum())
     coming_w = brings_w - max(goal.lead_w(sleep_s - trim_s) - goal.power_w, 0.0)
-    trim_w = float(np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0).sum())
-    return coming_w if coming_w > 0.0 and need_w + coming_w > trim_w + desk.policy.deadband_down_w else 0.0
+    trim_w = float(np.where(roster.trimmable, np.maximum(roster.soon_w - roster.floor_w, 0.0), 0.0).sum())
+    return coming_w if coming_w > 0.0 and need_w + coming_w > trim_w + roster.policy.deadband_down_w else 0.0
 
 
-def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool, coming_w: float = 0.0) -> None:
+def lower(roster: Roster, need_w: float, goal: Goal, sleep_first: bool, coming_w: float = 0.0) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
     Units that have not hashed for their dwell sleep last, and only when it is waived; after them those whose budget of
@@ -63,39 +63,39 @@ def lower(desk: Desk, need_w: float, goal: Goal, sleep_first: bool, coming_w: fl
     boots at the rung it slept at; on the way up nobody who will be needed there, though boots be a little ahead of the
     ramp. coming_w: what boots will bring before a sleep ordered now has worked; it is slept for now and trimmed later.
     """
-    worst_first = desk.best_first[::-1]
-    trim_gain = np.where(desk.trimmable, np.maximum(desk.soon_w - desk.floor_w, 0.0), 0.0)
+    worst_first = roster.best_first[::-1]
+    trim_gain = np.where(roster.trimmable, np.maximum(roster.soon_w - roster.floor_w, 0.0), 0.0)
     if sleep_first:
         trim_gain = np.zeros_like(trim_gain)
-    has_dwelt = dwelt(desk, desk.policy.dwell_on_s)
-    on_worst_first = worst_first[desk.on[worst_first]]
-    free = on_worst_first[desk.switchable[on_worst_first]]
-    spent = on_worst_first[~desk.switchable[on_worst_first]]
+    has_dwelt = dwelt(roster, roster.policy.dwell_on_s)
+    on_worst_first = worst_first[roster.on[worst_first]]
+    free = on_worst_first[roster.switchable[on_worst_first]]
+    spent = on_worst_first[~roster.switchable[on_worst_first]]
     rested, restless = free[has_dwelt[free]], free[~has_dwelt[free]]
     sleepers = np.concatenate((rested, restless, spent)) if goal.waived else rested
-    sleep_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[sleepers]
+    sleep_gain = np.maximum(roster.soon_w - roster.facts.sleep_power_w, 0.0)[sleepers]
     slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()
     if not goal.waived:
-        unheld_gain = np.maximum(desk.soon_w - desk.facts.sleep_power_w, 0.0)[on_worst_first]
+        unheld_gain = np.maximum(roster.soon_w - roster.facts.sleep_power_w, 0.0)[on_worst_first]
         unheld = np.concatenate(([0.0], np.cumsum(unheld_gain - trim_gain[on_worst_first]))) + trim_gain.sum()
         due = on_worst_first[: _first_at_least(unheld, need_w)]
-        desk.held_by_dwell[due[~has_dwelt[due]]] = True
-        desk.held_by_budget[due[~desk.switchable[due]]] = True
+        roster.held_by_dwell[due[~has_dwelt[due]]] = True
+        roster.held_by_budget[due[~roster.switchable[due]]] = True
     still_to_rise_w = max(goal.wanted_w - goal.power_w, 0.0)
     count = in_the_end = _first_at_least(reached, need_w + coming_w - still_to_rise_w)
     if goal.wanted_w < goal.power_w and not sleep_first:
         in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
     asleep = sleepers[:count]
-    want_asleep(desk, asleep)
+    want_asleep(roster, asleep)
     trim_gain[asleep] = 0.0
     leaving = np.isin(worst_first, sleepers[count:in_the_end])
     staying = worst_first[~leaving]
     # Who has a command on its way is asked again last: the same watts from another miner cost one command less.
-    calm = desk.state.fleet.verb[staying] == NO_COMMAND
+    calm = roster.state.fleet.verb[staying] == NO_COMMAND
     order = np.concatenate((staying[calm], staying[~calm], sleepers[count:in_the_end]))
-    _trim_down(desk, need_w - float(slept_w[count]), trim_gain, order)
+    _trim_down(roster, need_w - float(slept_w[count]), trim_gain, order)
 
 
 def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
@@ -104,48 +104,48 @@ def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
     return int(np.argmax(enough)) if bool(enough.any()) else len(reached_w) - 1
 
 
-def _trim_down(desk: Desk, need_w: float, gain_w: FloatArray, order: IntArray) -> None:
+def _trim_down(roster: Roster, need_w: float, gain_w: FloatArray, order: IntArray) -> None:
     """Lower trimmers in order, whole ranges first; the last one only as far as needed."""
     order = order[gain_w[order] > 0.0]
     if need_w <= 0.0 or not len(order):
         return
     before = np.concatenate(([0.0], np.cumsum(gain_w[order])[:-1]))
     chosen = order[before < need_w]
-    fleet, whole, last = desk.state.fleet, chosen[:-1], int(chosen[-1])
+    fleet, whole, last = roster.state.fleet, chosen[:-1], int(chosen[-1])
     fleet.want_level[whole] = 0
-    desk.soon_w[whole] = desk.floor_w[whole]
-    level = rung_below(desk, last, float(desk.soon_w[last]) - (need_w - float(before[len(whole)])))
+    roster.soon_w[whole] = roster.floor_w[whole]
+    level = rung_below(roster, last, float(roster.soon_w[last]) - (need_w - float(before[len(whole)])))
     if level < fleet.want_level[last]:
-        want_rung(desk, last, level)
+        want_rung(roster, last, level)
 
 
-def raise_(desk: Desk, gap_w: float) -> None:
+def raise_(roster: Roster, gap_w: float) -> None:
     """Raise trimmers, best J/TH first, as far as the gap, their ceilings and their feeders allow."""
-    fleet, facts = desk.state.fleet, desk.facts
-    ready = desk.trimmable & ((fleet.verb == NO_COMMAND) | (desk.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s))
-    ready &= fleet.want_level < fleet.ceiling
+    fleet, facts = roster.state.fleet, roster.facts
+    moved = roster.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
+    ready = roster.trimmable & ((fleet.verb == NO_COMMAND) | moved) & (fleet.want_level < fleet.ceiling)
     rows = np.arange(len(facts))
     next_w = facts.level_power_w[rows, np.minimum(fleet.want_level + 1, facts.level_count - 1)] * fleet.ratio
-    step_w = np.maximum(next_w - desk.soon_w, 0.0)
-    candidates = desk.best_first[(ready & (step_w <= gap_w))[desk.best_first]]
+    step_w = np.maximum(next_w - roster.soon_w, 0.0)
+    candidates = roster.best_first[(ready & (step_w <= gap_w))[roster.best_first]]
     if not len(candidates):
         return
     # The smallest step that anybody further down the list could take: below it there is nothing left to place.
     smallest_w = np.minimum.accumulate(step_w[candidates][::-1])[::-1]
-    room_of_feeder_w = feeder_room_w(desk)
+    room_of_feeder_w = feeder_room_w(roster)
     left_w = gap_w
-    budget = desk.policy.commands_per_cycle_max
+    budget = roster.policy.commands_per_cycle_max
     for miner, least_w in zip(candidates.tolist(), smallest_w.tolist(), strict=True):
         if left_w < least_w or budget == 0:
             return
         feeder = facts.feeder[miner]
         limit_w = min(left_w, float(room_of_feeder_w[feeder]))
-        desk.held_by_feeder[miner] = room_of_feeder_w[feeder] < step_w[miner]
-        before_w = float(desk.soon_w[miner])
-        level = rung_below(desk, miner, before_w + limit_w)
+        roster.held_by_feeder[miner] = room_of_feeder_w[feeder] < step_w[miner]
+        before_w = float(roster.soon_w[miner])
+        level = rung_below(roster, miner, before_w + limit_w)
         if level > fleet.want_level[miner]:
-            want_rung(desk, miner, level)
-            gained_w = float(desk.soon_w[miner]) - before_w
+            want_rung(roster, miner, level)
+            gained_w = float(roster.soon_w[miner]) - before_w
             left_w -= gained_w
             room_of_feeder_w[feeder] -= gained_w
             budget -= 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.core import allocator, estimator
-from controller.core.desk import Goal, boot_levels, lay_out
+from controller.core.roster import Goal, boot_levels, roster_of
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import Snapshot
 from tests.core.conftest import RESPONSE
@@ -136,7 +136,7 @@ def test_what_one_nobody_trims_runs_is_what_it_may_run(kit):
 def test_one_first_seen_asleep_is_expected_to_come_up_at_its_cap(kit):
     site = kit.site(facts=kit.fleet(odd={1: BLIND}), hashing=(True, False, False, False), surplus_w=8_500)
     site.cycle(telemetry=tuple(replace(one, prior="0") for one in site.telemetry()))
-    assert boot_levels(lay_out(site.facts, site.state, site.engine.policy.fleet, 1.0))[1] == 3
+    assert boot_levels(roster_of(site.facts, site.state, site.engine.policy.fleet, 1.0))[1] == 3
     site.cycles(60)
     assert [command.miner for command in commands(site, Verb.WAKE)] == [1]
     assert site.state.fleet.verdict[1] == Verdict.SETTLED

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from controller.core import allocator, estimator
-from controller.core.desk import Goal
+from controller.core.roster import Goal
 from controller.domain.fleet import Condition, Verb, Verdict
 from tests.core.conftest import RESPONSE, SLEEP_W
 from tests.core.test_verify import Story

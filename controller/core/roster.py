@@ -1,4 +1,4 @@
-"""The allocator's view of one cycle: who may be moved, what each will draw, and the hands that move the wants."""
+"""One cycle's roster of the fleet: who may be moved, what each will draw soon, and the hands that move the wants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Goal:
 
 
 @dataclass(slots=True)
-class Desk:
+class Roster:
     """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
 
     steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget.
@@ -65,7 +65,7 @@ class Desk:
         return self.offset_w + float(self.soon_w.sum())
 
 
-def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk:
+def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Roster:
     fleet = state.fleet
     seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
     heard = now - fleet.read_at <= policy.telemetry_stale_s
@@ -77,7 +77,7 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
     rows = np.arange(len(facts))
     trims_lost = arrivals.held(fleet, now)
     highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
-    return Desk(
+    return Roster(
         facts=facts,
         state=state,
         policy=policy,
@@ -97,73 +97,73 @@ def lay_out(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Desk
     )
 
 
-def sleeping_ours(desk: Desk) -> BoolArray:
+def sleeping_ours(roster: Roster) -> BoolArray:
     """Asleep, allowed to be woken, and nothing on its way."""
-    fleet = desk.state.fleet
-    asleep = desk.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP)
+    fleet = roster.state.fleet
+    asleep = roster.movable & ~fleet.want_hashing & (fleet.condition == Condition.ASLEEP)
     ours: BoolArray = asleep & (fleet.verb == NO_COMMAND) & fleet.ours_asleep
     return ours
 
 
-def wakeable(desk: Desk) -> BoolArray:
+def wakeable(roster: Roster) -> BoolArray:
     """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
-    ready = dwelt(desk, desk.policy.dwell_off_s) & (desk.now >= desk.state.fleet.retry_at) & desk.switchable
-    wakeable: BoolArray = sleeping_ours(desk) & ready
+    ready = dwelt(roster, roster.policy.dwell_off_s) & (roster.now >= roster.state.fleet.retry_at) & roster.switchable
+    wakeable: BoolArray = sleeping_ours(roster) & ready
     return wakeable
 
 
-def dwelt(desk: Desk, dwell_s: float) -> BoolArray:
-    rested: BoolArray = desk.now - desk.state.fleet.changed_at >= dwell_s
+def dwelt(roster: Roster, dwell_s: float) -> BoolArray:
+    rested: BoolArray = roster.now - roster.state.fleet.changed_at >= dwell_s
     return rested
 
 
-def feeder_room_w(desk: Desk) -> FloatArray:
+def feeder_room_w(roster: Roster) -> FloatArray:
     """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
-    fleet = desk.state.fleet
-    settled = np.maximum(desk.soon_w, fleet.to_w)
+    fleet = roster.state.fleet
+    settled = np.maximum(roster.soon_w, fleet.to_w)
     # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
     silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS) | mass.dark(fleet)
-    settled = np.where(silent, np.maximum(settled, desk.ceiling_w), settled)
-    load = np.bincount(desk.facts.feeder, weights=settled, minlength=len(desk.facts.feeder_rating_w))
-    groups = desk.state.groups  # a meter shows what else hangs on a feeder
+    settled = np.where(silent, np.maximum(settled, roster.ceiling_w), settled)
+    load = np.bincount(roster.facts.feeder, weights=settled, minlength=len(roster.facts.feeder_rating_w))
+    groups = roster.state.groups  # a meter shows what else hangs on a feeder
     beside = np.maximum(np.nan_to_num(groups.rest_w) + groups.excess_w, 0.0)
-    return desk.facts.feeder_rating_w - beside - load
+    return roster.facts.feeder_rating_w - beside - load
 
 
-def boot_levels(desk: Desk) -> IntArray:
+def boot_levels(roster: Roster) -> IntArray:
     """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none.
 
     It may be above the ceiling, where a firmware forgets with every restart what its owner had set.
     """
-    fleet = desk.state.fleet
+    fleet = roster.state.fleet
     return np.where(fleet.level >= 0, fleet.level, fleet.ceiling)
 
 
-def rung_below(desk: Desk, miner: int, power_w: float) -> int:
+def rung_below(roster: Roster, miner: int, power_w: float) -> int:
     """The rung nearest below `power_w`, within the miner's ladder and ceiling."""
-    fleet = desk.state.fleet
-    ladder = desk.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
+    fleet = roster.state.fleet
+    ladder = roster.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
     return max(int(np.searchsorted(ladder, power_w, side="right")) - 1, 0)
 
 
-def want_asleep(desk: Desk, miners: IntArray) -> None:
-    fleet = desk.state.fleet
+def want_asleep(roster: Roster, miners: IntArray) -> None:
+    fleet = roster.state.fleet
     fleet.want_hashing[miners] = False
-    desk.on[miners] = False
-    desk.steady[miners] = False
-    desk.trimmable[miners] = False
-    desk.soon_w[miners] = desk.facts.sleep_power_w[miners]
+    roster.on[miners] = False
+    roster.steady[miners] = False
+    roster.trimmable[miners] = False
+    roster.soon_w[miners] = roster.facts.sleep_power_w[miners]
 
 
-def want_awake(desk: Desk, miner: int) -> None:
+def want_awake(roster: Roster, miner: int) -> None:
     """A miner boots at the rung it slept at: that is what to expect of it; trim takes it from there."""
-    fleet = desk.state.fleet
+    fleet = roster.state.fleet
     fleet.want_hashing[miner] = True
-    fleet.want_level[miner] = boot_levels(desk)[miner]
-    desk.on[miner] = True
+    fleet.want_level[miner] = boot_levels(roster)[miner]
+    roster.on[miner] = True
 
 
-def want_rung(desk: Desk, miner: int, level: int) -> None:
-    fleet = desk.state.fleet
+def want_rung(roster: Roster, miner: int, level: int) -> None:
+    fleet = roster.state.fleet
     fleet.want_level[miner] = level
-    desk.soon_w[miner] = desk.facts.level_power_w[miner, level] * fleet.ratio[miner]
+    roster.soon_w[miner] = roster.facts.level_power_w[miner, level] * fleet.ratio[miner]
