@@ -34,7 +34,7 @@ from controller.core.roster import Goal
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import Point
 from controller.domain.plan import (
     Allocation,
     Decision,
@@ -47,7 +47,6 @@ from controller.domain.plan import (
 from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
 
-NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
 REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 
 
@@ -102,8 +101,10 @@ class _Cycle:
         measured = _value(trust, Point.SITE_LOAD_W)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
-        view = surplus.follow(self._at_one_instant(trust.samples))
-        wanted = self._wanted(trust, view, floor)
+        surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
+        good, elapsed_s = trust.worst is InputState.GOOD, now - self.before.now
+        surplus.remember(state, self.policy, surplus_w, trust.samples, good, elapsed_s)
+        wanted = self._wanted(trust, floor)
         setpoint, goal = self._ramped(trust, wanted, floor)
         wanted_before = state.fleet.wants()
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
@@ -119,7 +120,7 @@ class _Cycle:
             self.facts,
             state,
             self.policy,
-            surplus_w=None if view is None else view.cap_w,
+            surplus_w=surplus_w,
             cap_w=self.cap_w,
             setpoint_w=setpoint.power_w,
             measured_w=measured,
@@ -172,15 +173,9 @@ class _Cycle:
             goal = min(goal, measured)
         progress.begin(self.state, message.dispatch_id, measured, goal, self.policy.rated_w, self.now)
 
-    def _wanted(self, trust: Trust, view: surplus.Surplus | None, floor: float) -> Setpoint:
-        """What the arbiter allows, before ramps: also keeps the surplus cap through a doubtful moment."""
+    def _wanted(self, trust: Trust, floor: float) -> Setpoint:
+        """What the arbiter allows, before ramps."""
         state, policy = self.state, self.policy
-        if view is not None and trust.worst is InputState.GOOD:
-            state.surplus_cap_w = self._steadied_w(view.cap_w - policy.surplus_margin_w)
-        elif view is not None and state.surplus_cap_w is not None:
-            state.surplus_cap_w = min(state.surplus_cap_w, view.cap_w - policy.surplus_margin_w)
-        elif view is None:
-            self._guard_household(trust)
         if trust.worst is not InputState.FALLBACK:
             state.fallback_since = None
         elif state.fallback_since is None:
@@ -195,41 +190,6 @@ class _Cycle:
         followed = state.surplus_cap_w is not None or not policy.required_points
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
-
-    def _steadied_w(self, cap_w: float) -> float:
-        """The surplus cap with the meters' noise taken off: a change that could be noise is followed within seconds,
-        a larger one at once. Following every dip would put miners to sleep that the next reading wakes."""
-        known, noise_w = self.state.surplus_cap_w, self.policy.fleet.deadband_up_w
-        if known is None or abs(cap_w - known) > noise_w:
-            return cap_w
-        gain = -math.expm1(-(self.now - self.before.now) / NOISE_MEMORY_S)
-        return known + gain * (cap_w - known)
-
-    def _guard_household(self, trust: Trust) -> None:
-        """Without a surplus to follow, export below despatch still shows that the grid pays: the cap falls by it."""
-        state = self.state
-        export, despatch = trust.samples.get(Point.POI_EXPORT_W), trust.samples.get(Point.DESPATCH_EXPORT_W)
-        if export is None or despatch is None or surplus.household_deficit_w(trust.samples, self.policy) <= 0.0:
-            return
-        load_w = estimator.load_at_w(state, trust.samples.get(Point.SITE_LOAD_W), export.taken_at)
-        if load_w is not None and export.value is not None and despatch.value is not None:
-            known = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
-            state.surplus_cap_w = min(known, load_w + export.value - despatch.value)
-
-    def _at_one_instant(self, samples: dict[Point, Sample]) -> dict[Point, Sample]:
-        """The samples with the site load of the moment at which the export was read; see estimator.load_at_w."""
-        export = samples.get(Point.POI_EXPORT_W)
-        if export is None:
-            return samples
-        load_w = estimator.load_at_w(self.state, samples.get(Point.SITE_LOAD_W), export.taken_at)
-        if load_w is None:
-            return samples
-        still = self.state.still.get(Point.POI_EXPORT_W)
-        if still is not None and still.value == export.value and export.taken_at > still.since:
-            # Read again, and the same to the last digit: it is no younger than its first sight. A dead meter that still
-            # shows room would give that room again with every watt we raise.
-            load_w = min(load_w, still.others_w)
-        return {**samples, Point.SITE_LOAD_W: Sample(load_w, export.taken_at, Quality.GOOD, "site, at the poi's time")}
 
     def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""

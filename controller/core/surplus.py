@@ -6,11 +6,15 @@ already generated in excess, so no boiler has to catch up and the grid never pay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from controller.core import estimator
+from controller.core.state import State
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.policy import Policy
+
+NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
 
 FOLLOW_POINTS = (
     Point.POI_EXPORT_W,
@@ -22,19 +26,12 @@ FOLLOW_POINTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
-    """One reading of the surplus, watts.
+def cap_w(readings: Mapping[Point, Sample]) -> float | None:
+    """The highest site load that takes nothing from the grid, watts, from one set of trusted samples; may be below
+    zero, and the margin is not taken off yet.
 
-    cap_w: highest site load that takes nothing from the grid, margin not yet taken off; may be below zero.
+    None when any sample is missing or not GOOD (no synchronised unit is a doubt, core/failsafe).
     """
-
-    cap_w: float
-
-
-def follow(readings: Mapping[Point, Sample]) -> Surplus | None:
-    """Surplus from one set of trusted samples; None when any is missing or not GOOD (no synchronised unit is a doubt,
-    core/failsafe)."""
     values: dict[Point, float] = {}
     for point in FOLLOW_POINTS:
         sample = readings.get(point)
@@ -44,7 +41,7 @@ def follow(readings: Mapping[Point, Sample]) -> Surplus | None:
     headroom = values[Point.AVAILABLE_W] - values[Point.GROSS_W]
     reserve_short = max(0.0, values[Point.RESERVE_UP_W] - headroom)
     over_export = values[Point.POI_EXPORT_W] - values[Point.DESPATCH_EXPORT_W]
-    return Surplus(cap_w=values[Point.SITE_LOAD_W] + over_export - reserve_short)
+    return values[Point.SITE_LOAD_W] + over_export - reserve_short
 
 
 def household_deficit_w(readings: Mapping[Point, Sample], policy: Policy) -> float:
@@ -53,3 +50,55 @@ def household_deficit_w(readings: Mapping[Point, Sample], policy: Policy) -> flo
     if export is None or despatch is None or export.value is None or despatch.value is None:
         return 0.0
     return max(0.0, despatch.value - export.value - policy.household_tolerance_w)
+
+
+def at_one_instant(state: State, samples: dict[Point, Sample]) -> dict[Point, Sample]:
+    """The samples with the site load of the moment at which the export was read; see estimator.load_at_w."""
+    export = samples.get(Point.POI_EXPORT_W)
+    if export is None:
+        return samples
+    load_w = estimator.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
+    if load_w is None:
+        return samples
+    still = state.still.get(Point.POI_EXPORT_W)
+    if still is not None and still.value == export.value and export.taken_at > still.since:
+        # Read again, and the same to the last digit: it is no younger than its first sight. A dead meter that still
+        # shows room would give that room again with every watt we raise.
+        load_w = min(load_w, still.others_w)
+    return {**samples, Point.SITE_LOAD_W: Sample(load_w, export.taken_at, Quality.GOOD, "site, at the poi's time")}
+
+
+def remember(
+    state: State, policy: Policy, found_w: float | None, samples: Mapping[Point, Sample], good: bool, elapsed_s: float
+) -> None:
+    """Keep the surplus cap through noise and doubt: only with all inputs good may it rise.
+
+    found_w: what `cap_w` says now. elapsed_s: since the last cycle.
+    """
+    if found_w is None:
+        _guard_household(state, policy, samples)
+    elif good:
+        state.surplus_cap_w = _steadied_w(state, policy, found_w - policy.surplus_margin_w, elapsed_s)
+    elif state.surplus_cap_w is not None:
+        state.surplus_cap_w = min(state.surplus_cap_w, found_w - policy.surplus_margin_w)
+
+
+def _steadied_w(state: State, policy: Policy, cap_w: float, elapsed_s: float) -> float:
+    """The surplus cap with the meters' noise taken off: a change that could be noise is followed within seconds, a
+    larger one at once. Following every dip would put miners to sleep that the next reading wakes."""
+    known, noise_w = state.surplus_cap_w, policy.fleet.deadband_up_w
+    if known is None or abs(cap_w - known) > noise_w:
+        return cap_w
+    gain = -math.expm1(-elapsed_s / NOISE_MEMORY_S)
+    return known + gain * (cap_w - known)
+
+
+def _guard_household(state: State, policy: Policy, samples: Mapping[Point, Sample]) -> None:
+    """Without a surplus to follow, export below despatch still shows that the grid pays: the cap falls by it."""
+    export, despatch = samples.get(Point.POI_EXPORT_W), samples.get(Point.DESPATCH_EXPORT_W)
+    if export is None or despatch is None or household_deficit_w(samples, policy) <= 0.0:
+        return
+    load_w = estimator.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
+    if load_w is not None and export.value is not None and despatch.value is not None:
+        known = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
+        state.surplus_cap_w = min(known, load_w + export.value - despatch.value)

@@ -37,9 +37,7 @@ def megawatts(kit, **changes):
     ],
 )
 def test_the_follow_cap_is_the_mining_load_plus_over_export_less_missing_reserve(kit, changes, cap_mw):
-    found = surplus.follow(megawatts(kit, **changes))
-    assert found is not None
-    assert found.cap_w == pytest.approx(cap_mw * MW)
+    assert surplus.cap_w(megawatts(kit, **changes)) == pytest.approx(cap_mw * MW)
 
 
 @pytest.mark.parametrize("point", surplus.FOLLOW_POINTS)
@@ -50,7 +48,7 @@ def test_one_input_that_is_not_good_means_no_figure_at_all(kit, point, quality):
         del readings[point]
     else:
         readings[point] = Sample(None if quality is Quality.BAD else 1.0, 0.0, quality, "test")
-    assert surplus.follow(readings) is None
+    assert surplus.cap_w(readings) is None
 
 
 @pytest.mark.parametrize(
