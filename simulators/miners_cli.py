@@ -5,11 +5,13 @@ import contextlib
 import ipaddress
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from simulators.asic.control import ControlError, control_socket, send_fault
+from simulators.asic.crowd import BootCrowd
 from simulators.asic.farm import MinerFarm, VendorPorts
 from simulators.asic.fleet import ALL_MODELS, behaviour_name, keys_by_share, mixed_fleet
 from simulators.asic.models import LUXOS_MODELS, Family
@@ -50,6 +52,11 @@ _FILES_BESIDES = 64
 @click.option("--ignorers", type=click.IntRange(min=0), default=0, help="Acknowledge every write and do nothing.")
 @click.option("--revivers", type=click.IntRange(min=0), default=0, help="Sleep, and hash again 5 s later.")
 @click.option("--silent-drawers", type=click.IntRange(min=0), default=0, help="Sleep in all they show, and draw on.")
+@click.option(
+    "--boots-at-once",
+    type=click.IntRange(min=1),
+    help="Miners that may be starting at once; of more only a share comes up. Default: any number.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same fleet.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
 @click.option(
@@ -69,6 +76,7 @@ def miners_command(
     ignorers: int,
     revivers: int,
     silent_drawers: int,
+    boots_at_once: int | None,
     seed: int,
     seconds: float | None,
     control_socket: Path | None,
@@ -89,6 +97,7 @@ def miners_command(
             revivers=revivers,
             silent_drawers=silent_drawers,
         )
+        spec = replace(spec, boot_crowd=None if boots_at_once is None else BootCrowd(boots_at_once))
         ports = None if vendor_ports is None else VendorPorts(ipaddress.IPv4Network(vendor_ports))
         if ports is not None:
             ports.hosts(count)

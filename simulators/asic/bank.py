@@ -74,7 +74,7 @@ class MinerBank(FleetPhysics):
     def command_wake_many(self, indices: Ints) -> Codes:
         """As `command_wake` for every index, each at most once; returns one `Answer` code per index."""
         answers, listening = self._answers(indices)
-        fresh = listening[self.mode[listening] != Mode.HASH]
+        fresh = listening[(self.mode[listening] != Mode.HASH) | self.boot_failed[listening]]
         self.mode[fresh] = Mode.HASH
         up = fresh[self.boards_on[fresh]]
         # Boards still on: the sleep had not begun, or the miner lied about it. A profile set meanwhile is still due.
@@ -134,6 +134,7 @@ class MinerBank(FleetPhysics):
             self.mode[i] = Mode.HASH
         starts_again = self.mode[i] == Mode.HASH or bool(self.behaviour[i] & Behaviour.LIAR_SLEEP)
         ends_as = WAKE if starts_again and not self.behaviour[i] & Behaviour.NEVER_WAKES else NONE
+        self._try_anew(one)
         off_s = self._draw(one, WAKE, self._reboot_off)
         self._next_to_90_s[one] = self._draw(one, WAKE, self._to_90_percent[WAKE])
         power_w = self.idle_power_w if starts_again else self.sleep_power_w

@@ -32,6 +32,7 @@ _AMBIENT_C: Final = 25.0
 _RISE_AT_NAMEPLATE_C: Final = 40.0
 _REPORT_EVERY_S: Final = 1.0
 _REVIVES_AFTER_S: Final = 5.0
+_GIVES_UP_90_S: Final = 0.5  # how quickly a failed boot is back at sleep watts
 _STARTS_BY_ITSELF: Final = int(Behaviour.REVIVES | Behaviour.NEVER_WAKES)
 
 # What a pending command, or the curve a miner is on, is about.
@@ -57,7 +58,7 @@ class FleetPhysics:
         self.spec: Final = spec
         self.models: Final = tuple(spec.models)
         # Separate streams: when commands arrive must not change what the firmware's noise looks like.
-        traits, self._command_rng, self._report_rng = np.random.default_rng(spec.seed).spawn(3)
+        traits, self._command_rng, self._report_rng, self._luck_rng = np.random.default_rng(spec.seed).spawn(4)
 
         # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
         longest = max((len(model.profiles) for model in self.models), default=1)
@@ -121,6 +122,12 @@ class FleetPhysics:
         self._next_to_90_s: Floats = np.ones(count)
         self._dead_left_s: Floats = np.zeros(count)
         self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
+        self._feeder: Ints = _given(spec.feeder, [0] * count, np.int64)
+        self.boot_failed: Bools = np.zeros(
+            count, dtype=np.bool_
+        )  # awake by its own word, at sleep watts until woken anew
+        self._tries_for_s: Floats = np.zeros(count)  # a failed boot burdens its supply as long as a boot
+        self._luck: Floats = np.zeros(count)
         self._curve: Codes = np.zeros(count, dtype=np.int8)
         self._curve_s: Floats = np.zeros(count)
         self._to_90_s: Floats = np.ones(count)
@@ -177,6 +184,7 @@ class FleetPhysics:
             moving = np.flatnonzero(self._curve != NONE)
         self._follow_curves(moving)
         self._lag(dt_s)
+        self._tries_for_s -= dt_s
         self.uptime_s += dt_s
         self._report_due_s -= dt_s
         due_reports = np.flatnonzero(self._report_due_s <= 0.0)
@@ -252,12 +260,36 @@ class FleetPhysics:
         self._next_to_90_s[indices] = self._to_90_percent[WAKE].at(indices, place) * self.response_scale[indices]
 
     def _boot(self, indices: Ints, late_s: Floats) -> None:
+        failed = self._fails_in_the_crowd(indices)
+        lost = indices[failed]
+        self.boot_failed[lost] = True
+        self._tries_for_s[lost] = self._next_to_90_s[lost] - late_s[failed]
+        self._start_curve(
+            lost,
+            SLEEP,
+            self.sleep_power_w[lost],
+            np.zeros(lost.size),
+            np.full(lost.size, _GIVES_UP_90_S),
+            late_s[failed],
+        )
+        indices, late_s = indices[~failed], late_s[~failed]
         self.boards_on[indices] = True
         self.mode[indices[(self.behaviour[indices] & Behaviour.REVIVES) != 0]] = Mode.HASH
         forgetful = indices[self.loses_profile[indices]]
         self.profile_index[forgetful] = self.configured_profile[forgetful]
         to_w, to_th = self._profile_power_w(indices), self._profile_hashrate_th(indices)
         self._start_curve(indices, WAKE, to_w, to_th, self._next_to_90_s[indices], late_s)
+
+    def _fails_in_the_crowd(self, indices: Ints) -> Bools:
+        """Which of `indices`, whose boards start now, do not come up: by how many start on their feeder just now."""
+        if self.spec.boot_crowd is None:
+            return np.zeros(indices.size, dtype=np.bool_)
+        starting = (self._pending == WAKE) | ((self._curve == WAKE) & (self._curve_s < self._to_90_s))
+        starting |= self._tries_for_s > 0.0
+        starting[indices] = True
+        together = np.bincount(self._feeder[starting], minlength=int(self._feeder.max()) + 1)
+        fails: Bools = self._luck[indices] >= self.spec.boot_crowd.share(together[self._feeder[indices]])
+        return fails
 
     def _trim(self, indices: Ints, late_s: Floats) -> None:
         # A trim in the middle of a boot does not make the boot quicker.
@@ -282,8 +314,15 @@ class FleetPhysics:
         if not indices.size:
             return
         self._pending[indices] = kind
+        if kind == WAKE:
+            self._try_anew(indices)
         self._dead_left_s[indices] = self._draw(indices, kind, self._dead_time[kind])
         self._next_to_90_s[indices] = self._draw(indices, kind, self._to_90_percent[kind])
+
+    def _try_anew(self, indices: Ints) -> None:
+        self.boot_failed[indices] = False
+        if self.spec.boot_crowd is not None:
+            self._luck[indices] = self._luck_rng.random(indices.size)
 
     def _draw(self, indices: Ints, kind: int, spans: Spans) -> Floats:
         """Seconds within the span of each miner: its own place, a little different every time, scaled if it is slow."""

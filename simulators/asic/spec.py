@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulators.asic.crowd import BootCrowd
 from simulators.asic.models import MinerModel
 from simulators.asic.response import Behaviour, ResponseTimes
 
@@ -14,7 +15,8 @@ class FleetSpec:
     `models` names each miner's model, in index order; every other sequence is as long or None. `profile_index` None
     means every miner at its model's nameplate. `response_scale` multiplies all response times of a miner (2.0 is a
     miner twice as slow); `response` takes the place of every model's own. Biases are fractions; `boot_overshoot` is the
-    largest overshoot drawn, 0 for none.
+    largest overshoot drawn, 0 for none. `feeder` numbers each miner's feeder, None for one that has them all;
+    `boot_crowd` None means that a crowd boots like one.
     """
 
     models: Sequence[MinerModel]
@@ -28,9 +30,11 @@ class FleetSpec:
     report_bias_limit: float = 0.10
     report_noise_sigma: float = 0.005
     boot_overshoot: float = 0.03
+    feeder: Sequence[int] | None = None
+    boot_crowd: BootCrowd | None = None
 
     def __post_init__(self) -> None:
-        for name in ("asleep", "behaviours", "profile_index", "response_scale"):
+        for name in ("asleep", "behaviours", "profile_index", "response_scale", "feeder"):
             given: Sequence[object] | None = getattr(self, name)
             if given is not None and len(given) != len(self.models):
                 raise ValueError(f"{name} has {len(given)} entries for {len(self.models)} miners")
