@@ -1,9 +1,9 @@
 """What becomes of miners that boot in a crowd: a supply carries so many starts at once, and of more only a share.
 
-The field has two figures, both of old machines on one container's supply: of 171 started at once 57 % came up, and waves
-of 80 came up. The law here, `carries` over the number that start together, is the simplest that says both. Everything
-else of it is an assumption: that it holds beyond 171, that it is the same for every model, and that nothing but starting
-together plays a part.
+The field has two figures, both of old machines on one container's supply: of 171 started at once 57 % came up, and
+waves of 80 came up. The law here, `carries` over the number that start together, is the simplest that says both. The
+rest of it is an assumption: that it holds beyond 171, that it is the same for every model, and that nothing but
+starting together plays a part.
 """
 
 from dataclasses import dataclass

@@ -123,9 +123,7 @@ class FleetPhysics:
         self._dead_left_s: Floats = np.zeros(count)
         self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
         self._feeder: Ints = _given(spec.feeder, [0] * count, np.int64)
-        self.boot_failed: Bools = np.zeros(
-            count, dtype=np.bool_
-        )  # awake by its own word, at sleep watts until woken anew
+        self.boot_failed: Bools = np.zeros(count, dtype=np.bool_)  # says it is awake, at sleep watts
         self._tries_for_s: Floats = np.zeros(count)  # a failed boot burdens its supply as long as a boot
         self._luck: Floats = np.zeros(count)
         self._curve: Codes = np.zeros(count, dtype=np.int8)

@@ -11,10 +11,11 @@ from simulators.asic.models import MODELS, Family
 from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 
+FIELD = BootCrowd()
 KEYS = {model.family: key for key, model in MODELS.items()}
 
 
-def bank(count, *, seed=1, crowd=BootCrowd(), family=Family.LUXOS, **more):
+def bank(count, *, seed=1, crowd=FIELD, family=Family.LUXOS, **more):
     model = MODELS[KEYS[family]]
     return MinerBank(FleetSpec(models=[model] * count, seed=seed, asleep=[True] * count, boot_crowd=crowd, **more))
 
