@@ -14,7 +14,6 @@ from controller.core import (
     consequences,
     estimator,
     failsafe,
-    failsafe_table,
     figures,
     groups,
     mass,
@@ -34,16 +33,8 @@ from controller.core.roster import Goal
 from controller.core.state import State, Wants
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet
-from controller.domain.metering import Point
-from controller.domain.plan import (
-    Allocation,
-    Decision,
-    Event,
-    Figures,
-    InputState,
-    Setpoint,
-    Snapshot,
-)
+from controller.domain.metering import Point, good_value
+from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
 from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
 
@@ -95,10 +86,10 @@ class _Cycle:
         findings.events.extend(operator.take_orders(self.facts, state, self.snapshot.operator, self.snapshot.wall, now))
         self._observe(findings)
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
-        findings.events.extend(self._input_events(trust))
+        findings.events.extend(failsafe.events(self.before, state, trust))
         estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
         mass_meters.weigh(self.facts, state, self.policy, now, findings)
-        measured = _value(trust, Point.SITE_LOAD_W)
+        measured = good_value(trust.samples, Point.SITE_LOAD_W)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
@@ -260,18 +251,6 @@ class _Cycle:
             self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise
         )
 
-    def _input_events(self, trust: Trust) -> list[Event]:
-        events = []
-        for health in trust.health:
-            known = self.before.inputs.get(health.name)
-            after = self.state.inputs.get(health.name)
-            if after is None or known is None or known.state is after.state:
-                continue
-            level = failsafe_table.LEVEL_OF[after.state]
-            text = f"{health.name}: {known.state.value} -> {after.state.value} ({health.condition}); "
-            events.append(Event("input_state", level, text + failsafe_table.words_of(after.state)))
-        return events
-
     def _decision(
         self,
         trust: Trust,
@@ -305,8 +284,3 @@ class _Cycle:
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             ask=self.ask,
         )
-
-
-def _value(trust: Trust, point: Point) -> float | None:
-    sample = trust.samples.get(point)
-    return None if sample is None else sample.value

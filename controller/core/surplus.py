@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from controller.core import estimator
 from controller.core.state import State
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import Point, Quality, Sample, good_value
 from controller.domain.policy import Policy
 
 NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
@@ -30,14 +30,14 @@ def cap_w(readings: Mapping[Point, Sample]) -> float | None:
     """The highest site load that takes nothing from the grid, watts, from one set of trusted samples; may be below
     zero, and the margin is not taken off yet.
 
-    None when any sample is missing or not GOOD (no synchronised unit is a doubt, core/failsafe).
+    None when any sample is missing or not GOOD (no synchronised unit is a doubt, core/doubts).
     """
     values: dict[Point, float] = {}
     for point in FOLLOW_POINTS:
-        sample = readings.get(point)
-        if sample is None or sample.value is None or sample.quality is not Quality.GOOD:
+        value = good_value(readings, point)
+        if value is None:
             return None
-        values[point] = sample.value
+        values[point] = value
     headroom = values[Point.AVAILABLE_W] - values[Point.GROSS_W]
     reserve_short = max(0.0, values[Point.RESERVE_UP_W] - headroom)
     over_export = values[Point.POI_EXPORT_W] - values[Point.DESPATCH_EXPORT_W]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controller.core.surplus import household_deficit_w
 from controller.domain.dispatch import Dispatch, Received
-from controller.domain.metering import Point, Quality, Readings
+from controller.domain.metering import Point, Readings, good_value
 from controller.domain.policy import Policy
 
 
@@ -20,7 +20,7 @@ def severity_w(policy: Policy, latest: Readings) -> float:
         return math.inf
     frequency_hz = _value(latest, Point.FREQUENCY_HZ, policy.frequency_guard_hz)
     if policy.frequency_min_hz <= frequency_hz < policy.frequency_guard_hz:
-        return math.inf  # below the minimum it is a register that lies (core/failsafe), not a grid
+        return math.inf  # below the minimum it is a register that lies (core/doubts), not a grid
     return household_deficit_w(latest, policy)
 
 
@@ -45,7 +45,5 @@ def message_urgent(received: Received) -> bool:
 
 
 def _value(readings: Readings, point: Point, otherwise: float) -> float:
-    sample = readings.get(point)
-    if sample is None or sample.value is None or sample.quality is not Quality.GOOD:
-        return otherwise
-    return sample.value
+    value = good_value(readings, point)
+    return otherwise if value is None else value

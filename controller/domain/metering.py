@@ -65,6 +65,12 @@ class Sample:
 Readings = Mapping[Point, Sample]
 
 
+def good_value(readings: Readings, point: Point) -> float | None:
+    """The value of a point that was read and is GOOD; None of any other."""
+    sample = readings.get(point)
+    return None if sample is None or sample.quality is not Quality.GOOD else sample.value
+
+
 class MeterFault(StrEnum):
     """Why a read brought nothing. The poller's and the journal's vocabulary."""
 
