@@ -5,7 +5,7 @@ BIN = .venv/bin
 STAMP = .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test swarm soak bench-drivers bench-metrics test-systemd lint lock clean
+.PHONY: help demo test swarm soak bench-drivers bench-metrics bench-site test-systemd lint lock clean
 
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
+	@echo "make bench-site [MINERS=2000] [MINUTES=10]   the whole daemon beside real sockets: cycles, latency, sheds; 25 minutes"
 	@echo "make test-systemd         the installed service under a real systemd, in a container; as root, about four minutes"
 	@echo "make lint                 style, types and layer contracts"
 	@echo "make lock                 pin the dependencies again"
@@ -44,6 +45,9 @@ bench-drivers: $(STAMP)
 
 bench-metrics: $(STAMP)
 	$(BIN)/python -m tests.bench.bench_metrics --miners $(or $(MINERS),10000) --rounds $(or $(ROUNDS),20)
+
+bench-site: $(STAMP)
+	$(BIN)/python -m tests.bench.bench_site --miners $(or $(MINERS),2000) --minutes $(or $(MINUTES),10)
 
 # Three to five minutes, and a Debian of 260 MB under build/nspawn that is built once.
 test-systemd: $(STAMP)

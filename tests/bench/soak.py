@@ -230,7 +230,7 @@ def _sample(site: Site, at_s: float) -> Sample:
     for entry in (process / "fd").iterdir():
         with suppress(OSError):
             links.append(str(entry.readlink()))
-    metrics = _metrics(_get(f"{site.metrics_url}/metrics"))
+    metrics = plain_series(_get(f"{site.metrics_url}/metrics"))
     usage = site.daemon.usage()
     return Sample(
         at_s=at_s,
@@ -250,8 +250,8 @@ def _sample(site: Site, at_s: float) -> Sample:
     )
 
 
-def _metrics(page: str) -> dict[str, float]:
-    """Series without labels, by name."""
+def plain_series(page: str) -> dict[str, float]:
+    """The series of a /metrics page that have no labels, by name."""
     return {
         sample.name: sample.value
         for family in text_string_to_metric_families(page)
