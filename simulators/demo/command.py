@@ -194,9 +194,9 @@ def _introduce(settings: DemoSettings, scenario: Scenario, run_dir: Path, consol
             f"{trace.start_second_of_day:g}; seed {settings.seed}"
         ),
         "policy: " + ", ".join(f"{key} {value}" for key, value in policy_lines(scenario)),
-        f"run directory: {run_dir}",
     ]
     if settings.without:
         lines.append(f"switched off: {', '.join(settings.without)}")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(f"run directory: {run_dir}", markup=False, highlight=False, soft_wrap=True)

@@ -204,9 +204,9 @@ def _families(live: Live) -> list[Text]:
         line = Text().append(f"{miners[family]:>4} {family.value:<15}").append(f"{_kw(power_w[place]):>9}", "green")
         counts = live.counts.get(family.value)
         if counts is not None:
-            line.append(f"  {counts.commands.get('total', 0)} commands, found ", style="dim")
+            line.append(f"  {counts.commands.get('total', 0)} sent: ", style="dim")
             found = [f"{count} {name}" for name, count in counts.verdicts.items() if name != "total"]
-            line.append(", ".join(found) or "nothing yet")
+            line.append(", ".join(found) or "none judged yet")
         lines.append(line)
     return lines
 

@@ -71,7 +71,7 @@ async def test_the_page_fits_the_terminal(width: int, height: int, tmp_path: Pat
     scenario = scenario_of(settings())
     async with open_world(scenario) as world:
         live = await filled(Live(scenario, 60.0, tmp_path, world, Watch(1)))
-        counts = FamilyCounts({"total": 4, "sleep": 4}, {"total": 4, "settled": 3, "stuck": 1})
+        counts = FamilyCounts({"total": 223}, {"total": 178, "quarantined": 1, "settled": 174, "stuck": 3})
         live.counts = {Family.ANTMINER.value: counts}
         lines = painted(live, width, height)
     assert len(lines) <= height
@@ -83,7 +83,8 @@ async def test_the_page_fits_the_terminal(width: int, height: int, tmp_path: Pat
     for family in Family:
         line = next(line for line in lines if family.value in line)
         assert "kW" in line, "every family with what it draws"
-    assert any("Antminer stock" in line and "4 commands, found 3 settled" in line for line in lines)
+    verdicts = "223 sent: 1 quarantined, 174 settled" + (", 3 stuck" if width >= 80 else "")
+    assert any("Antminer stock" in line and verdicts in line for line in lines)
 
 
 async def test_the_page_knows_nothing_before_the_daemon_speaks(tmp_path: Path) -> None:
