@@ -4,8 +4,8 @@ a shed?
     make bench-site MINERS=2000 MINUTES=10
 
 First the site follows its surplus: cycles, overruns, from a change in a register to the first command at a miner, CPU
-and memory of the daemon. Then a fleet of half the size, all of it hashing, is shed by the plant's trip contact: from the
-contact to the first and to the last command, and what the site draws 10 and 30 s later; again with one miner in twenty
+and memory of the daemon. Then a fleet of half the size, all of it hashing, is shed by the plant's trip contact: from
+it to the first and to the last command, and what the site draws 10 and 30 s later; again with one miner in twenty
 that does not listen at first, either by closing its port or by acknowledging and doing nothing. The simulators run on
 the same cores. Times are numbers to read, not limits.
 """
