@@ -45,9 +45,11 @@ from controller.runtime.operations import Operations
 from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.starts import Starts
 from controller.runtime.views import Views
+from controller.runtime.whole_state import state_row
 from controller.safe_daemon import SafeDaemon
 from controller.wire.journal import event_row, outcomes_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
+from controller.wire.setup import setup_record
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
 WARM_SWEEPS = 3  # by then every miner was read, and what is remembered of each is there
@@ -126,10 +128,10 @@ class _Daemon:
             now, wall = loop.time(), time.time()
             resumed = resume(self._config.journal_path, self._facts, now, wall)
             self._journal = journal
-            # With `now` a replay can begin where this run began: ages count from it until the first reading.
             names = {"feeders": list(self._facts.feeder_names)}
-            facts = {**identity(self._config), **names, "now": now}
-            journal.append((start_row(wall, facts, self._facts.miner_ids),))
+            setup = {"setup": setup_record(self._facts, self._policy)}
+            facts = {**identity(self._config), **names, **setup, "now": now}
+            journal.append((start_row(wall, facts, self._facts.miner_ids), state_row(wall, resumed.state)))
             self._tell(resumed.event)
             if self._trouble:
                 self._tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))

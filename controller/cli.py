@@ -161,6 +161,25 @@ def explain(socket_path: Path, as_json: bool, miner: str) -> None:
 
 
 @main.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Other settings, for the same miners: what would they have decided?",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("journal", type=click.Path(path_type=Path))
+def replay(config_path: Path | None, as_json: bool, journal: Path) -> None:
+    """Run a journal's recorded inputs through the core again and compare every decision, byte for byte.
+
+    Exit code 0: all came out as recorded (or --config asked for differences), 1: it did not, 2: it cannot be replayed.
+    """
+    from controller.commands.replay import run_replay
+
+    sys.exit(run_replay(journal, config_path, os.environ, as_json=as_json, out=sys.stdout, errors=sys.stderr))
+
+
+@main.command()
 @_socket_options
 @click.option("--for", "lifetime", required=True, help="How long the cap holds, as 30m or 2h; then it ends by itself.")
 @click.argument("power")

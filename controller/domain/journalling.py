@@ -22,6 +22,7 @@ class RowKind(StrEnum):
     EVENT = "event"
     PRIOR = "prior"
     CHECKPOINT = "checkpoint"
+    STATE = "state"
     STOP = "stop"
 
 

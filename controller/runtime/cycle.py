@@ -18,10 +18,12 @@ from controller.domain.policy import Mode
 from controller.ports import Durable, Inbox, Journal
 from controller.runtime.actuator import Actuator
 from controller.runtime.mailbox import Mailbox
+from controller.runtime.whole_state import state_row
 from controller.wire.journal import CycleRecorder, prior_row
 
 URGENT_GAP_S = 0.05  # urgent input may start a cycle early, at most this often
 CHECKPOINT_PERIOD_S = 10.0
+STATE_PERIOD_S = 3600.0  # a replay begins at the start of a run, and at each of these where that was pruned
 ANSWER_WITHIN_S = 0.5  # answers follow the journal, but a slow disk must not keep a dispatcher waiting
 
 
@@ -58,6 +60,7 @@ class Cycle:
         self._heartbeat_at = heartbeat_at
         self._recorder = CycleRecorder()
         self._checkpoint_due = 0.0
+        self._state_due = state.now + STATE_PERIOD_S  # the run's start row has one behind it
         self._stopping = asyncio.Event()
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -106,6 +109,9 @@ class Cycle:
         if now >= self._checkpoint_due or snapshot.operator or _binds_otherwise(before, self.state):
             self._checkpoint_due = now + CHECKPOINT_PERIOD_S
             rows = (*rows, self._checkpoint(now, wall))
+            if now >= self._state_due:
+                self._state_due = now + STATE_PERIOD_S
+                rows = (*rows, state_row(wall, self.state))
         durable = self._journal.append(rows)
         if self._engine.policy.mode is Mode.CONTROL:
             self._actuator.submit(decision.commands, durable)

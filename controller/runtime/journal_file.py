@@ -19,6 +19,7 @@ SCHEMA_VERSION = 2  # rises with what an older reader would not understand, in t
 PRUNE_SLICE_ROWS = 500  # some milliseconds of work: an append never waits longer than one slice
 PRUNE_PACE = 2.0  # seconds of the record that may go by age in one second
 BUSY_TIMEOUT_S = 1.0
+READ_PAGE_ROWS = 2000
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _COMPANIONS = ("", "-wal", "-shm")
 
@@ -161,10 +162,15 @@ def read_rows(path: Path, kinds: Sequence[RowKind] = tuple(RowKind), since_wall:
     """
     known = {kind.value: kind for kind in kinds}
     marks = ",".join("?" * len(known))
+    # Page by page: one query kept open for as long as a replay takes would keep the write-ahead log from shrinking.
+    query = f"""SELECT id, wall, kind, body FROM rows
+        WHERE kind IN ({marks}) AND wall >= ? AND id > ? ORDER BY id LIMIT {READ_PAGE_ROWS}"""  # noqa: S608  # marks only
     with closing(_reader(path)) as db:
-        query = f"SELECT wall, kind, body FROM rows WHERE kind IN ({marks}) AND wall >= ? ORDER BY id"  # noqa: S608  # marks only
-        for wall, kind, body in db.execute(query, (*known, since_wall)):
-            yield Row(wall, known[kind], body)
+        place = -1
+        while page := db.execute(query, (*known, since_wall, place)).fetchall():
+            for _, wall, kind, body in page:
+                yield Row(wall, known[kind], body)
+            place = page[-1][0]
 
 
 def last_row(path: Path, kind: RowKind) -> Row | None:

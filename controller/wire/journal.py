@@ -69,6 +69,14 @@ class CycleRecorder:
         self._whole = False
         return tuple(rows)
 
+    def copy(self) -> CycleRecorder:
+        """One that has written the same so far."""
+        twin = CycleRecorder()
+        twin._samples, twin._feeders, twin._texts = dict(self._samples), dict(self._feeders), dict(self._texts)
+        twin._context, twin._inputs, twin._groups = self._context, self._inputs, self._groups
+        twin._allocation, twin._whole = self._allocation, self._whole
+        return twin
+
     def checkpoint(self, wall: float, state: Mapping[str, object]) -> Row:
         """One CHECKPOINT row of an already JSON-able state; the next cycle repeats every value it builds on."""
         self._samples.clear()

@@ -23,16 +23,39 @@ _REPLAYED = frozenset(
         RowKind.DECISION,
     }
 )
+# What a cycle put out; rows of these kinds with another moment than its decision's were written beside it.
+PUT_OUT = frozenset({RowKind.PRIOR, RowKind.COMMAND, RowKind.VERDICT, RowKind.ANSWER, RowKind.EVENT, RowKind.DECISION})
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedCycle:
-    """One cycle as it was: its inputs, its time, and its DECISION row to compare a new decision with."""
+    """One cycle as it was: its inputs, its time, and its DECISION row to compare a new decision with.
+
+    put_out: all its rows that are no inputs, the decision last. whole: a start or a checkpoint stands before it, so
+    that its rows repeat every value they build on.
+    """
 
     snapshot: Snapshot
     now: float
     cycle: int
     decision: Row
+    put_out: tuple[Row, ...] = ()
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStart:
+    """A run began; `body` is its start row's."""
+
+    wall: float
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedState:
+    """The whole state behind the cycle before it, or the one a run began with."""
+
+    row: Row
 
 
 @dataclass(slots=True)
@@ -48,41 +71,68 @@ class _Inputs:
     reports: list[CommandReport] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     operator: list[OperatorOrder] = field(default_factory=list)
+    put_out: list[Row] = field(default_factory=list)
+    whole: bool = False
 
 
 def recorded_cycles(rows: Iterable[Row]) -> Iterator[RecordedCycle]:
     """Every complete cycle of rows in journal order, beginning at a START or behind a CHECKPOINT.
 
-    Rows behind the last decision (a run cut off in the middle of a commit, outcomes that a stop waited for) are left
-    out, and so are runs in safe mode, which have no cycles. Raises ValueError when the rows begin in the middle of a
-    run, where deltas have nothing to stand on.
+    Raises ValueError when the rows begin in the middle of a run, where deltas have nothing to stand on.
     """
-    inputs, whole, safe_mode = _Inputs(), False, False
+    return (found for found in recorded(rows, strict=True) if isinstance(found, RecordedCycle))
+
+
+def recorded(rows: Iterable[Row], *, strict: bool = False) -> Iterator[RecordedStart | RecordedState | RecordedCycle]:
+    """Runs, states and complete cycles of rows in journal order.
+
+    Rows behind the last decision (a run cut off in the middle of a commit, outcomes that a stop waited for) are left
+    out, and so are runs in safe mode, which have no cycles. Where the rows begin in the middle of a run, its cycles are
+    left out up to the next checkpoint; `strict` raises ValueError instead.
+    """
+    inputs, begun, safe_mode = _Inputs(), False, False
     for row in rows:
         if row.kind is RowKind.START:
-            inputs, whole, safe_mode = _Inputs(), False, bool(json.loads(row.body).get("safe_mode"))
+            body = json.loads(row.body)
+            inputs, begun, safe_mode = _Inputs(), False, bool(body.get("safe_mode"))
+            if not safe_mode:
+                yield RecordedStart(row.wall, body)
             continue
         if safe_mode:
             continue
+        if row.kind is RowKind.STATE:
+            yield RecordedState(row)
+        if row.kind in PUT_OUT:
+            inputs.put_out.append(row)
         body = json.loads(row.body) if row.kind in _REPLAYED else {}
-        whole = whole or bool(body.get("whole"))
-        if row.kind is RowKind.OUTCOME and not whole:
+        begun = begun or bool(body.get("whole"))
+        if row.kind not in _REPLAYED:
+            continue
+        if begun:
+            yield from _take(inputs, row, body)
+        elif row.kind is RowKind.OUTCOME:
             continue  # behind the last checkpoint of a run: no cycle took it in
-        if row.kind in _REPLAYED and not whole:
+        elif strict:
             raise ValueError("these rows begin in the middle of a run: begin at a start or checkpoint row")
-        match row.kind:
-            case RowKind.READINGS:
-                _read(inputs, body)
-            case RowKind.TELEMETRY:
-                inputs.telemetry += [_reading(inputs, columns) for columns in body["miners"]]
-            case RowKind.OUTCOME:
-                inputs.reports += [_report(columns) for columns in body["reports"]]
-            case RowKind.RECEIVED:
-                inputs.received.append(_received(body))
-            case RowKind.OPERATOR:
-                inputs.operator.append(_operator(body))
-            case RowKind.DECISION:
-                yield _cycle(inputs, row)
+        else:
+            inputs.put_out.clear()
+
+
+def _take(inputs: _Inputs, row: Row, body: dict[str, Any]) -> Iterator[RecordedCycle]:
+    """Enter one row; a cycle once its decision is there."""
+    match row.kind:
+        case RowKind.READINGS:
+            _read(inputs, body)
+        case RowKind.TELEMETRY:
+            inputs.telemetry += [_reading(inputs, columns) for columns in body["miners"]]
+        case RowKind.OUTCOME:
+            inputs.reports += [_report(columns) for columns in body["reports"]]
+        case RowKind.RECEIVED:
+            inputs.received.append(_received(body))
+        case RowKind.OPERATOR:
+            inputs.operator.append(_operator(body))
+        case RowKind.DECISION:
+            yield _cycle(inputs, row)
 
 
 def _cycle(inputs: _Inputs, row: Row) -> RecordedCycle:
@@ -98,13 +148,16 @@ def _cycle(inputs: _Inputs, row: Row) -> RecordedCycle:
         journal_writable=inputs.journal_writable,
         feeders=dict(inputs.feeders),
     )
-    for one_cycle in (inputs.telemetry, inputs.reports, inputs.received, inputs.operator):
+    put_out = tuple(written for written in inputs.put_out if written.wall == row.wall)
+    whole, inputs.whole = inputs.whole, False
+    for one_cycle in (inputs.telemetry, inputs.reports, inputs.received, inputs.operator, inputs.put_out):
         one_cycle.clear()
-    return RecordedCycle(snapshot, body["now"], body["cycle"], row)
+    return RecordedCycle(snapshot, body["now"], body["cycle"], row, put_out, whole)
 
 
 def _read(inputs: _Inputs, body: dict[str, Any]) -> None:
     if body.get("whole"):
+        inputs.whole = True
         inputs.readings.clear()
         inputs.feeders.clear()
         inputs.texts.clear()
