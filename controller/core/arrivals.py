@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core.consequences import Findings
-from controller.core.state import FleetState, State
+from controller.core.fleet_state import FleetState
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Fleet, Outcome
 from controller.domain.plan import Event, EventLevel
 

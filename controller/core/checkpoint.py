@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.core.state import ActiveOrder, Away, MassState, OrderBook, State
+from controller.core.fleet_state import Away
+from controller.core.state import ActiveOrder, MassState, OrderBook, State
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Fleet, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb

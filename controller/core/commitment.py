@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import estimator
+from controller.core.fleet_state import NO_COMMAND
 from controller.core.ramp import STEP_WINDOW_S
 from controller.core.roster import (
     Goal,
@@ -19,7 +20,6 @@ from controller.core.roster import (
     want_asleep,
     want_awake,
 )
-from controller.core.state import NO_COMMAND
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy
 

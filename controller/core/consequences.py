@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controller.core import estimator
-from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
+from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, Verb, Verdict
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy

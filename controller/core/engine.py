@@ -29,8 +29,9 @@ from controller.core import (
     wear,
 )
 from controller.core.failsafe import Trust
+from controller.core.fleet_state import Wants
 from controller.core.roster import Goal
-from controller.core.state import State, Wants
+from controller.core.state import State
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Command, Condition, Fleet
 from controller.domain.metering import Point, good_value

@@ -19,8 +19,9 @@ import numpy as np
 
 from controller.core import estimator
 from controller.core.consequences import Findings, quarantine
+from controller.core.fleet_state import NO_COMMAND
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import NO_COMMAND, State
+from controller.core.state import State
 from controller.core.witness import Finding, Look, blind_sleepers, comparable, finding_of, look_at
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, IntArray, Verb, Verdict
 from controller.domain.metering import Quality, Sample

@@ -15,7 +15,8 @@ import numpy as np
 
 from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
-from controller.core.state import NO_COMMAND, Away, FleetState, MassState, State
+from controller.core.fleet_state import NO_COMMAND, Away, FleetState
+from controller.core.state import MassState, State
 from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy

@@ -13,9 +13,10 @@ import numpy as np
 
 from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
+from controller.core.fleet_state import Away
 from controller.core.mass import away, dark_codes, end, limit_of, missing
 from controller.core.mass_words import DARK_RATIO
-from controller.core.state import Away, MassState, State
+from controller.core.state import MassState, State
 from controller.domain.fleet import Fleet, IntArray
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy, Policy

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core.consequences import Findings
-from controller.core.state import Away, State
+from controller.core.fleet_state import Away
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy

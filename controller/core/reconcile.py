@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core import estimator, mass
+from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import Away, FleetState, State, Wants
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Command, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
 from controller.domain.policy import FleetPolicy
 

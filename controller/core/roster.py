@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import arrivals, estimator, mass
-from controller.core.state import NO_COMMAND, State
+from controller.core.fleet_state import NO_COMMAND
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from controller.core import estimator
 from controller.core.consequences import Findings
-from controller.core.state import FleetState, State
+from controller.core.fleet_state import FleetState
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, MinerReading, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core import estimator
+from controller.core.fleet_state import NO_COMMAND
 from controller.core.roster import Goal, Roster, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
-from controller.core.state import NO_COMMAND
 from controller.domain.fleet import Condition, FloatArray, IntArray, Verdict
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from controller.core import arrivals, estimator
 from controller.core.consequences import Findings, follow_up, plan_rung, woke_lower
+from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
-from controller.core.state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState, State
+from controller.core.state import State
 from controller.domain.fleet import (
     BoolArray,
     CommandReport,

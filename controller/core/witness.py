@@ -13,7 +13,8 @@ from enum import IntEnum
 import numpy as np
 
 from controller.core import estimator
-from controller.core.state import NO_COMMAND, State
+from controller.core.fleet_state import NO_COMMAND
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
 

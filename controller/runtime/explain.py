@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core.state import NO_COMMAND, State
+from controller.core.fleet_state import NO_COMMAND
+from controller.core.state import State
 from controller.domain.fleet import Condition, Fleet, Verdict
 from controller.domain.plan import Decision
 from controller.domain.reasons import Why

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import allocator, estimator
+from controller.core.fleet_state import VERB_CODES
 from controller.core.roster import Goal
-from controller.core.state import VERB_CODES
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.reasons import Unallocated, Why
 

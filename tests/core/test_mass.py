@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from controller.core import checkpoint, mass, mass_words
+from controller.core.fleet_state import Away
 from controller.core.roster import feeder_room_w, roster_of
-from controller.core.state import Away
 from controller.domain.fleet import CommandReport, Condition, Outcome, Verb, Verdict
 from controller.domain.metering import Point
 from tests.core.conftest import Site
