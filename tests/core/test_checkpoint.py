@@ -14,7 +14,7 @@ from controller.core.state import ActiveOrder, OrderBook
 from controller.domain.dispatch import DispatchClass, DispatchKind
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
-from tests.core.conftest import WALL
+from tests.core.builders import WALL
 
 
 def lived(kit, facts, now=1_000.0):

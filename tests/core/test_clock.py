@@ -7,7 +7,7 @@ import pytest
 from controller.core import clock, wear
 from controller.domain.dispatch import AnswerStatus, DispatchKind, RejectCode
 from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb
-from tests.core.conftest import WALL
+from tests.core.builders import WALL
 
 HOUR_S = 3_600.0
 STEPS = pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S], ids=["forward", "back"])

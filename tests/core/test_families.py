@@ -12,7 +12,7 @@ from controller.core import allocator, estimator
 from controller.core.roster import Goal, boot_levels, roster_of
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import Snapshot
-from tests.core.conftest import RESPONSE
+from tests.core.builders import RESPONSE
 
 BLIND = {"trims": False, "reports_power": False}
 SLOW = replace(RESPONSE, name="slow", wake_dead_s=25, wake_90_s=60)

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 
 from controller.core import timeline
 from controller.core.state import OrderBook
-from controller.domain.dispatch import (
-    AnswerStatus,
-    DispatchClass,
-    DispatchKind,
-    Malformed,
-    Received,
-    RejectCode,
-)
+from controller.domain.dispatch import AnswerStatus, DispatchClass, DispatchKind, Malformed, Received, RejectCode
 
 S = AnswerStatus
 CAP, TARGET, RELEASE = DispatchKind.CAP, DispatchKind.TARGET, DispatchKind.RELEASE

@@ -10,8 +10,8 @@ import pytest
 from controller.core import allocator, estimator
 from controller.core.roster import Goal
 from controller.domain.fleet import Condition, Verb, Verdict
-from tests.core.conftest import RESPONSE, SLEEP_W
-from tests.core.test_verify import Story
+from tests.core.builders import RESPONSE, SLEEP_W
+from tests.core.verify.conftest import Story
 
 PATIENCE_S = 30.0  # twice the dead time and 10 s: even a slow one would have begun to boot
 SLOW = {"response": replace(RESPONSE, name="slow", wake_dead_s=25, wake_90_s=60)}

@@ -1,0 +1,147 @@
+"""Dead switch or dark feeder: which meter tells them apart, and what must not be taken for darkness."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.core.fleet_state import Away
+from controller.domain.fleet import Verb
+from controller.domain.metering import Point
+from tests.core.mass.conftest import LOST, START_S
+
+
+def test_feeders_with_meters_are_judged_each_by_its_own(block, kit):
+    """One feeder trips as the switch of another dies: the site's meter alone would see half of them gone."""
+    facts = kit.fleet(20, feeders=[0] * 10 + [1] * 10, feeder_rating_w=(1_000_000, 1_000_000))
+    site = block(facts=facts)
+    site.metered = {0, 1}
+    site.cycles(20)
+    site.trip({4, 5, 6})
+    site.unplugged = {11, 12, 13}
+    site.cycles(20)
+    assert site.state.fleet.away[[4, 5, 6]].tolist() == [Away.DARK] * 3
+    assert site.state.fleet.away[[11, 12, 13]].tolist() == [Away.DRAWS] * 3
+    assert site.state.fleet.want_hashing[[11, 12, 13]].all()
+
+
+def test_with_the_site_meter_alone_such_a_mixture_counts_as_drawn(block, kit):
+    facts = kit.fleet(20, feeders=[0] * 10 + [1] * 10, feeder_rating_w=(1_000_000, 1_000_000))
+    site = block(facts=facts)
+    site.trip({4, 5, 6})
+    site.unplugged = {11, 12, 13}
+    site.cycles(20)
+    assert set(site.state.fleet.away[[4, 5, 6, 11, 12, 13]].tolist()) == {Away.DRAWS}
+    site.power({4, 5, 6})
+    site.unplugged.clear()
+    site.cycles(int(START_S) + 2)
+    slept = {c.miner for c in site.sent if c.verb is Verb.SLEEP}
+    assert slept >= {4, 5, 6}, "who comes back far below what it drew has just started"
+    assert not slept & {11, 12, 13}
+
+
+def test_without_the_site_meter_nobody_is_dark(block):
+    site = block()
+    site.meter_lost = {Point.SITE_LOAD_W}
+    site.cycle()
+    site.trip(LOST)
+    site.cycle()
+    assert "not known" in site.events("mass_disconnect")[0][2]
+    site.cycles(20)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert (site.state.fleet.to_w[list(LOST)] == 3_500.0).all(), "unknown is not zero"
+
+
+def test_a_feeder_that_trips_after_the_switch_died_is_seen_by_its_own_meter(block):
+    site = block()
+    site.metered = {0}
+    site.cycles(20)
+    site.unplugged = set(LOST)
+    site.cycles(60)
+    site.trip(LOST)
+    site.cycles(6)
+    assert site.names()["mass_dark"] == 1
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+
+
+def test_without_one_it_counts_as_drawn_and_is_idled_as_it_starts(block):
+    """Long after they went, the site's meter cannot tell their feeder from any other load."""
+    site = block()
+    site.unplugged = set(LOST)
+    site.cycles(60)
+    site.trip(LOST)
+    site.cycles(30)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DRAWS] * 6
+    site.unplugged.clear()
+    site.power(LOST)
+    site.cycles(int(START_S) + 3)
+    assert {c.miner for c in site.sent if c.verb is Verb.SLEEP} >= set(LOST)
+    site.cycles(200)
+    assert site.load_w() <= site.spare_w + 150.0
+
+
+@pytest.mark.parametrize("after", [20, 120])
+def test_another_load_that_falls_later_makes_nobody_dark(block, after):
+    """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
+    site = block()
+    aux_w = [0.0]
+    drawn_w = site.load_w
+    site.load_w = lambda: drawn_w() + aux_w[0]
+    site.spare_w += 20_500.0
+    site.cycle()
+    for _ in range(20):
+        aux_w[0] += 1_000.0
+        site.cycle()
+    site.cycles(60)
+    site.sent.clear()
+    site.unplugged = set(LOST)
+    site.cycles(after)
+    aux_w[0] = 0.0
+    site.spare_w -= 20_000.0
+    site.cycles(60)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    site.unplugged.clear()
+    site.cycles(60)
+    assert not [command for command in site.commands_to(LOST) if command.verb is Verb.SLEEP]
+    assert site.hashing[list(LOST)].all()
+    assert not site.names()["mass_dark"]
+
+
+@pytest.mark.parametrize("after", [2, 5, 12])
+def test_a_switch_that_dies_just_after_a_start_makes_nobody_dark(block, after):
+    """What the meter showed before the miners had been read was nobody's yet, and is missed by nobody."""
+    site = block()
+    site.state = site.engine.fresh_state(site.now)
+    site.cycles(after)
+    site.unplugged = set(LOST)
+    site.cycles(20)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert site.sent == []
+
+
+@pytest.mark.parametrize("outcome_known", [True, False])
+def test_a_switch_that_dies_under_a_shed_makes_nobody_dark(block, outcome_known):
+    """Orders to sleep are on their way to all of them as the switch dies, and arrive nowhere."""
+    site = block()
+    site.unsure = set() if outcome_known else set(range(20))
+    site.unplugged = set(LOST)
+    site.silent = set(LOST)  # not read yet
+    site.extra[Point.GRID_EMERGENCY] = site.kit.sample(1.0, site.now + 1)
+    site.cycles(4)
+    site.silent = set()
+    site.cycles(40)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert site.decisions[-1].figures.floor_w >= 6 * 3_500.0
+    site.unplugged.clear()
+    site.cycles(10)
+    assert site.load_w() == pytest.approx(2_000.0, abs=50)
+
+
+def test_a_dip_of_another_load_is_no_darkness(block):
+    site = block()
+    site.unplugged = set(LOST)
+    site.cycles(5)
+    site.extra[Point.SITE_LOAD_W] = site.kit.sample(site.load_w() - 20_000.0, site.now + 1)
+    site.cycle()
+    del site.extra[Point.SITE_LOAD_W]
+    site.cycles(10)
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
