@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import arrivals, estimator
+from controller.core import estimator
 from controller.core.commitment import commit
 from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
@@ -90,7 +90,7 @@ def _reasons(roster: Roster) -> IntArray:
         (asleep & roster.held_by_dwell, Why.DWELL_OFF),
         (roster.held_by_feeder, Why.FEEDER_LIMIT),
         (roster.held_by_budget, Why.BUDGET_USED),
-        (fleet.want_hashing & arrivals.held(fleet, roster.now), Why.TRIMS_LOST),
+        (fleet.want_hashing & roster.held_untrimmed, Why.TRIMS_LOST),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
         (fleet.parked, Why.OBSERVED),
         (fleet.condition == Condition.UNREACHABLE, Why.UNREACHABLE),

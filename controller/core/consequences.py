@@ -40,7 +40,7 @@ def follow_up(
         after_s = now - float(fleet.sent_at[miner])
         report = VerdictReport(int(fleet.command_id[miner]), miner, verb.value, verdict.name.lower(), after_s)
         findings.verdicts.append(report)
-        if verdict is Verdict.SETTLED and bool(woke_lower(fleet)[miner]):
+        if verdict is Verdict.SETTLED and bool(woke_lower(fleet, miner)):
             plan_rung(facts, state, miner, int(fleet.level[miner]))
         known_draw = float(draw) if not np.isnan(draw) else float(fleet.from_w[miner])
         # Who says no may have obeyed: the higher end counts until it is read.
@@ -145,7 +145,11 @@ def plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
     fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
 
 
-def woke_lower(fleet: FleetState) -> BoolArray:
-    """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure."""
-    lower: BoolArray = (fleet.verb == estimator.WAKE) & (fleet.level >= 0) & (fleet.level < fleet.want_level)
+def woke_lower(fleet: FleetState, rows: int | slice = estimator.EVERYBODY) -> BoolArray:
+    """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure.
+
+    rows: of this miner only.
+    """
+    level = fleet.level[rows]
+    lower: BoolArray = (fleet.verb[rows] == estimator.WAKE) & (level >= 0) & (level < fleet.want_level[rows])
     return lower

@@ -162,7 +162,7 @@ def put_in_flight(
 ) -> None:
     """Enter commands for `miners` (k,) into the ledger, from what each is expected to draw now to `to_w` (k,)."""
     fleet = state.fleet
-    fleet.from_w[miners] = expected_power_w(fleet, now)[miners]
+    fleet.from_w[miners] = expected_power_w(fleet, now, miners)
     fleet.to_w[miners] = to_w
     fleet.verb[miners] = VERB_CODES[verb]
     fleet.sent_at[miners] = now

@@ -99,7 +99,7 @@ def _enter(
         deadline = np.maximum(deadline, facts.wake_patience_s[miners])
     if verb is Verb.SLEEP:  # who failed before, or is out of reach, is believed when seen asleep: nobody rises for it
         doubtful = (fleet.attempts[miners] > 0) | (fleet.condition[miners] == Condition.UNREACHABLE)
-        to_w = np.where(doubtful, estimator.expected_power_w(fleet, now)[miners], to_w)
+        to_w = np.where(doubtful, estimator.expected_power_w(fleet, now, miners), to_w)
     estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
     fleet.command_id[miners] = state.next_command_id + np.arange(len(miners))
     state.next_command_id += len(miners)

@@ -39,6 +39,7 @@ class Roster:
     """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
 
     steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget.
+    held_untrimmed: at its level, for trims to it do not arrive.
     """
 
     facts: Fleet
@@ -57,6 +58,7 @@ class Roster:
     held_by_dwell: BoolArray
     held_by_feeder: BoolArray
     held_by_budget: BoolArray
+    held_untrimmed: BoolArray
 
     @property
     def offset_w(self) -> float:
@@ -95,6 +97,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
         held_by_budget=np.zeros(len(facts), dtype=np.bool_),
+        held_untrimmed=trims_lost,
     )
 
 
@@ -131,13 +134,14 @@ def feeder_room_w(roster: Roster) -> FloatArray:
     return roster.facts.feeder_rating_w - beside - load
 
 
-def boot_levels(roster: Roster) -> IntArray:
+def boot_levels(roster: Roster, rows: int | slice = estimator.EVERYBODY) -> IntArray:
     """Rung at which each miner would come up, (n,): the one it shows asleep, the ceiling when it shows none.
 
-    It may be above the ceiling, where a firmware forgets with every restart what its owner had set.
+    It may be above the ceiling, where a firmware forgets with every restart what its owner had set. rows: of this miner
+    only.
     """
     fleet = roster.state.fleet
-    return np.where(fleet.level >= 0, fleet.level, fleet.ceiling)
+    return np.where(fleet.level[rows] >= 0, fleet.level[rows], fleet.ceiling[rows])
 
 
 def rung_below(roster: Roster, miner: int, power_w: float) -> int:
@@ -160,7 +164,7 @@ def want_awake(roster: Roster, miner: int) -> None:
     """A miner boots at the rung it slept at: that is what to expect of it; trim takes it from there."""
     fleet = roster.state.fleet
     fleet.want_hashing[miner] = True
-    fleet.want_level[miner] = boot_levels(roster)[miner]
+    fleet.want_level[miner] = boot_levels(roster, miner)
     roster.on[miner] = True
 
 
