@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from controller.config import load_site
-from controller.core.engine import Engine
-from controller.core.state import State
-from controller.domain.journalling import Row, RowKind
+from controller.commands.replay import replay
+from controller.domain.journalling import RowKind
 from controller.runtime.journal_file import read_rows
-from controller.wire.journal import CycleRecorder
-from controller.wire.replay import RecordedCycle, recorded_cycles
-from drivers.catalog import known_models
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import Dispatcher
 from tests.e2e.small_site import SmallSite, always, until
@@ -78,30 +70,9 @@ def _check_rows(site: SmallSite) -> None:
 
 def _check_replay(site: SmallSite) -> None:
     """The same inputs through the same core give the same decisions, to the byte."""
-    config = load_site(site.config, known_models(), os.environ)
-    engine = Engine(config.fleet(), config.policy())
-    rows = site.rows()
-    state = State.fresh(engine.facts, json.loads(rows[0].body)["now"])
-    recorder = CycleRecorder()
-    replayed = 0
-    for cycle, checkpointed in _with_checkpoints(rows):
-        state, decision = engine.step(state, cycle.snapshot, cycle.now)
-        assert recorder.rows_of_cycle(cycle.snapshot, decision)[-1].body == cycle.decision.body
-        replayed += 1
-        if checkpointed:
-            recorder.checkpoint(cycle.snapshot.wall, {})
-    assert replayed > 20
-
-
-def _with_checkpoints(rows: list[Row]) -> Iterator[tuple[RecordedCycle, bool]]:
-    """Each recorded cycle, and whether a checkpoint was written right behind it."""
-    lean = [row for row in rows if row.kind in (RowKind.DECISION, RowKind.CHECKPOINT)]
-    followed = [
-        after.kind is RowKind.CHECKPOINT
-        for before, after in itertools.pairwise(lean)
-        if before.kind is RowKind.DECISION
-    ]
-    yield from zip(recorded_cycles(rows), followed, strict=True)
+    found, _ = replay(iter(site.rows()))
+    assert found.differing == 0
+    assert found.cycles == len(site.rows(RowKind.DECISION)) > 20
 
 
 def test_with_on_exit_fallback_a_stop_ramps_down_first_and_the_next_start_is_free_again(make_site: MakeSite) -> None:

@@ -74,6 +74,16 @@ async def test_the_newest_checkpoint_is_found(tmp_path: Path) -> None:
         assert last_checkpoint(path) == row(2, RowKind.CHECKPOINT)
 
 
+def test_a_checkpoint_goes_when_two_newer_ones_are_there_and_nothing_else_does(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    file = JournalFile(path)
+    for number in range(5):
+        file.append([row(number), row(10 + number, RowKind.CHECKPOINT)])
+    file.close()
+    assert numbers(path, RowKind.CHECKPOINT) == [13, 14]
+    assert numbers(path) == [0, 1, 2, 3, 4]
+
+
 async def test_a_second_daemon_is_refused_and_named_the_first(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     async with SqliteJournal(path, LIMITS, print):
