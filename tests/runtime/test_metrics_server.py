@@ -111,10 +111,21 @@ async def test_what_makes_no_sense_is_refused_by_name(port: int, request_: str, 
     assert body.decode().endswith("\n")
 
 
-async def test_the_loop_turns_between_any_two_parts_of_a_page(port: int, pages: Pages) -> None:
+async def test_the_loop_turns_between_any_two_parts_of_a_page_as_it_is_made(port: int, pages: Pages) -> None:
+    """Packed: what is sent is then so little that the turns can only have come before it."""
+    turning = asyncio.create_task(pages.turn())
+    _, _, packed = await ask(port, PROMETHEUS.replace("/metrics", "/metrics/miners"))
+    turning.cancel()
+    assert gzip.decompress(packed).count(b"\n") == PARTS * 1000
+    assert pages.turns > PARTS
+
+
+async def test_the_loop_turns_between_any_two_parts_of_a_page_as_it_is_sent(port: int, pages: Pages) -> None:
+    await ask(port, "GET /metrics/miners HTTP/1.1\r\n\r\n")  # made here, and kept for the next
     turning = asyncio.create_task(pages.turn())
     _, _, body = await ask(port, "GET /metrics/miners HTTP/1.1\r\n\r\n")
     turning.cancel()
+    assert pages.made == 1
     assert body.count(b"\n") == PARTS * 1000
     assert pages.turns > PARTS
 
