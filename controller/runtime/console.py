@@ -16,8 +16,10 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from controller.runtime.clients import Clients
 from controller.wire.canonical import canonical
 
 REQUEST_MAX_BYTES = 65_536
@@ -52,9 +54,7 @@ class Console:
     def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
         self._path = path
         self._handlers = dict(handlers)
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._clients = Clients("console", self._host)
 
     async def run(self) -> None:
         """Serve until cancelled; raises ConsoleUnavailableError at once when the socket cannot be opened."""
@@ -74,24 +74,15 @@ class Console:
             )  # on Linux the bound name takes this mode: never open, not for a moment
             listening.bind(str(self._path))
             self._open_to_group()
-            self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=REQUEST_MAX_BYTES)
+            await self._clients.start(partial(asyncio.start_unix_server, sock=listening, limit=REQUEST_MAX_BYTES))
         except OSError as error:
             listening.close()
             raise ConsoleUnavailableError(f"{self._path} cannot be opened: {error.strerror or error}") from None
 
     async def close(self) -> None:
         """End every conversation and remove the socket."""
-        if self._server is None:
-            return
-        self._closing = True
-        self._server.close()
-        for client in self._clients:
-            client.cancel()
-        if self._clients:
-            await asyncio.wait(self._clients)
-        await self._server.wait_closed()
-        self._server = None
-        self._path.unlink(missing_ok=True)
+        if await self._clients.close():
+            self._path.unlink(missing_ok=True)
 
     def _open_to_group(self) -> None:
         """A directory with the set-group-id bit gave the socket its group: somebody chose who may ask."""
@@ -118,14 +109,6 @@ class Console:
             except OSError as error:
                 raise ConsoleUnavailableError(f"{self._path}: {error.strerror or error}") from None
         raise ConsoleUnavailableError(f"{self._path} is served by another process: one daemon per socket")
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closing:  # connected in the very moment of closing
-            writer.close()
-            return
-        task = asyncio.create_task(self._host(reader, writer), name="console client")
-        self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
 
     async def _host(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, from its first byte to its last. One that goes away, or is slow beyond the deadline, ends its own

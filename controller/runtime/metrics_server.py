@@ -11,6 +11,9 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
+
+from controller.runtime.clients import Clients
 
 CLIENTS_MAX = 16
 ASK_WITHIN_S = 5.0
@@ -50,9 +53,8 @@ class MetricsServer:
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = dict(pages)
         self._kept: dict[tuple[str, bool], _Kept] = {}
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
-        self._closing = False
+        # The last of many gets no word either: one would have to wait for it to be read.
+        self._clients = Clients("metrics", self._host, CLIENTS_MAX)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 takes a free one. Returns the port.
@@ -60,32 +62,15 @@ class MetricsServer:
         Raises MetricsUnavailableError when the address cannot be listened on.
         """
         try:
-            self._server = await asyncio.start_server(self._accept, host, port, limit=HEAD_MAX_BYTES)
+            listen = partial(asyncio.start_server, host=host, port=port, limit=HEAD_MAX_BYTES)
+            server = await self._clients.start(listen)
         except OSError as error:
             raise MetricsUnavailableError(f"{host}:{port} for /metrics: {error.strerror or error}") from None
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Send everybody away and give the port back."""
-        if self._server is None:
-            return
-        self._closing = True
-        self._server.close()
-        for client in self._clients:
-            client.cancel()
-        if self._clients:
-            await asyncio.wait(self._clients)
-        await self._server.wait_closed()
-        self._server = None
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The last of many gets no word either: one would have to wait for it to be read.
-        if self._closing or len(self._clients) >= CLIENTS_MAX:
-            writer.transport.abort()
-            return
-        task = asyncio.create_task(self._host(reader, writer), name="metrics client")
-        self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
+        await self._clients.close()
 
     async def _host(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client. One that goes away or is slow beyond the deadline ends its own reply and nothing else."""
