@@ -65,16 +65,29 @@ def parse_map(text: str, file: str) -> RegisterMap | SunSpecMap:
     return _register_map(table, file) if sunspec is None else _sunspec_map(table, sunspec, file)
 
 
-def _register_map(table: Table, file: str) -> RegisterMap:
-    doubt = table.optional_table("doubt")
-    energy = table.optional_table("energy")
-    parsed = RegisterMap(
+def _about(table: Table) -> RegisterMap:
+    """What every map says of its meter, and no register yet."""
+    return RegisterMap(
         model=table.required("model", str),
         title=table.required("title", str),
         function=table.choice("function", Function),
         word_order=table.choice("word_order", WordOrder),
         sources=table.strings("sources"),
         confidence=table.choice("confidence", Confidence),
+        values=(),
+        flags=(),
+        units=(),
+        energy_positive=None,
+        energy_negative=None,
+        doubt_address=None,
+    )
+
+
+def _register_map(table: Table, file: str) -> RegisterMap:
+    doubt = table.optional_table("doubt")
+    energy = table.optional_table("energy")
+    parsed = replace(
+        _about(table),
         values=tuple(_value(entry) for entry in table.tables("value")),
         flags=tuple(_flag(entry) for entry in table.tables("flag")),
         units=tuple(_unit(entry) for entry in table.tables("unit")),
@@ -91,20 +104,7 @@ def _register_map(table: Table, file: str) -> RegisterMap:
 
 def _sunspec_map(table: Table, sunspec: Table, file: str) -> SunSpecMap:
     """A map with a [sunspec] table: values stand in its layouts, and nothing but values."""
-    about = RegisterMap(
-        model=table.required("model", str),
-        title=table.required("title", str),
-        function=table.choice("function", Function),
-        word_order=table.choice("word_order", WordOrder),
-        sources=table.strings("sources"),
-        confidence=table.choice("confidence", Confidence),
-        values=(),
-        flags=(),
-        units=(),
-        energy_positive=None,
-        energy_negative=None,
-        doubt_address=None,
-    )
+    about = _about(table)
     nth = sunspec.optional("nth", int, 0)
     bases = sunspec.integers("bases")
     layouts = tuple(_layout(entry, about, file) for entry in sunspec.tables("layout"))
