@@ -42,13 +42,15 @@ from controller.runtime.metrics_server import MetricsServer, MetricsUnavailableE
 from controller.runtime.miner_metrics import MinerMetrics
 from controller.runtime.notify import Notifier
 from controller.runtime.operations import Operations
+from controller.runtime.previewer import WITHIN_S as PREVIEW_WITHIN_S
+from controller.runtime.previewer import Previewer
 from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.starts import Starts
 from controller.runtime.views import Views
 from controller.runtime.whole_state import state_row
 from controller.safe_daemon import SafeDaemon
-from controller.wire.journal import event_row, outcomes_row, start_row, stop_row
 from controller.wire.mqtt import encode_event, encode_state
+from controller.wire.rows import event_row, outcomes_row, start_row, stop_row
 from controller.wire.setup import setup_record
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
@@ -175,7 +177,9 @@ class _Daemon:
             journal=journal,
             announce=self._announce,
         )
-        console = Console(self._config.console_socket, operations.handlers())
+        previewer = Previewer(self._cycle.engine, self._cycle.present, self._config.document.fleet.sweep_period)
+        handlers = {**operations.handlers(), "preview": previewer.answer}
+        console = Console(self._config.console_socket, handlers, {"preview": PREVIEW_WITHIN_S})
         pages = {"/metrics": self._metrics.page, "/metrics/miners": self._miner_metrics.page}
         metrics_server = MetricsServer(pages)
         await console.start()

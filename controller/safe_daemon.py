@@ -21,7 +21,7 @@ from controller.runtime.notify import Notifier
 from controller.runtime.operations import OPERATIONS
 from controller.runtime.resume import resume
 from controller.runtime.safe_mode import SafeMode
-from controller.wire.journal import event_row, start_row, stop_row
+from controller.wire.rows import event_row, start_row, stop_row
 
 TOLD_AGAIN_S = 300.0  # an alarm that nobody saw is no alarm
 

@@ -21,8 +21,9 @@ from controller.domain.plan import Snapshot
 from controller.runtime.journal_file import read_rows
 from controller.runtime.whole_state import state_of, state_row
 from controller.wire.canonical import canonical, utc_text
-from controller.wire.journal import CycleRecorder, prior_row
+from controller.wire.journal import CycleRecorder
 from controller.wire.replay import PUT_OUT, RecordedCycle, RecordedStart, RecordedState, recorded
+from controller.wire.rows import prior_row
 from controller.wire.setup import setup_from_record
 from drivers.catalog import known_models
 

@@ -22,7 +22,7 @@ from typing import Self
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import JournalFile, JournalVersionError, is_corruption, set_aside
-from controller.wire.journal import event_row
+from controller.wire.rows import event_row
 
 DISK_FAILED = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})  # no reason to refuse a start
 RETRY_S = 2.0

@@ -26,7 +26,7 @@ from controller.runtime.console import ConsoleRefusedError, Handler, Peer
 from controller.runtime.mailbox import Mailbox
 from controller.runtime.views import Views
 from controller.wire.canonical import kw_of, utc_text
-from controller.wire.journal import event_row
+from controller.wire.rows import event_row
 
 WRITTEN_WITHIN_S = 1.0  # a restore may raise the load, and nothing is raised unrecorded
 RESTORED_WITHIN_S = 3.0  # for the answer; restores that take longer go on and are told as events

@@ -21,7 +21,7 @@ from controller.domain.journalling import Row
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import Policy
 from controller.ports import Durable, Journal, Load
-from controller.wire.journal import commands_row, outcomes_row, prior_row
+from controller.wire.rows import commands_row, outcomes_row, prior_row
 
 TICK_S = 1.0
 SWEEP_S = 10.0

@@ -7,21 +7,20 @@ profile name, a plan that did not change) are written once and again after every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from controller.domain.dispatch import Answer, Dispatch, Received
-from controller.domain.fleet import Command, CommandReport, MinerReading
+from controller.domain.fleet import MinerReading
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Sample
-from controller.domain.plan import Allocation, Decision, Event, OperatorOrder, Snapshot
+from controller.domain.plan import Allocation, Decision, Snapshot
+from controller.wire import rows
 from controller.wire.canonical import canonical
+from controller.wire.rows import Json
 
 # A plan of which more than this share changed is written whole; below it only the miners that changed are.
 WHOLE_PLAN_SHARE = 0.25
-
-Json = dict[str, object]
 
 
 class CycleRecorder:
@@ -40,10 +39,10 @@ class CycleRecorder:
     def rows_of_cycle(self, snapshot: Snapshot, decision: Decision) -> tuple[Row, ...]:
         """All rows of one cycle in the order they are replayed; the decision comes last."""
         wall = snapshot.wall
-        rows: list[Row] = []
+        found: list[Row] = []
 
         def add(kind: RowKind, body: object) -> None:
-            rows.append(Row(wall, kind, canonical(body)))
+            found.append(Row(wall, kind, canonical(body)))
 
         readings = self._readings(snapshot)
         if readings:
@@ -51,23 +50,23 @@ class CycleRecorder:
         if snapshot.telemetry:
             add(RowKind.TELEMETRY, {"miners": [self._telemetry(reading) for reading in snapshot.telemetry]})
         if snapshot.reports:
-            rows.append(outcomes_row(wall, snapshot.reports))
+            found.append(rows.outcomes_row(wall, snapshot.reports))
         for received in snapshot.received:
-            add(RowKind.RECEIVED, _received(received))
+            add(RowKind.RECEIVED, rows.received_body(received))
         for order in snapshot.operator:
-            add(RowKind.OPERATOR, _operator(order))
+            add(RowKind.OPERATOR, rows.operator_body(order))
         if decision.commands:
-            rows.append(commands_row(wall, decision.commands))
+            found.append(rows.commands_row(wall, decision.commands))
         if decision.verdicts:
             verdicts = [[v.command_id, v.miner, v.verb, v.verdict, v.after_s] for v in decision.verdicts]
             add(RowKind.VERDICT, {"verdicts": verdicts})
         for answer in decision.answers:
-            add(RowKind.ANSWER, _answer(answer))
+            add(RowKind.ANSWER, rows.answer_body(answer))
         for event in decision.events:
-            add(RowKind.EVENT, _event(event))
+            add(RowKind.EVENT, rows.event_body(event))
         add(RowKind.DECISION, self._decision(decision))
         self._whole = False
-        return tuple(rows)
+        return tuple(found)
 
     def copy(self) -> CycleRecorder:
         """One that has written the same so far."""
@@ -189,36 +188,6 @@ class CycleRecorder:
         return body
 
 
-def start_row(wall: float, facts: Mapping[str, object], miner_ids: tuple[str, ...]) -> Row:
-    """The first row of a run. Miners are indices in all other rows; this one names them."""
-    return Row(wall, RowKind.START, canonical({**facts, "miner_ids": list(miner_ids)}))
-
-
-def stop_row(wall: float, reason: str) -> Row:
-    """The last row of a run that ended on purpose; its absence says that the run was cut off."""
-    return Row(wall, RowKind.STOP, canonical({"reason": reason}))
-
-
-def prior_row(wall: float, miner_id: str, prior: str) -> Row:
-    """What a miner ran before we first touched it; never pruned, never written twice for one miner."""
-    return Row(wall, RowKind.PRIOR, canonical({"miner": miner_id, "prior": prior}))
-
-
-def commands_row(wall: float, commands: Sequence[Command]) -> Row:
-    """Commands as they go out; those of a cycle stand before its DECISION, those of safe mode by themselves."""
-    return Row(wall, RowKind.COMMAND, canonical({"commands": [_command(command) for command in commands]}))
-
-
-def outcomes_row(wall: float, reports: Sequence[CommandReport]) -> Row:
-    """What drivers learned from commands."""
-    return Row(wall, RowKind.OUTCOME, canonical({"reports": [_report(report) for report in reports]}))
-
-
-def event_row(wall: float, event: Event) -> Row:
-    """An event that did not come out of a cycle (the journal's own, the actuator's)."""
-    return Row(wall, RowKind.EVENT, canonical(_event(event)))
-
-
 def _news(known: dict[str, Sample], samples: Mapping[str, Sample]) -> tuple[dict[str, list[object]], list[str]]:
     """Samples that `known` does not hold yet, as columns, and what is gone; `known` follows."""
     changed: dict[str, list[object]] = {}
@@ -242,83 +211,3 @@ def _hex_of_bytes(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> st
     if len(values) and not (values.min() >= 0 and values.max() <= 255):
         raise ValueError("a level or reason code does not fit a byte")
     return values.astype(np.uint8).tobytes().hex()
-
-
-def _report(report: CommandReport) -> list[object]:
-    rare = [report.again_at, report.wear] if report.again_at is not None or report.wear else []
-    return [
-        report.command_id,
-        report.miner,
-        report.outcome.value,
-        report.sent_at,
-        report.answered_at,
-        report.detail,
-        report.rounded_to_level,
-        *rare,
-    ]
-
-
-def _command(command: Command) -> list[object]:
-    return [
-        command.command_id,
-        command.miner,
-        command.verb.value,
-        command.level,
-        command.raises,
-        command.urgent,
-        command.reason,
-        *([] if command.prior is None else [command.prior]),
-    ]
-
-
-def _received(received: Received) -> Json:
-    body: Json = {"received_at": received.received_at, "retained": received.retained}
-    message = received.message
-    if isinstance(message, Dispatch):
-        body["order"] = {
-            "id": message.dispatch_id,
-            "issuer": message.issuer,
-            "seq": message.seq,
-            "issued_at": message.issued_at,
-            "expires_at": message.expires_at,
-            "class": message.dispatch_class.value,
-            "kind": message.kind.value,
-            "power_w": message.power_w,
-            "priority": message.priority,
-            "reason": message.reason,
-        }
-    else:
-        body["malformed"] = {
-            "id": message.dispatch_id,
-            "issuer": message.issuer,
-            "code": message.code.value,
-            "reason": message.reason,
-        }
-    return body
-
-
-def _operator(order: OperatorOrder) -> Json:
-    return {
-        "verb": order.verb.value,
-        "operator": order.operator,
-        "power_w": order.power_w,
-        "expires_at": order.expires_at,
-        "miners": list(order.miners),
-    }
-
-
-def _answer(answer: Answer) -> Json:
-    return {
-        "id": answer.dispatch_id,
-        "issuer": answer.issuer,
-        "status": answer.status.value,
-        "at": answer.at,
-        "terminal": answer.terminal,
-        "power_w": answer.power_w,
-        "code": None if answer.code is None else answer.code.value,
-        "reason": answer.reason,
-    }
-
-
-def _event(event: Event) -> Json:
-    return {"name": event.name, "level": event.level.value, "text": event.text, "miner": event.miner}

@@ -16,7 +16,8 @@ from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb, Snap
 from controller.runtime.journal_file import JournalFile
 from controller.runtime.resume import ON_EXIT, Resumed, resume
 from controller.wire.canonical import canonical
-from controller.wire.journal import CycleRecorder, prior_row, start_row, stop_row
+from controller.wire.journal import CycleRecorder
+from controller.wire.rows import prior_row, start_row, stop_row
 from tests.core.conftest import WALL, Kit
 from tests.runtime.fakes import command
 

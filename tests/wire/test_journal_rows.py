@@ -17,8 +17,9 @@ from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Decision, FeederReport, OperatorOrder, Snapshot, VerdictReport
 from controller.wire.canonical import canonical
-from controller.wire.journal import CycleRecorder, outcomes_row, start_row, stop_row
+from controller.wire.journal import CycleRecorder
 from controller.wire.replay import recorded_cycles
+from controller.wire.rows import outcomes_row, start_row, stop_row
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 short = st.text(max_size=4)
