@@ -1,9 +1,10 @@
-"""The whole suite in two streams side by side: processes in real time mostly wait, all the rest computes.
+"""The whole suite in three streams side by side: processes in real time mostly wait, all the rest computes.
 
     make test
 
-Within a stream tests run one after the other, so that no two of them want the same port or the same site, and none
-measures another's load. The rest is shown as it runs, then what the processes said; one that fails, fails both.
+Within a stream tests run one after the other. Between streams nothing is shared: every site has an id of its own, every
+socket a port the system chose. Two streams of processes draw a third of a processor each, so that two processors are
+enough for all. The rest is shown as it runs, then what the others said; one that fails, fails all.
 """
 
 from __future__ import annotations
@@ -13,23 +14,42 @@ import sys
 import tempfile
 from pathlib import Path
 
-WAITING = "tests/e2e"
 ROOT = Path(__file__).parents[2]
+SURVIVE = "tests/e2e/test_survive_*.py"
+WAITING = (
+    (SURVIVE,),
+    ("tests/e2e", "tests/deploy", f"--ignore-glob={ROOT / SURVIVE}"),
+)
+COMPUTING = ("tests", "--ignore=tests/e2e", "--ignore=tests/deploy")
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 when both streams passed. `arguments` go to both."""
+    """The exit code: 0 when every stream passed. `arguments` go to all."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
-    with tempfile.TemporaryFile() as said:
-        waiting = subprocess.Popen([*pytest, WAITING], cwd=ROOT, stdout=said, stderr=said)
+    worst = 0
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder, str(number)) for number in range(len(WAITING))]
+        waiting = []
+        for chosen, where in zip(WAITING, said, strict=True):
+            with where.open("wb") as file:
+                waiting.append(subprocess.Popen([*pytest, *_files(chosen)], cwd=ROOT, stdout=file, stderr=file))
         try:
-            computing = subprocess.run([*pytest, "tests", f"--ignore={WAITING}"], cwd=ROOT, check=False).returncode
-            waited = waiting.wait()
+            worst = subprocess.run([*pytest, *COMPUTING], cwd=ROOT, check=False).returncode
         except KeyboardInterrupt:
-            computing = waited = waiting.wait()
-        said.seek(0)
-        sys.stdout.write(said.read().decode(errors="replace"))
-    return computing or waited
+            worst = 2
+        for stream, where in zip(waiting, said, strict=True):
+            worst = stream.wait() or worst
+            sys.stdout.write(where.read_text(errors="replace"))
+            sys.stdout.flush()
+    return worst
+
+
+def _files(chosen: tuple[str, ...]) -> list[str]:
+    """What pytest is to collect: it opens no pattern itself."""
+    found: list[str] = []
+    for one in chosen:
+        found += [one] if one.startswith("-") or "*" not in one else sorted(map(str, ROOT.glob(one)))
+    return found
 
 
 if __name__ == "__main__":
