@@ -5,12 +5,13 @@ BIN = .venv/bin
 STAMP = .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test swarm soak bench-drivers bench-metrics bench-site test-systemd lint lock clean
+.PHONY: help demo test swarm score soak bench-drivers bench-metrics bench-site test-systemd lint lock clean
 
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
 	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
+	@echo "make score [DAYS=n or dates] [TRACE=file.csv] [ONLY=ours]   the control on real regulation days, scored beside its baselines; hours"
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
@@ -36,6 +37,10 @@ test: $(STAMP)
 
 swarm: $(STAMP)
 	$(BIN)/python -m tests.rig.swarm --seeds $(or $(SEEDS),20) --first-seed $(or $(FIRST_SEED),1)
+
+# All 24 days beside six baselines take hours on two cores; DAYS=3 is a first look.
+score: $(STAMP)
+	$(BIN)/python -m tests.rig.score $(if $(DAYS),--days $(DAYS)) $(if $(TRACE),--trace $(TRACE)) $(if $(ONLY),--only $(ONLY))
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.bench.soak --hours $(or $(HOURS),1)

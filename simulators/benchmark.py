@@ -36,7 +36,7 @@ def oracle_fleet(scenario: Scenario) -> tuple[tuple[OracleClass, ...], OracleSit
         else:
             fixed_w += (model.sleep_power_w if asleep else model.nameplate.power_w) * (1.0 + loss)
     classes = tuple(
-        _oracle_class(models[key], len(asleep), asleep.count(False), scenario.policy.min_asleep_s)
+        oracle_class(models[key], len(asleep), asleep.count(False), scenario.policy.min_asleep_s)
         for key, asleep in members.items()
     )
     policy = scenario.policy
@@ -78,7 +78,8 @@ def demo_horizon_s(scenario: Scenario) -> float:
     )
 
 
-def _oracle_class(model: MinerModel, count: int, hashing: int, min_asleep_s: float) -> OracleClass:
+def oracle_class(model: MinerModel, count: int, hashing: int, min_asleep_s: float) -> OracleClass:
+    """Describe `count` miners of one model, `hashing` of them at the start; nothing holds who hashes."""
     response = model.response
     return OracleClass(
         name=model.key,

@@ -86,7 +86,7 @@ class SurplusTrace:
 
 
 def bundled_trace_path() -> Path:
-    """Return the path of the two regulation days that come with the package."""
+    """Return the path of the 24 regulation days that come with the package."""
     return Path(str(resources.files("simulators"))) / "data" / "caiso" / "regulation_4s.csv"
 
 
@@ -97,6 +97,22 @@ def load_trace(path: Path, day: str | None) -> Trace:
         TraceError: missing or unreadable file, missing column, unknown day, a cell that is not a number, a signal
             outside [-100, +100] MW, time that does not rise, or fewer than two samples.
     """
+    rows = _rows(path)
+    header = rows[0]
+    days = [name for name in header if name != TIME_COLUMN]
+    chosen = days[0] if day is None else day
+    if chosen not in days:
+        raise TraceError(f"{path}, line 1: no column '{chosen}'; choose one of {', '.join(days)}")
+    return _parse(path, rows, header.index(TIME_COLUMN), header.index(chosen), chosen)
+
+
+def days_of(path: Path) -> tuple[str, ...]:
+    """Return the days a CSV file has a column for, in its order. Raises TraceError when there is none, or no file."""
+    return tuple(name for name in _rows(path)[0] if name != TIME_COLUMN)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The file's cells; the first row names the time and at least one day."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.reader(stream))
@@ -104,14 +120,9 @@ def load_trace(path: Path, day: str | None) -> Trace:
         raise TraceError(f"{path}: cannot be read ({error}); give the path of a CSV file in UTF-8") from error
     if not rows or TIME_COLUMN not in rows[0]:
         raise TraceError(f"{path}, line 1: no column '{TIME_COLUMN}'; the first line must name it and the days")
-    header = rows[0]
-    days = [name for name in header if name != TIME_COLUMN]
-    if not days:
+    if len(rows[0]) == 1:
         raise TraceError(f"{path}, line 1: no day column beside '{TIME_COLUMN}'; add one column of MW per day")
-    chosen = days[0] if day is None else day
-    if chosen not in days:
-        raise TraceError(f"{path}, line 1: no column '{chosen}'; choose one of {', '.join(days)}")
-    return _parse(path, rows, header.index(TIME_COLUMN), header.index(chosen), chosen)
+    return rows
 
 
 def _parse(path: Path, rows: list[list[str]], time_index: int, signal_index: int, day: str) -> Trace:

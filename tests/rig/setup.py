@@ -96,6 +96,8 @@ class Setup:
     strangers: spells in which another machine answers at a miner's address; the miner goes on as it was.
     writes_per_day: budget of flash writes and restarts of each miner.
     trips: feeders that lose their power.
+    tick_s: how far physics goes at a time; commands and answers come to pass at its end.
+    recount: whether every plan is added up anew, one miner at a time; a third of a long run's time.
     """
 
     name: str
@@ -124,6 +126,8 @@ class Setup:
     strangers: tuple[Outage, ...] = ()
     writes_per_day: int = 10**6
     trips: tuple[FeederTrip, ...] = ()
+    tick_s: float = TICK_S
+    recount: bool = True
 
     def tripped(self) -> dict[int, FeederTrip]:
         """By miner, the trip of its feeder; at most one a run."""

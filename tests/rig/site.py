@@ -22,7 +22,7 @@ from tests.rig.checkers import horizon_s
 from tests.rig.instruments import Instruments
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
-from tests.rig.setup import TICK_S, WALL_AT_START, Setup
+from tests.rig.setup import WALL_AT_START, Setup
 
 SEEN_WITHIN_S = 2.0  # beside a sweep: a read, a cycle, an order
 
@@ -72,7 +72,7 @@ class Site:
 
     def run(self) -> Record:
         """From where it stands to the end of the setup."""
-        while self._ticks < round(self.setup.duration_s / TICK_S):
+        while self._ticks < round(self.setup.duration_s / self.setup.tick_s):
             self.advance()
         self.record.final_quarantined = self.state.fleet.verdict == Verdict.QUARANTINED
         self.record.close()
@@ -81,16 +81,16 @@ class Site:
     def advance(self) -> None:
         """One tick of virtual time."""
         self._ticks += 1
-        self._tick(self._ticks * TICK_S)
+        self._tick(self._ticks * self.setup.tick_s)
 
     def _tick(self, t_s: float) -> None:
         self.now_s = t_s
-        truth = self.plant.step(TICK_S, self._feeder_w())
+        truth = self.plant.step(self.setup.tick_s, self._feeder_w())
         if self.instruments.poll(t_s, truth):
             self._urgent |= self._watch.notices(self.setup.policy, self.instruments.latest)
         self._disturb(t_s)
         self.link.advance(t_s)
-        self.bank.step(TICK_S)
+        self.bank.step(self.setup.tick_s)
         self._take_messages(t_s)
         for miner in [one for one in self._starting if not self.bank.is_rebooting[one]]:
             self._starting.discard(miner)
@@ -197,7 +197,7 @@ class Site:
             expected_w=decision.figures.expected_w,
             committed_w=committed_w,
             plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
-            recount_gap_w=self._recount_gap_w(decision, sent),
+            recount_gap_w=self._recount_gap_w(decision, sent) if self.setup.recount else 0.0,
             commands=decision.commands,
             quarantined=decision.counts["quarantined"],
             step_ms=step_ms,

@@ -9,7 +9,7 @@ import pytest
 
 from simulators.accounting import count_moves
 from simulators.scenario import DEMO
-from simulators.trace import DEMO_DAY, SurplusTrace, Trace, TraceError, bundled_trace_path, load_trace
+from simulators.trace import DEMO_DAY, SurplusTrace, Trace, TraceError, bundled_trace_path, days_of, load_trace
 
 RAMP = Trace("d", np.array([100.0, 104.0, 108.0]), np.array([0.0, 50.0, -50.0]))
 
@@ -53,8 +53,10 @@ def test_negative_capacity_is_refused() -> None:
         SurplusTrace(RAMP, 100.0, 1.0, -1.0, "hold")
 
 
-def test_both_bundled_days_are_whole_and_within_bounds() -> None:
-    for day in (DEMO_DAY, "2016-12-21"):
+def test_all_bundled_days_are_whole_and_within_bounds() -> None:
+    days = days_of(bundled_trace_path())
+    assert len(days) == 24 and {DEMO_DAY, "2016-12-21"} <= set(days)
+    for day in days:
         trace = load_trace(bundled_trace_path(), day)
         assert trace.second_of_day.size == 3600
         assert np.all(np.diff(trace.second_of_day) == 4.0)
