@@ -19,7 +19,8 @@ from controller.runtime.console import ConsoleRefusedError, Peer
 from controller.runtime.mailbox import Mailbox
 from controller.runtime.operations import Operations, operator_name
 from controller.runtime.views import Views
-from tests.core.conftest import WALL, Kit
+from tests.core.builders import WALL
+from tests.core.conftest import Kit
 from tests.runtime.fakes import Crew, FakeJournal, FakeLoad, command, let_run
 
 pytestmark = pytest.mark.virtual_time

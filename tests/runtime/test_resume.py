@@ -18,7 +18,8 @@ from controller.runtime.resume import ON_EXIT, Resumed, resume
 from controller.wire.canonical import canonical
 from controller.wire.journal import CycleRecorder
 from controller.wire.rows import prior_row, start_row, stop_row
-from tests.core.conftest import WALL, Kit
+from tests.core.builders import WALL
+from tests.core.conftest import Kit
 from tests.runtime.fakes import command
 
 NOW = 1000.0

@@ -13,7 +13,8 @@ from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict, build_fleet
 from controller.domain.plan import Decision, Event, EventLevel, InputHealth, InputState, Snapshot, VerdictReport
 from controller.runtime.views import EVENTS_SHOWN, Views
-from tests.core.conftest import WALL, Kit
+from tests.core.builders import WALL
+from tests.core.conftest import Kit
 from tests.runtime.fakes import command
 
 
