@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 
 from controller.config import SiteConfig
+from controller.config.outside_sections import MeterSettings
 from controller.config.resolve import POINTS_OF_FEED, direction_sign
-from controller.config.sections import MeterSettings
 from controller.config.site import Broker
 from controller.core import estimator
 from controller.domain.dispatch import Received

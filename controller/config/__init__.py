@@ -2,9 +2,10 @@
 
 from controller.config.effective import effective_text
 from controller.config.inventory import Miner
+from controller.config.outside_sections import MeterSettings
 from controller.config.problems import ConfigError, Problem
 from controller.config.resolve import direction_sign
-from controller.config.sections import Document, MeterSettings
+from controller.config.sections import Document
 from controller.config.site import Broker, Credential, SiteConfig, load_site
 
 __all__ = [

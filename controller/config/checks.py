@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Final
 
 from controller.config.inventory import Miner
+from controller.config.outside_sections import MeterSettings
 from controller.config.resolve import Numbers
-from controller.config.sections import Document, MeterSettings
+from controller.config.sections import Document
 
 
 class Severity(StrEnum):

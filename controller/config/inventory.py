@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.config.problems import Problem, shown_value
-from controller.config.sections import NAME_PATTERN
+from controller.config.section import NAME_PATTERN
 from controller.domain.fleet import MinerModel
 
 MINER_ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

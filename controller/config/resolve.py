@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from controller.config.outside_sections import MeterSettings
 from controller.config.quantities import Amount
-from controller.config.sections import Document, MeterSettings
+from controller.config.sections import Document
 from controller.domain.metering import Point
 from controller.domain.policy import (
     DispatchPolicy,

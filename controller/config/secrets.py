@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from controller.config.sections import NAME_PATTERN
+from controller.config.section import NAME_PATTERN
 
 SECRET_SIZE_MAX = 64 * 1024
 

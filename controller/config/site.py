@@ -17,11 +17,12 @@ from pydantic import SecretStr, ValidationError
 
 from controller.config.checks import Facts, Finding, Rule, Severity
 from controller.config.inventory import Miner, read_inventory
+from controller.config.outside_sections import MeterSettings
 from controller.config.problems import ConfigError, Location, Problem, lines_of, problems_of, shown_value
 from controller.config.reflect import find_field
 from controller.config.resolve import Numbers, build_policy, resolve
 from controller.config.secrets import environment_name, find_secret
-from controller.config.sections import Document, MeterSettings
+from controller.config.sections import Document
 from controller.config.wiring import RULES, UNIX_PATH_MAX
 from controller.domain.fleet import Fleet, MinerModel, MinerUnit, build_fleet
 from controller.domain.policy import Policy

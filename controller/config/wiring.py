@@ -7,8 +7,8 @@ from itertools import combinations
 from typing import Final
 
 from controller.config.checks import LIMITS, Facts, Finding, Rule, Severity, per_meter, when
+from controller.config.outside_sections import MeterSettings
 from controller.config.resolve import REQUIRED_FEEDS
-from controller.config.sections import MeterSettings
 
 UNIX_PATH_MAX: Final = 107  # bytes of a socket path Linux takes, without the closing zero
 _LOOPBACK: Final = ("localhost", "127.", "::1")
