@@ -18,7 +18,8 @@ from controller.domain.plan import Event
 from controller.domain.policy import Mode
 from controller.ports import Load, Meter
 from controller.runtime.inbox import InboxLimits, MqttInbox
-from controller.runtime.journal import DISK_FAILED, JournalLimits, SqliteJournal
+from controller.runtime.journal import JournalLimits, SqliteJournal
+from controller.runtime.journal_lock import DISK_FAILED
 from controller.runtime.mqtt_link import BrokerSettings, TlsSettings
 from controller.runtime.poller import Poller
 from drivers import catalog

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome, Verb
 from controller.ports import Durable, Load
+from controller.runtime.slots import Slot
 
 CLOSE_WITHIN_S = 5.0
 RAISE_WITHIN_S = 5.0  # a raise the journal has not taken by then was decided about a site that may be another by now
@@ -51,7 +52,7 @@ class Actuator:
         self._restores: dict[int, tuple[str, asyncio.Future[CommandReport]]] = {}  # waiting in the queue, by miner
         self._busy = [False] * len(loads)
         self._resting: list[asyncio.Timeout | None] = [None] * len(loads)  # workers that wait for a sweep or a command
-        self._raising: set[_Slot] = set()
+        self._raising: set[Slot] = set()
         self._commands_waiting = 0  # for a free slot; one that waits behind its own miner's last command is not counted
         self._lowering: set[int] = set()
         self._calm = asyncio.Event()
@@ -195,7 +196,7 @@ class Actuator:
 
     async def _obey(self, miner: int) -> Command:
         command = await self._take_slot(miner)
-        slot = _Slot(self._command_slots, None if command.raises else SLOT_S)
+        slot = Slot(self._command_slots, None if command.raises else SLOT_S)
         if command.raises:
             self._raising.add(slot)
         try:
@@ -271,7 +272,7 @@ class Actuator:
 
     async def _read_in_turn(self, miner: int) -> MinerReading:
         await self._read_slots.acquire()
-        slot = _Slot(self._read_slots, None)
+        slot = Slot(self._read_slots, None)
         try:
             await self._calm.wait()
             slot.give_back_within(SLOT_S)  # many that hang must not keep the others from being read
@@ -288,32 +289,6 @@ class Actuator:
         """Hold on to a task that nobody awaits until it has ended."""
         self._side_tasks.add(task)
         task.add_done_callback(self._side_tasks.discard)
-
-
-class _Slot:
-    """One of the limiter's slots, given back once: by its holder, or after `at_most_s` though the call goes on.
-
-    The limiter is there for our own processor, which has nothing to do while a miner keeps us waiting.
-    """
-
-    def __init__(self, slots: asyncio.Semaphore, at_most_s: float | None) -> None:
-        self._slots: asyncio.Semaphore | None = slots
-        self._timer: asyncio.TimerHandle | None = None
-        if at_most_s is not None:
-            self.give_back_within(at_most_s)
-
-    def give_back_within(self, seconds: float) -> None:
-        """At the latest."""
-        if self._timer is None and self._slots is not None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.give_back)
-
-    def give_back(self) -> None:
-        """No effect the second time."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._slots is not None:
-            self._slots.release()
-            self._slots = None
 
 
 def _tell(done: asyncio.Future[CommandReport], report: CommandReport) -> None:

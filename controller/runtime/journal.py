@@ -7,8 +7,6 @@ bounded memory and are tried again every few seconds; what had to be dropped is 
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import os
 import sqlite3
 import threading
@@ -22,9 +20,11 @@ from typing import Self
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import JournalFile, JournalVersionError, is_corruption, set_aside
+from controller.runtime.journal_lock import JournalInUseError, JournalRefusedError, lock
 from controller.wire.rows import event_row
 
-DISK_FAILED = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})  # no reason to refuse a start
+__all__ = ["JournalInUseError", "JournalLimits", "JournalRefusedError", "SqliteJournal"]
+
 RETRY_S = 2.0
 PRUNE_EVERY_S, PRUNE_SOON_S = 30.0, 0.5
 START_WITHIN_S = 5.0
@@ -34,14 +34,6 @@ SHED_ORDER = (
     frozenset({RowKind.READINGS}),
     frozenset(RowKind) - {RowKind.PRIOR},
 )
-
-
-class JournalInUseError(Exception):
-    """Another daemon holds this journal; two daemons must never command one fleet."""
-
-
-class JournalRefusedError(Exception):
-    """The journal cannot be used at all: no such directory, no permission, or written by a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +80,7 @@ class SqliteJournal:
         self._limits = limits
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._lock_fd = _lock(path)
+        self._lock_fd = lock(path)
         self._changed = threading.Condition()
         self._queue: list[_Batch] = []
         self._taken: list[_Batch] = []
@@ -321,39 +313,3 @@ class SqliteJournal:
 
 def _bytes_of(rows: Iterable[Row]) -> int:
     return sum(len(row.body) for row in rows)
-
-
-def _lock(path: Path) -> int | None:
-    """An exclusive lock beside the journal; the kernel lets go of it when the process ends, however it ends.
-
-    None where the disk itself is read-only or full: a site must be lowered all the same, and the claims on its id and
-    its inventory remain.
-    """
-    lock_path = path.with_name(path.name + ".lock")
-    try:
-        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        if error.errno not in DISK_FAILED:
-            raise JournalRefusedError(
-                f"{lock_path} cannot be created: {error.strerror}. The journal's directory must exist and be writable"
-            ) from None
-        try:
-            fd = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise JournalInUseError(
-                f"{path} is in use by process {holder}: one daemon per fleet. Stop that one, or name another journal"
-            ) from None
-        raise JournalRefusedError(f"{lock_path} cannot be locked: {error.strerror}") from None
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    except OSError:  # a full disk: the lock holds without the note
-        pass
-    return fd
