@@ -1,6 +1,7 @@
 """Limits that contradict each other, as one table. docs/configuration.md prints it; each row has its test.
 
 A row that refuses stops the start; a row that warns is printed and logged, because somebody may have meant it.
+Longer than a page, for whoever adds a row must see the others.
 """
 
 from __future__ import annotations

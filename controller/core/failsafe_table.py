@@ -1,7 +1,8 @@
 """The fail-safe table: for every input the daemon depends on, what can be wrong with it and what happens then.
 
-Pure data. core/failsafe and core/engine look their reactions up here, docs/safety.md is rendered from here, and
-tests/core/test_failsafe_table.py drives every cell in virtual time.
+Pure data, and longer than a page because every input stands beside the others. core/failsafe, core/doubts, core/clock
+and core/arbiter look their reactions up here, docs/safety.md is rendered from here, and tests/core drives every cell in
+virtual time.
 """
 
 from __future__ import annotations
