@@ -18,12 +18,12 @@ shows no rate draws at most half of its rung is an assumption; so are its watts 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.domain.fleet import Condition, Level
+from drivers.asic import numbers
 from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP
 from drivers.asic.profiles import ModelFacts
 
@@ -149,14 +149,13 @@ def rate_in_summary(row: Mapping[str, Any]) -> float | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number that is not negative, also as text; anything else is no measurement."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        found = float(value)
-    except (OverflowError, ValueError):  # JSON knows no largest integer
-        return None
-    return found if math.isfinite(found) and found >= 0 else None
+    """The same as of others, also as text."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return numbers.number(value)
 
 
 def _join(*texts: str) -> str:

@@ -7,12 +7,12 @@ and measurements that contradict each other prove nothing either.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.fleet import Condition, Level
+from drivers.asic.numbers import number
 from drivers.asic.rpc import LONGEST_WORDS, Reply, ReplyKind, words_of
 
 READ_COMMAND = "power+summary+config"
@@ -42,8 +42,8 @@ def observe(reply: Reply, levels: tuple[Level, ...]) -> Observation:
     parts = {name: reply.part(name) for name in READ_COMMAND.split("+")}
     failed = "; ".join(f"{name}: {part.detail}" for name, part in parts.items() if not part.ok)
     config = parts["config"].first("CONFIG") if parts["config"].ok else {}
-    power_w = _number(parts["power"].first("POWER").get("Watts")) if parts["power"].ok else None
-    rate_gh = _number(parts["summary"].first("SUMMARY").get("GHS 5s")) if parts["summary"].ok else None
+    power_w = number(parts["power"].first("POWER").get("Watts")) if parts["power"].ok else None
+    rate_gh = number(parts["summary"].first("SUMMARY").get("GHS 5s")) if parts["summary"].ok else None
     hashrate_th = None if rate_gh is None else rate_gh / GH_PER_TH
     condition, why = _condition(config, power_w, hashrate_th, levels[0])
     atm = config.get("IsAtmEnabled")
@@ -99,14 +99,3 @@ def _condition(
     if draws is None:
         return Condition.UNKNOWN, "supply on, but neither watts nor hash rate reported"
     return Condition.HASHING, f"awake at {power_w:.0f} W, not hashing yet"
-
-
-def _number(value: object) -> float | None:
-    """A finite number that is not negative; anything else is no measurement."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # JSON knows no largest integer
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

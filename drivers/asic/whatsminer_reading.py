@@ -9,14 +9,14 @@ figures say so. What contradicts itself proves nothing.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from controller.domain.fleet import Condition, Level
 from drivers.asic.identity import Told, told_by_version
+from drivers.asic.numbers import number
 from drivers.asic.rpc import Reply, ReplyKind
 
 STALE_S: Final = 10.0
@@ -56,15 +56,15 @@ def figures_of(summary: Reply) -> Figures:
     told = summary.first("SUMMARY") if summary.ok else {}
     if not told:
         return Figures()
-    rates = (_number(told.get(name)) for name in _RATE_NAMES)
+    rates = (number(told.get(name)) for name in _RATE_NAMES)
     rate_mh = next((rate for rate in rates if rate is not None), None)
     mode = told.get("Power Mode")
     return Figures(
-        power_w=_number(told.get("Power")),
+        power_w=number(told.get("Power")),
         hashrate_th=None if rate_mh is None else rate_mh / _MH_PER_TH,
-        elapsed_s=_number(told.get("Elapsed")),
-        uptime_s=_number(told.get("Uptime")),
-        limit_w=_number(told.get("Power Limit")),
+        elapsed_s=number(told.get("Elapsed")),
+        uptime_s=number(told.get("Uptime")),
+        limit_w=number(told.get("Power Limit")),
         mode=mode if isinstance(mode, str) else "",
     )
 
@@ -141,14 +141,3 @@ def version_told(reply: Reply) -> Told:
     if told.firmware and date and int(date[1]) > _V3_SINCE:
         return Told("WhatsMiner V3", told.model, told.words)
     return told
-
-
-def _number(value: Any) -> float | None:
-    """A finite number that is not negative; anything else is no measurement, -1 least of all."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # JSON knows no largest integer
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
