@@ -10,76 +10,17 @@ import pytest
 import pytest_asyncio
 
 from controller.domain.metering import MeterError, MeterFault, Point, Quality
-from drivers.modbus.client import Backoff
-from drivers.modbus.maps.load import load_map
-from drivers.modbus.meter import ModbusMeter, build_meter
-from simulators.feeder import SiteLoad
+from drivers.modbus.meter import ModbusMeter
 from simulators.modbus_meter import DcsBlock, DcsSpec, DeviceFault, PanelMeter, PanelMeterSpec, QualityBit, Quantity
-from simulators.modbus_server import ModbusServer, RegisterBank, WireFault, WireKind
-from simulators.plant import PlantFlags, PlantTruth, UnitTruth
-
-HEALTHY = PlantFlags(grid_emergency=False, trip_underfrequency=False, trip_stop_button=False, permit=True)
-TRUTH = PlantTruth(
-    t_s=0.0,
-    units=(UnitTruth(True, 9e6, 12e6, 5e6, 4e3), UnitTruth(True, 7e6, 11e6, 5e6, 4e3)),
-    gross_w=16e6,
-    auxiliary_w=1e6,
-    despatch_w=11.5e6,
-    despatch_seq=3,
-    reserve_up_w=2e6,
-    surplus_w=3.5e6,
-    cap_follow_w=3.5e6,
-    load=SiteLoad(2.9e6, 0.05e6, 0.05e6),
-    poi_export_w=12e6,
-    frequency_hz=49.9375,
-    poi_line_v=132e3,
-    flags=HEALTHY,
-)
-
-
-class Bench:
-    """Simulated instruments on ephemeral ports and the meters that read them."""
-
-    def __init__(self) -> None:
-        self._servers: list[ModbusServer] = []
-        self._meters: list[ModbusMeter] = []
-
-    async def serve(self, bank: RegisterBank) -> ModbusServer:
-        server = ModbusServer(bank, 1, "127.0.0.1", 0)
-        await server.start()
-        self._servers.append(server)
-        return server
-
-    def meter(self, server: ModbusServer, model: str, power: Point | None, direction: int) -> ModbusMeter:
-        host, port = server.address
-        meter = build_meter(
-            meter_id="m",
-            host=host,
-            port=port,
-            unit_id=1,
-            register_map=load_map(model),
-            points={} if power is None else {"active_power": power},
-            direction=direction,
-            rated_w=30e6,
-            deadline_s=0.25,
-            connect_deadline_s=5.0,
-            backoff=Backoff(0.01, 0.05),
-        )
-        self._meters.append(meter)
-        return meter
-
-    async def end(self) -> None:
-        for meter in self._meters:
-            await meter.close()
-        for server in self._servers:
-            await server.stop()
+from simulators.modbus_server import WireFault
+from simulators.plant import PlantTruth
+from tests.drivers.modbus.bench import HEALTHY, TRUTH, WIRE_FAULTS, Bench
 
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    made = Bench()
-    yield made
-    await made.end()
+    async with Bench() as made:
+        yield made
 
 
 def panel(quantity: Quantity, installed_sign: int) -> PanelMeter:
@@ -96,7 +37,7 @@ async def test_a_panel_meter_reads_the_truth_whichever_way_it_is_installed(
 ) -> None:
     device = panel(quantity, installed)
     device.step(3600.0, TRUTH)
-    meter = bench.meter(await bench.serve(device.bank), "siemens_pac2200", point, installed)
+    meter = bench.meter_of((await bench.serve(device.bank)).address[1], "siemens_pac2200", point, installed)
     readings = await meter.read()
     assert readings[point].value == pytest.approx(true_w, rel=1e-6)
     assert readings[Point.FREQUENCY_HZ].value == pytest.approx(49.9375)
@@ -110,7 +51,7 @@ async def test_a_panel_meter_turned_round_after_commissioning_shows_the_opposite
     device = panel(Quantity.SITE_LOAD, 1)
     device.flip_installation()
     device.step(1.0, TRUTH)
-    meter = bench.meter(await bench.serve(device.bank), "siemens_pac2200", Point.SITE_LOAD_W, 1)
+    meter = bench.meter_of((await bench.serve(device.bank)).address[1], "siemens_pac2200", Point.SITE_LOAD_W, 1)
     assert (await meter.read())[Point.SITE_LOAD_W].value == pytest.approx(-3e6)
 
 
@@ -118,7 +59,7 @@ async def test_a_panel_meter_without_a_power_reading_is_bad_not_zero(bench: Benc
     device = panel(Quantity.SITE_LOAD, 1)
     device.fault = DeviceFault.NOT_A_NUMBER
     device.step(1.0, TRUTH)
-    meter = bench.meter(await bench.serve(device.bank), "siemens_pac2200", Point.SITE_LOAD_W, 1)
+    meter = bench.meter_of((await bench.serve(device.bank)).address[1], "siemens_pac2200", Point.SITE_LOAD_W, 1)
     sample = (await meter.read())[Point.SITE_LOAD_W]
     assert (sample.value, sample.quality) == (None, Quality.BAD)
 
@@ -128,7 +69,7 @@ async def read_plant(bench: Bench, truth: PlantTruth, model: str = "plant_dcs_2u
     for name, value in of_device.items():
         setattr(device, name, value)
     device.step(5.0, truth, 1_700_000_000)
-    meter = bench.meter(await bench.serve(device.bank), model, None, 1)
+    meter = bench.meter_of((await bench.serve(device.bank)).address[1], model, None, 1)
     readings = await meter.read()
     assert readings.keys() == meter.points
     return readings
@@ -208,21 +149,6 @@ async def test_powers_the_plant_does_not_know_are_bad_and_the_contacts_still_rea
     assert readings[Point.PERMIT].value == 1.0
 
 
-WIRE_FAULTS = [
-    (WireFault(WireKind.EXCEPTION, code=2), MeterFault.CONFIGURATION),
-    (WireFault(WireKind.EXCEPTION, code=11), MeterFault.DEVICE_EXCEPTION),
-    (WireFault(WireKind.WRONG_UNIT), MeterFault.TIMEOUT),
-    (WireFault(WireKind.WRONG_FUNCTION), MeterFault.WRONG_REPLY),
-    (WireFault(WireKind.SHORT_REPLY), MeterFault.WRONG_REPLY),
-    (WireFault(WireKind.GARBAGE), MeterFault.WRONG_REPLY),
-    (WireFault(WireKind.HALF_FRAME), MeterFault.TIMEOUT),
-    (WireFault(WireKind.RESET), MeterFault.DISCONNECTED),
-    (WireFault(WireKind.SILENT), MeterFault.TIMEOUT),
-    (WireFault(WireKind.DELAY, delay_s=0.6), MeterFault.TIMEOUT),
-    (WireFault(WireKind.REFUSED), MeterFault.REFUSED),
-]
-
-
 @pytest.mark.parametrize(("wire_fault", "fault"), WIRE_FAULTS, ids=[str(each.kind) for each, _ in WIRE_FAULTS])
 async def test_every_fault_of_the_simulated_wire_has_its_name_and_passes(
     wire_fault: WireFault, fault: MeterFault, bench: Bench
@@ -230,7 +156,7 @@ async def test_every_fault_of_the_simulated_wire_has_its_name_and_passes(
     device = panel(Quantity.SITE_LOAD, 1)
     device.step(1.0, TRUTH)
     server = await bench.serve(device.bank)
-    meter = bench.meter(server, "siemens_pac2200", Point.SITE_LOAD_W, 1)
+    meter = bench.meter_of(server.address[1], "siemens_pac2200", Point.SITE_LOAD_W, 1)
     await meter.read()
     await server.set_fault(wire_fault)
     await until(meter, fault)
