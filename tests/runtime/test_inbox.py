@@ -8,10 +8,8 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,87 +19,14 @@ from controller.domain.dispatch import (
     AnswerStatus,
     Dispatch,
     DispatchClass,
-    DispatchKind,
     Malformed,
-    Received,
     RejectCode,
 )
 from controller.runtime.dispatcher import SiteState, send_heartbeats, send_order
 from controller.runtime.inbox import InboxLimits, MqttInbox
 from controller.runtime.mqtt_link import BrokerSettings, LinkLostError, TlsSettings, connected
 from controller.wire.mqtt import encode_dispatch, topics_of
-
-DEADLINE_S = 20.0
-NEWCOMER_S = 1.0  # how long one newcomer looks
-
-
-async def until(condition: Callable[[], Any], what: str = "condition") -> None:
-    """Wait until something is so; the deadline only keeps a failing test from hanging."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about within {DEADLINE_S} s"
-        await asyncio.sleep(0.001)
-
-
-def order(number: int = 1, dispatch_class: DispatchClass = DispatchClass.NORMAL) -> Dispatch:
-    now = round(time.time(), 3)
-    return Dispatch(
-        dispatch_id=f"order-{number}",
-        issuer="desk-1",
-        seq=number,
-        issued_at=now,
-        expires_at=now + 60,
-        dispatch_class=dispatch_class,
-        kind=DispatchKind.CAP,
-        power_w=400_000,
-    )
-
-
-def accepted(number: int = 1, at: float | None = None) -> Answer:
-    moment = round(time.time() if at is None else at, 3)
-    return Answer(f"order-{number}", "desk-1", AnswerStatus.ACCEPTED, moment, False, 400_000)
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-class Recorder:
-    """What the inbox calls back."""
-
-    def __init__(self) -> None:
-        self.received: list[Received] = []
-        self.links: list[tuple[bool, str]] = []
-
-    def on_link(self, up: bool, text: str) -> None:
-        self.links.append((up, text))
-
-
-@asynccontextmanager
-async def running_inbox(
-    settings: BrokerSettings,
-    site: str,
-    limits: InboxLimits | None = None,
-    wait: bool = True,
-    clock: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[tuple[MqttInbox, Recorder]]:
-    recorder = Recorder()
-    inbox = MqttInbox(
-        settings,
-        site,
-        on_received=recorder.received.append,
-        on_link=recorder.on_link,
-        limits=limits or InboxLimits(),
-        clock=clock,
-    )
-    task = asyncio.create_task(inbox.run())
-    try:
-        if wait:
-            await until(lambda: inbox.connected, "connection")
-        yield inbox, recorder
-    finally:
-        inbox.stop()
-        await asyncio.wait_for(task, 10)
+from tests.runtime.inbox_given import DEADLINE_S, accepted, open_files, order, running_inbox, until
 
 
 async def test_an_order_arrives_decoded_and_wakes_the_cycle_once(broker: Any, site: str) -> None:
@@ -168,77 +93,6 @@ async def test_the_heartbeat_counts_when_live_and_not_when_remembered(broker: An
             beating.cancel()
             await asyncio.wait((beating,))
         await link.publish(topics_of(site).heartbeat, b"", 1, retain=True)
-
-
-async def test_the_newest_state_is_retained_and_a_clean_stop_says_offline(broker: Any, site: str) -> None:
-    async with running_inbox(broker.settings, site) as (inbox, _):
-        for number in range(3):
-            inbox.publish_state(json.dumps({"online": True, "cycle": number}).encode())
-        await until_state(broker.settings, site, lambda state: state == {"online": True, "cycle": 2})
-    await until_state(
-        broker.settings, site, lambda state: state == {"online": False, "reason": "stopped", "site": site}
-    )
-
-
-async def until_state(settings: BrokerSettings, site: str, wanted: Callable[[dict[str, object]], bool]) -> None:
-    """Newcomers' view: connect afresh and read the state until it is as wanted.
-
-    One newcomer is not enough. nats-server gives one who subscribes in the milliseconds of a retained publish neither
-    the old copy's successor nor the live message (docs/brokers.md); the next one gets it.
-    """
-    async with asyncio.timeout(DEADLINE_S):
-        while not await _sees(settings, site, wanted):
-            pass
-
-
-async def _sees(settings: BrokerSettings, site: str, wanted: Callable[[dict[str, object]], bool]) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(NEWCOMER_S), connected(settings, None) as link:
-            await link.subscribe(topics_of(site).state, 1)
-            async for message in link.messages():
-                if wanted(json.loads(message.payload)):
-                    return True
-    return False
-
-
-CHILD = """
-import asyncio, sys
-from controller.runtime.inbox import InboxLimits, MqttInbox
-from controller.runtime.mqtt_link import BrokerSettings
-async def main():
-    inbox = MqttInbox(BrokerSettings("127.0.0.1", int(sys.argv[1]), None, None, None), sys.argv[2],
-        on_received=lambda received: None, on_link=lambda up, text: None, limits=InboxLimits())
-    inbox.publish_state(b'{"online":true}')
-    await inbox.run()
-asyncio.run(main())
-"""
-
-
-async def test_a_killed_daemon_shows_as_lost_in_the_state(broker: Any, site: str, python: str) -> None:
-    child = await asyncio.create_subprocess_exec(python, "-c", CHILD, str(broker.port), site)
-    try:
-        await until_state(broker.settings, site, lambda state: state == {"online": True})
-        child.send_signal(signal.SIGKILL)
-        await until_state(
-            broker.settings, site, lambda state: state == {"online": False, "reason": "lost", "site": site}
-        )
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
-
-
-async def test_a_daemon_that_fails_inside_shows_as_lost_too(broker: Any, site: str) -> None:
-    recorder = Recorder()
-    inbox = MqttInbox(
-        broker.settings, site, on_received=recorder.received.append, on_link=recorder.on_link, limits=InboxLimits()
-    )
-    inbox.publish_state(b'{"online":true}')
-    task = asyncio.create_task(inbox.run())
-    await until_state(broker.settings, site, lambda state: state == {"online": True})
-    task.cancel()
-    await asyncio.wait((task,))
-    await until_state(broker.settings, site, lambda state: state["online"] is False)
 
 
 async def test_answers_wait_for_a_broker_that_restarts_and_stale_ones_are_dropped(own_broker: Any, site: str) -> None:
