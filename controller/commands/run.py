@@ -10,6 +10,7 @@ from pathlib import Path
 
 from controller.app import REFUSALS, serve
 from controller.config import ConfigError, load_site
+from controller.runtime import memory
 from drivers.catalog import known_models
 
 EXIT_GOOD, EXIT_REFUSED = 0, 2
@@ -23,6 +24,7 @@ def run_site(path: Path, env: Mapping[str, str]) -> int:
         config = load_site(path, known_models(), env)
         for warning in config.warnings:
             sys.stderr.write(f"{warning}\n")
+        memory.settle()
         if serve(config):
             _begin_again()
         return EXIT_GOOD

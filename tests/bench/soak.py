@@ -40,7 +40,8 @@ from tests.runtime.conftest import Broker, find_mosquitto
 
 SAMPLE_EVERY_S = 10.0
 SCRAPE_EVERY_S, SCRAPE_MINERS_EVERY_S = 5.0, 30.0
-ORDER_EVERY_S, ORDER_FOR_S = 300.0, 90
+# So often that what is remembered of each miner's last commands is full within the warm-up.
+ORDER_EVERY_S, ORDER_FOR_S = 120.0, 60
 METER_AWAY_EVERY_S, METER_AWAY_S = 420.0, 25.0
 BROKER_AWAY_EVERY_S, BROKER_AWAY_S = 900.0, 20.0
 FAULTS_PER_MINER_HOUR, FAULT_S = 1.5, 40.0
