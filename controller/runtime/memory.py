@@ -15,9 +15,9 @@ OWN_MAPPING_BYTES = 64 * 1024  # from here on a piece is mapped by itself and le
 
 
 def settle() -> bool:
-    """Set it, before the first thread starts; False where the C library has no such settings, which costs only memory."""
+    """Set it, before the first thread starts. False where the C library has no such settings: that costs only memory."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
     wanted = ((ARENA_MAX, 1), (TRIM_THRESHOLD, KEPT_BYTES), (MMAP_THRESHOLD, OWN_MAPPING_BYTES))
-    return all([mallopt(name, value) == 1 for name, value in wanted])
+    return all(mallopt(name, value) == 1 for name, value in wanted)
