@@ -15,7 +15,7 @@ OWN_MAPPING_BYTES = 64 * 1024  # from here on a piece is mapped by itself and le
 
 
 def settle() -> bool:
-    """Set it, before the first thread starts. False where the C library has no such settings: that costs only memory."""
+    """Before the first thread starts. False where the C library has no such settings, which costs memory alone."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
