@@ -42,6 +42,8 @@ from controller.runtime.metrics_server import MetricsServer, MetricsUnavailableE
 from controller.runtime.miner_metrics import MinerMetrics
 from controller.runtime.notify import Notifier
 from controller.runtime.operations import Operations
+from controller.runtime.previewer import WITHIN_S as PREVIEW_WITHIN_S
+from controller.runtime.previewer import Previewer
 from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.starts import Starts
 from controller.runtime.views import Views
@@ -175,7 +177,9 @@ class _Daemon:
             journal=journal,
             announce=self._announce,
         )
-        console = Console(self._config.console_socket, operations.handlers())
+        previewer = Previewer(self._cycle.engine, self._cycle.present, self._config.document.fleet.sweep_period)
+        handlers = {**operations.handlers(), "preview": previewer.answer}
+        console = Console(self._config.console_socket, handlers, {"preview": PREVIEW_WITHIN_S})
         pages = {"/metrics": self._metrics.page, "/metrics/miners": self._miner_metrics.page}
         metrics_server = MetricsServer(pages)
         await console.start()

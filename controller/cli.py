@@ -181,6 +181,24 @@ def replay(config_path: Path | None, as_json: bool, journal: Path) -> None:
 
 @main.command()
 @_socket_options
+@click.option("--for", "lifetime", default="15m", show_default=True, help="How long the order would hold.")
+@click.option("--class", "dispatch_class", type=click.Choice(["normal", "economic", "emergency"]), default="normal")
+@click.option("--issuer", help="Who would order; this account at this machine unless given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("kind", type=click.Choice(["cap", "target", "release"]))
+@click.argument("power", required=False)
+def preview(socket_path: Path, **given: Any) -> None:
+    """What an order would do: `curtaild preview cap 400kW`. Moves nothing and orders nothing."""
+    from controller.commands.preview import run_preview
+
+    try:
+        sys.exit(run_preview(socket_path, given, out=sys.stdout, errors=sys.stderr))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@_socket_options
 @click.option("--for", "lifetime", required=True, help="How long the cap holds, as 30m or 2h; then it ends by itself.")
 @click.argument("power")
 def cap(socket_path: Path, lifetime: str, power: str) -> None:

@@ -51,9 +51,13 @@ Handler = Callable[[Mapping[str, object], Peer], Awaitable[Mapping[str, object]]
 class Console:
     """Serves a mapping of operations from `start` to `close`, or for as long as `run` is not cancelled."""
 
-    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, path: Path, handlers: Mapping[str, Handler], within_s: Mapping[str, float] | None = None
+    ) -> None:
+        """within_s: for operations that may take longer than the others."""
         self._path = path
         self._handlers = dict(handlers)
+        self._within_s = dict(within_s or {})
         self._clients = Clients("console", self._host)
 
     async def run(self) -> None:
@@ -154,13 +158,14 @@ class Console:
         handler = self._handlers.get(op) if isinstance(op, str) else None
         if handler is None:
             return _failure(f"unknown op {ascii(op)[:60]}; known: {', '.join(sorted(self._handlers))}")
+        within_s = self._within_s.get(str(op), REQUEST_WITHIN_S)
         try:
-            async with asyncio.timeout(REQUEST_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 return {"ok": True, "result": await handler(request, peer)}
         except ConsoleRefusedError as refused:
             return _failure(str(refused))
         except TimeoutError:
-            return _failure(f"{op} took longer than {REQUEST_WITHIN_S:g} s")
+            return _failure(f"{op} took longer than {within_s:g} s")
 
 
 def ask(path: Path, op: str, arguments: Mapping[str, object], within_s: float = 10.0) -> dict[str, object]:

@@ -13,7 +13,7 @@ from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Answer
 from controller.domain.journalling import Row
-from controller.domain.plan import Decision
+from controller.domain.plan import Decision, Snapshot
 from controller.domain.policy import Mode
 from controller.ports import Durable, Inbox, Journal
 from controller.runtime.actuator import Actuator
@@ -51,8 +51,9 @@ class Cycle:
         watcher: Watcher,
         heartbeat_at: Callable[[], float | None],
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self.state = state
+        self._snapshot: Snapshot | None = None
         self._mailbox = mailbox
         self._inbox = inbox
         self._journal = journal
@@ -65,6 +66,10 @@ class Cycle:
         self._stopping = asyncio.Event()
         self._answering: set[asyncio.Task[None]] = set()
 
+    def present(self) -> tuple[State, Snapshot] | None:
+        """What the last cycle left behind, and what it had found; None before the first."""
+        return None if self._snapshot is None else (self.state, self._snapshot)
+
     def stop(self) -> None:
         """End after the cycle under way."""
         self._stopping.set()
@@ -73,7 +78,7 @@ class Cycle:
     async def run(self) -> None:
         """Cycle until stopped. An exception out of the step is a bug and ends the process: systemd restarts it."""
         loop = asyncio.get_running_loop()
-        period_s = self._engine.policy.cycle_s
+        period_s = self.engine.policy.cycle_s
         due = loop.time()
         while not self._stopping.is_set():
             started = loop.time()
@@ -102,10 +107,10 @@ class Cycle:
         wall = time.time()
         received = self._inbox.drain() if self._inbox is not None else ()
         snapshot = self._mailbox.freeze(wall, received, self._heartbeat_at(), self._journal.writable)
-        before = self.state
-        self.state, decision = self._engine.step(before, snapshot, now)
+        before, self._snapshot = self.state, snapshot
+        self.state, decision = self.engine.step(before, snapshot, now)
         rows = self._recorder.rows_of_cycle(snapshot, decision)
-        ids = self._engine.facts.miner_ids
+        ids = self.engine.facts.miner_ids
         rows = (*(prior_row(wall, ids[miner], prior) for miner, prior in decision.priors), *rows)
         if now >= self._checkpoint_due or snapshot.operator or _binds_otherwise(before, self.state):
             self._checkpoint_due = now + CHECKPOINT_PERIOD_S
@@ -114,7 +119,7 @@ class Cycle:
                 self._state_due = now + STATE_PERIOD_S
                 rows = (*rows, state_row(wall, self.state))
         durable = self._journal.append(rows)
-        if self._engine.policy.mode is Mode.CONTROL:
+        if self.engine.policy.mode is Mode.CONTROL:
             self._actuator.submit(decision.commands, durable)
         self._actuator.read_soon(decision.ask)
         if decision.answers and self._inbox is not None:
@@ -132,7 +137,7 @@ class Cycle:
         inbox.answer(answers)
 
     def _checkpoint(self, now: float, wall: float) -> Row:
-        return self._recorder.checkpoint(wall, checkpoint.to_record(self._engine.facts, self.state, now))
+        return self._recorder.checkpoint(wall, checkpoint.to_record(self.engine.facts, self.state, now))
 
 
 def _binds_otherwise(before: State, after: State) -> bool:
