@@ -17,6 +17,7 @@ from tests.drivers.modbus.bench import TRUTH, WIRE_FAULTS
 from tests.drivers.modbus.sunspec_bench import SunSpecBench, device, until
 
 PHASE_V = 132e3 / 3**0.5
+WORDS_S = 5.0  # where words are the matter, a busy machine has time for the whole walk
 
 
 @pytest_asyncio.fixture
@@ -158,7 +159,7 @@ async def test_a_device_without_a_meter_says_what_it_has_and_what_to_do(bench: S
     inverter.bank.put_u16(40_000 + 2 + 68 + 52, 64002)  # the meter's id
     server = await bench.serve(inverter.bank)
     with pytest.raises(MeterError) as raised:
-        await bench.meter(server.address[1]).read()
+        await bench.meter(server.address[1], deadline_s=WORDS_S).read()
     assert raised.value.fault is MeterFault.CONFIGURATION
     assert "m at 127.0.0.1" in raised.value.detail
     assert (
@@ -172,7 +173,7 @@ async def test_a_meter_that_speaks_no_sunspec_says_so(bench: SunSpecBench) -> No
     plain.step(1.0, TRUTH)
     server = await bench.serve(plain.bank)
     with pytest.raises(MeterError, match=r"no SunSpec marker 'SunS'.*nothing at 40000, 0x0000 0x4794 at 0") as raised:
-        await bench.meter(server.address[1]).read()
+        await bench.meter(server.address[1], deadline_s=WORDS_S).read()
     assert raised.value.fault is MeterFault.CONFIGURATION
 
 
@@ -183,6 +184,6 @@ async def test_of_two_meters_the_sites_own_map_says_which(bench: SunSpecBench, t
     own.write_text(text.replace("# nth = 1", "nth = 2"), encoding="utf-8")
     server = await bench.serve(device(SunSpecSpec(203, before=(1, 201))).bank)
     with pytest.raises(MeterError, match="2 meters: model 201 at 40070, model 203 at 40177"):
-        await bench.meter(server.address[1]).read()
-    readings = await bench.meter(server.address[1], model=own).read()
+        await bench.meter(server.address[1], deadline_s=WORDS_S).read()
+    readings = await bench.meter(server.address[1], deadline_s=WORDS_S, model=own).read()
     assert readings[Point.SITE_LOAD_W].value == 3e6
