@@ -127,6 +127,12 @@ class MinerBank(FleetPhysics):
         if np.isinf(self._dead_left_s[i]):
             self._start_cold(i, _INRUSH_90_S)
 
+    def set_work(self, indices: Ints, has_work: bool) -> None:
+        """The pools of `indices` are gone, or back. No behaviour is asked; each follows after its own time."""
+        changed = indices[self.has_work[indices] != has_work]
+        self.has_work[changed] = has_work
+        self._begin_dead_time(changed[self.boards_on[changed] & (self._pending[changed] == NONE)], PROFILE)
+
     def _start_cold(self, i: int, to_idle_90_s: float) -> None:
         """Off and unreachable for a while, then as its mode says."""
         one = np.array([i])

@@ -97,6 +97,8 @@ class FleetPhysics:
         # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
         self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))
         self._quickness[:, WAKE] = traits.beta(2.0, 2.5, count)
+        self.has_work: Final[Bools] = np.ones(count, dtype=bool)
+        """Whether its pools answer. One without work idles by itself: boards on, nothing hashed, little drawn."""
         self._init_state(spec, traits)
 
     def _init_state(self, spec: FleetSpec, traits: np.random.Generator) -> None:
@@ -219,7 +221,8 @@ class FleetPhysics:
         drawn_w = np.where(silent & ~self.boards_on[indices], self.sleep_power_w[indices], self.true_power_w[indices])
         self.reported_power_w[indices] = drawn_w * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
         # Below a thousandth of the ladder the lag has only rounding left: the firmware shows a plain zero.
-        hashing = self.hashrate_th[indices] > 1e-3 * self._profile_hashrate_th(indices)
+        ladder_th = self.ladder_hashrate_th[indices, self.profile_index[indices]]
+        hashing = self.hashrate_th[indices] > 1e-3 * ladder_th
         self.reported_hashrate_th[indices] = np.where(hashing, self.hashrate_th[indices] * (1.0 + noise[1]), 0.0)
 
     # --- commands becoming curves ------------------------------------------------------------------------------
@@ -329,8 +332,9 @@ class FleetPhysics:
         return seconds
 
     def _profile_power_w(self, indices: Ints) -> Floats:
-        """What each of `indices` draws at the profile it is set to, hashing or not."""
-        return self.ladder_power_w[indices, self.profile_index[indices]]
+        """What each of `indices` draws at the profile it is set to, hashing or not; without work, idle watts."""
+        power_w = self.ladder_power_w[indices, self.profile_index[indices]]
+        return np.where(self.has_work[indices], power_w, self.idle_power_w[indices])
 
     def _profile_hashrate_th(self, indices: Ints) -> Floats:
-        return self.ladder_hashrate_th[indices, self.profile_index[indices]]
+        return self.ladder_hashrate_th[indices, self.profile_index[indices]] * self.has_work[indices]

@@ -9,7 +9,7 @@ from simulators.plant import PlantTruth
 from tests.rig.setup import InputFault, InputFaultKind
 
 FEEDS: dict[str, tuple[Point, ...]] = {
-    "poi": (Point.POI_EXPORT_W, Point.FREQUENCY_HZ),
+    "poi": (Point.POI_EXPORT_W, Point.FREQUENCY_HZ, Point.VOLTAGE_V),
     "site": (Point.SITE_LOAD_W,),
     "plant": (
         Point.DESPATCH_EXPORT_W,
@@ -93,7 +93,11 @@ class Instruments:
 
     def _shown(self, feed: str, t_s: float, truth: PlantTruth, heart_stopped: bool) -> dict[Point, float]:
         if feed == "poi":
-            return {Point.POI_EXPORT_W: self._noisy(truth.poi_export_w), Point.FREQUENCY_HZ: truth.frequency_hz}
+            return {
+                Point.POI_EXPORT_W: self._noisy(truth.poi_export_w),
+                Point.FREQUENCY_HZ: truth.frequency_hz,
+                Point.VOLTAGE_V: truth.poi_line_v,
+            }
         if feed == "site":
             return {Point.SITE_LOAD_W: self._noisy(truth.site_load_w)}
         if not heart_stopped:

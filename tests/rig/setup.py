@@ -68,6 +68,38 @@ class PlantEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Sag:
+    """A voltage sag from `begin_s` until `end_s`, ratios of what was before: line voltage, and what the miners draw.
+
+    shown_hz: what the POI meter takes for the frequency meanwhile, None for the true one.
+    """
+
+    begin_s: float
+    end_s: float
+    voltage_ratio: float
+    load_ratio: float = 1.0
+    shown_hz: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTrip:
+    """A generating unit whose breaker opens at `begin_s` and closes at `end_s` (inf: it stays away)."""
+
+    unit: int
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLoss:
+    """Miners whose pools do not answer from `begin_s` until `end_s`: they idle by themselves."""
+
+    miners: tuple[int, ...]
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a dispatcher at loop second `at_s`; `obeyed` is what the contract says must come of it."""
 
@@ -98,6 +130,8 @@ class Setup:
     trips: feeders that lose their power.
     tick_s: how far physics goes at a time; commands and answers come to pass at its end.
     recount: whether every plan is added up anew, one miner at a time; a third of a long run's time.
+    silences: spells (begin, end) without the dispatcher's heartbeat.
+    frequency: corners (second, Hz) of the grid's frequency, joined by lines; empty: nominal.
     """
 
     name: str
@@ -128,6 +162,18 @@ class Setup:
     trips: tuple[FeederTrip, ...] = ()
     tick_s: float = TICK_S
     recount: bool = True
+    silences: tuple[tuple[float, float], ...] = ()
+    frequency: tuple[tuple[float, float], ...] = ()
+    sags: tuple[Sag, ...] = ()
+    unit_trips: tuple[UnitTrip, ...] = ()
+    work_losses: tuple[WorkLoss, ...] = ()
+
+    def heard_at(self, t_s: float) -> float | None:
+        """When the dispatcher was last heard, None without one."""
+        if self.heartbeats_until_s is None:
+            return None
+        heard_s = min(t_s, self.heartbeats_until_s)
+        return next((begin_s for begin_s, end_s in self.silences if begin_s <= heard_s < end_s), heard_s)
 
     def tripped(self) -> dict[int, FeederTrip]:
         """By miner, the trip of its feeder; at most one a run."""

@@ -19,6 +19,7 @@ from simulators.asic.response import Behaviour
 from simulators.feeder import feeder_sums_w
 from simulators.plant import Plant, PlantFlags
 from tests.rig.checkers import horizon_s
+from tests.rig.grid import Grid
 from tests.rig.instruments import Instruments
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
@@ -42,6 +43,7 @@ class Site:
         self.instruments = Instruments(
             setup.seed + 1, setup.meter_period_s, setup.meter_noise, faults, setup.feeder_meters
         )
+        self.grid = Grid(setup, self.plant, self.bank)
         self.link = MinerLink(self.bank, setup)
         self.engine = Engine(setup.facts, setup.policy)
         self.state: State = self.engine.fresh_state(0.0)
@@ -85,8 +87,9 @@ class Site:
 
     def _tick(self, t_s: float) -> None:
         self.now_s = t_s
+        self.grid.disturb(t_s)
         truth = self.plant.step(self.setup.tick_s, self._feeder_w())
-        if self.instruments.poll(t_s, truth):
+        if self.instruments.poll(t_s, self.grid.shown(truth, t_s)):
             self._urgent |= self._watch.notices(self.setup.policy, self.instruments.latest)
         self._disturb(t_s)
         self.link.advance(t_s)
@@ -106,7 +109,7 @@ class Site:
                 self._next_cycle_s += self.setup.policy.cycle_s
 
     def _feeder_w(self) -> tuple[float, ...]:
-        return feeder_sums_w(self.bank.true_power_w, self._feeder, len(self.setup.plant.site.feeders))
+        return feeder_sums_w(self.grid.drawn_w(self.now_s), self._feeder, len(self.setup.plant.site.feeders))
 
     def _stubborn_w(self, t_s: float) -> float:
         """Site power no order could take off now: auxiliaries, sleep watts, liars, refusers, miners out of reach."""
@@ -162,7 +165,6 @@ class Site:
 
     def _cycle(self, t_s: float) -> None:
         telemetry, reports = self.link.drain()
-        until = self.setup.heartbeats_until_s
         snapshot = Snapshot(
             wall=WALL_AT_START + t_s,
             readings=dict(self.instruments.latest),
@@ -170,7 +172,7 @@ class Site:
             reports=reports,
             received=tuple(self._received),
             operator=self._operator_orders(t_s),
-            dispatcher_heartbeat_at=None if until is None else min(t_s, until),
+            dispatcher_heartbeat_at=self.setup.heard_at(t_s),
             feeders=dict(self.instruments.feeders),
         )
         self._received = []

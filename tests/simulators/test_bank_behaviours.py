@@ -151,3 +151,22 @@ def test_a_mixed_fleet_with_more_oddities_than_miners_is_refused() -> None:
 def test_behaviours_have_names() -> None:
     assert behaviour_name(Behaviour.OBEYS) == "obeys"
     assert behaviour_name(Behaviour.LIAR_SLEEP | Behaviour.NEVER_WAKES) == "liar-sleep+never-wakes"
+
+
+@pytest.mark.parametrize("key", ["s21", "m60s", "s19pro"])
+def test_without_work_a_miner_idles_by_itself_and_hashes_again_when_there_is_some(key: str) -> None:
+    model = MODELS[key]
+    bank = MinerBank(FleetSpec(models=[model, model], seed=3, boot_overshoot=0.0))
+    bank.set_work(np.array([0]), False)
+    run(bank, 400.0)
+    assert bank.true_power_w.tolist() == pytest.approx([model.idle_power_w, model.nameplate.power_w])
+    assert (bank.reported_hashrate_th[0], bank.boards_on[0], bank.mode[0]) == (0.0, True, Mode.HASH)
+    bank.command_sleep(0)
+    run(bank, 60.0)
+    assert bank.true_power_w[0] == pytest.approx(model.sleep_power_w)
+    bank.command_wake(0)
+    run(bank, 400.0)
+    assert bank.true_power_w[0] == pytest.approx(model.idle_power_w)
+    bank.set_work(np.array([0]), True)
+    run(bank, 400.0)
+    assert bank.true_power_w[0] == pytest.approx(model.nameplate.power_w)
