@@ -7,6 +7,7 @@
 #   /etc/curtaild/<site>/site.toml               yours: nothing here writes to it, only `uninstall --purge` removes it
 set -euo pipefail
 umask 022
+unset PYTHONPATH PYTHONHOME # what is built must stand on its own, wherever the caller's Python looks
 
 PROGRAM=${0##*/}
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)

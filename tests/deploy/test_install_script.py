@@ -69,13 +69,19 @@ class Machine:
         shutil.copytree(DEPLOY / "systemd", self.kit / "systemd")
         (self.kit / "requirements").mkdir()
         (self.kit / "requirements/run.txt").write_text("")
+        self.elsewhere = folder / "elsewhere"  # the caller's Python finds another program of this name
+        self.elsewhere.mkdir()
+        (self.elsewhere / "controller.py").write_text("raise ImportError('not what was built')")
 
     def run(self, *words: str | Path) -> tuple[int, str]:
         """Exit code and everything printed."""
         command = [self.kit / "install.sh", *words, "--root", self.root]
         if words[0] in ("install", "upgrade"):
             command += ["--python", sys.executable]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100,
+            env={**os.environ, "PYTHONPATH": str(self.elsewhere)},
+        )  # fmt: skip
         return done.returncode, done.stdout
 
     def install(self, command: str, version: str, *more: str, **about: object) -> tuple[int, str]:
@@ -109,6 +115,10 @@ class Machine:
         return folder / "journal.sqlite"
 
 
+def said_version(program: Path) -> str:
+    return subprocess.check_output([program, "--version"], text=True, env={"PATH": os.environ["PATH"]})
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
@@ -127,7 +137,7 @@ def test_from_the_first_version_to_the_third_and_back_and_away(machine: Machine)
     code, output = machine.install("install", "1.0.0")
     assert (code, machine.version()) == (GOOD, "1.0.0"), output
     program = machine.root / "usr/local/bin/curtaild"
-    assert subprocess.check_output([program, "--version"], text=True) == "curtaild, version 1.0.0\n"
+    assert said_version(program) == "curtaild, version 1.0.0\n"
     assert (machine.root / "usr/local/lib/systemd/system/curtaild@.service").exists()
 
     code, output = machine.install("install", "1.0.0")
@@ -144,7 +154,7 @@ def test_from_the_first_version_to_the_third_and_back_and_away(machine: Machine)
     assert "a later rollback will have to begin with an empty one" in output
     installed = machine.root / "usr/local/lib/systemd/system/curtaild@.service"
     assert "of the second version" in installed.read_text()
-    assert subprocess.check_output([program, "--version"], text=True) == "curtaild, version 2.0.0\n"
+    assert said_version(program) == "curtaild, version 2.0.0\n"
 
     journal = machine.journal("site-a", 3)
     code, output = machine.run("rollback")
