@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.domain.fleet import FloatArray, Verb
-from tests.rig.checkers import judge, load_under_cap
+from tests.rig.check_load import load_under_cap
+from tests.rig.checkers import judge
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import Setup
 

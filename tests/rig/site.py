@@ -18,7 +18,7 @@ from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour
 from simulators.feeder import feeder_sums_w
 from simulators.plant import Plant, PlantFlags
-from tests.rig.checkers import horizon_s
+from tests.rig.breaches import horizon_s
 from tests.rig.grid import Grid
 from tests.rig.instruments import Instruments
 from tests.rig.miners import MinerLink

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.rig.checkers import CHECKERS, Breach, first_cycle, judge, raw_violation_s
+from tests.rig.breaches import Breach, first_cycle
+from tests.rig.check_load import raw_violation_s
+from tests.rig.checkers import CHECKERS, judge
 from tests.rig.demo_like import print_trace
 from tests.rig.large import large_site_ms
 from tests.rig.random_site import random_setup

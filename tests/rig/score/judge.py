@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from controller.domain.fleet import FloatArray
 from simulators.accounting import energy_kwh, violation
 from simulators.asic.models import MinerModel
-from tests.rig.checkers import horizon_s
+from tests.rig.breaches import horizon_s
 from tests.rig.score import pjm
 from tests.rig.score.orders import SAMPLE_S, Orders
 from tests.rig.score.plant_site import Site10MW, score_setup

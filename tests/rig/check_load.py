@@ -1,0 +1,236 @@
+"""Judges of the load: under the cap, low when blind, by the ramps, as ordered, and where it should be in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
+from controller.domain.fleet import FloatArray, Verb
+from controller.domain.plan import OperatorVerb
+from simulators.accounting import holding_times_s, trailing_max
+from simulators.asic.response import Behaviour
+from tests.rig.breaches import (
+    LONGEST_RUN_S,
+    NOISE,
+    TOLERANCE,
+    Breach,
+    back_within_s,
+    blind_for_sure,
+    blind_spells,
+    came_back_w,
+    deaf,
+    horizon_s,
+    is_misled,
+    runs,
+    within,
+)
+from tests.rig.record import Record
+from tests.rig.setup import WALL_AT_START, InputFaultKind, Setup
+
+SETTLED = 0.06  # of rated: one miner's step, the margin, a meter's noise
+
+
+def load_under_cap(setup: Setup, record: Record) -> list[Breach]:
+    """True load above the surplus cap - or what no order can take off - for longer than physics allows."""
+    t_s, load_w, cap_w, stubborn_w = record.arrays()
+    limit_w = np.maximum(cap_w, stubborn_w)
+    above = load_w > trailing_max(t_s, limit_w, horizon_s(setup)) + TOLERANCE * setup.policy.rated_w
+    above &= ~within(t_s, blind_spells(setup)) & (t_s > horizon_s(setup) + setup.sweep_s)
+    return [
+        Breach("load_under_cap", begin, f"above the cap for {length:.1f} s")
+        for begin, length in runs(t_s, above)
+        if length > LONGEST_RUN_S
+    ]
+
+
+def raw_violation_s(setup: Setup, record: Record) -> float:
+    """Seconds above the cap with no allowance for physics at all (H = 0), blind spells included."""
+    t_s, load_w, cap_w, _ = record.arrays()
+    return float(holding_times_s(t_s)[load_w > cap_w + TOLERANCE * setup.policy.rated_w].sum())
+
+
+def blind_only_down(setup: Setup, record: Record) -> list[Breach]:
+    """While an input is gone or known to be false: no command that raises, and the load never climbs."""
+    found: list[Breach] = []
+    t_s, load_w, _, _ = record.arrays()
+    for begin_s, end_s in blind_for_sure(setup):
+        raising = [
+            (row, [one for one in row.commands if one.raises or one.verb is Verb.WAKE])
+            for row in record.cycles
+            if begin_s <= row.at_s < end_s
+        ]
+        found.extend(
+            Breach("blind_only_down", row.at_s, f"{len(commands)} raising commands, first {commands[0]}")
+            for row, commands in raising
+            if commands
+        )
+        # What was ordered before the light went out still arrives: allow it, and nothing more.
+        inside = (t_s >= begin_s) & (t_s < end_s)
+        if not inside.any() or is_misled(setup, begin_s, end_s):
+            continue
+        lookback = (t_s >= begin_s - 15.0) & (t_s <= begin_s + 2.0)
+        ordered = [row.setpoint_w for row in record.cycles if begin_s - 10.0 <= row.at_s <= begin_s]
+        ceiling_w = max([float(load_w[lookback].max(initial=0.0)), *ordered]) + NOISE * setup.policy.rated_w
+        ceiling_w += came_back_w(setup, begin_s, end_s)
+        above = inside & (load_w > ceiling_w)
+        if above.any():
+            at = float(t_s[above][0])
+            text = f"load up to {load_w[above].max() / 1e3:.1f} kW, {ceiling_w / 1e3:.1f} kW when it went blind"
+            found.append(Breach("blind_only_down", at, text))
+    return found
+
+
+def blind_ends_low(setup: Setup, record: Record) -> list[Breach]:
+    """Blind for long enough: the load has ramped to the fallback, or to what no order can take off."""
+    limits, ramp = setup.policy.inputs, setup.policy.ramp
+    t_s, load_w, _, stubborn_w = record.arrays()
+    found = []
+    for begin_s, end_s in blind_for_sure(setup):
+        if is_misled(setup, begin_s, end_s):
+            continue
+        start_w = float(np.interp(begin_s, t_s, load_w))
+        there_s = begin_s + limits.fallback_after_s + limits.fallback_offset_s
+        there_s += start_w / ramp.fallback_w_per_min * 60.0 + horizon_s(setup) + 10.0
+        inside = (t_s >= there_s) & (t_s < end_s)
+        allowed_w = np.maximum(stubborn_w, setup.policy.fallback_w) + 2.0 * NOISE * setup.policy.rated_w
+        over = inside & (load_w > allowed_w)
+        if over.any():
+            found.append(Breach("blind_ends_low", float(t_s[over][0]), f"{load_w[over].max() / 1e3:.1f} kW"))
+    return found
+
+
+def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
+    """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it. What
+    started by itself with its feeder's power is not ours until it could be put to sleep."""
+    lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP)
+    misled = [
+        (fault.begin_s, fault.end_s) for fault in setup.input_faults if fault.feed == "site" and fault.kind in lies
+    ]
+    t_s, load_w, _, _ = record.arrays()
+    self_w = np.array(record.self_started_w)
+    ramp, rated_w = setup.policy.ramp, setup.policy.rated_w
+    found = []
+    for window_s, allowed_w in ((60.0, ramp.up_w_per_min), (15.0, ramp.up_w_per_15s)):
+        steps = round(window_s / (t_s[1] - t_s[0]))
+        if len(t_s) <= steps:
+            continue
+        rise_w = load_w[steps:] - load_w[:-steps]
+        began = t_s[:-steps]
+        over = rise_w > 1.05 * allowed_w + 2.0 * NOISE * rated_w + _reboots_w(setup, began, window_s) + self_w[steps:]
+        over &= ~within(began, [(begin_s - window_s, end_s) for begin_s, end_s in misled])
+        if over.any():
+            at = int(np.argmax(over))
+            text = f"rose {rise_w[over].max() / 1e3:.1f} kW in {window_s:g} s, {allowed_w / 1e3:.1f} kW allowed"
+            found.append(Breach("ramp_up_kept", float(began[at]), text))
+    return found
+
+
+def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
+    """A dispatcher's or operator's cap holds once ramp and physics had their time; an emergency one without ramp."""
+    t_s, load_w, _, stubborn_w = record.arrays()
+    found = []
+    for begin_s, end_s, cap_w, urgent, name in caps_in_force(setup):
+        start_w = float(np.interp(begin_s, t_s, load_w))
+        ramp = setup.policy.ramp
+        slow = max(ramp.down_w_per_min / 60.0, 1.0)
+        quick = max(ramp.down_w_per_15s / 15.0, 1.0)
+        ramp_s = 0.0 if urgent else max(start_w - cap_w, 0.0) / min(slow, quick)
+        there_s = begin_s + ramp_s + (10.0 if urgent else 20.0) + horizon_s(setup)
+        limit_w = np.maximum(cap_w, stubborn_w) + 2.0 * TOLERANCE * setup.policy.rated_w
+        over = (t_s >= there_s) & (t_s < end_s) & (load_w > limit_w) & ~within(t_s, blind_spells(setup))
+        for begin, length in runs(t_s, over):
+            if length > LONGEST_RUN_S:
+                found.append(Breach("caps_obeyed", begin, f"{name}: above {cap_w / 1e3:.1f} kW for {length:.1f} s"))
+    return found
+
+
+def sheds_at_once(setup: Setup, record: Record) -> list[Breach]:
+    """The emergency flag: 95 % of what can be shed is gone within 10 s (plus what slow miners of the run need)."""
+    t_s, load_w, _, stubborn_w = record.arrays()
+    found = []
+    for event in setup.plant_events:
+        if not event.emergency or event.held_s < 20.0:
+            continue
+        before_w = float(np.interp(event.at_s, t_s, load_w))
+        for after_s, share in ((max(10.0, horizon_s(setup)), 0.95), (30.0, 0.99)):
+            at = int(np.searchsorted(t_s, event.at_s + after_s))
+            if after_s >= event.held_s or any(s <= event.at_s + after_s and e >= event.at_s for s, e in deaf(setup)):
+                continue
+            left_w = float(load_w[at] - stubborn_w[at])
+            allowed_w = (1.0 - share) * max(before_w - float(stubborn_w[at]), 0.0) + 500.0
+            if left_w > allowed_w:
+                text = f"{left_w / 1e3:.1f} kW sheddable left after {after_s:g} s, {allowed_w / 1e3:.1f} kW allowed"
+                found.append(Breach("sheds_at_once", event.at_s, text))
+    return found
+
+
+def settles(setup: Setup, record: Record) -> list[Breach]:
+    """Faults over and the surplus still: the load is where it should be - as high as it can, under the cap."""
+    if setup.duration_s - setup.calm_from_s < 170.0:
+        return []
+    t_s, load_w, cap_w, stubborn_w = record.arrays()
+    last = t_s > setup.duration_s - 20.0
+    load, cap, stubborn = float(load_w[last].mean()), float(cap_w[last].mean()), float(stubborn_w[last].mean())
+    rated_w = setup.policy.rated_w
+    aim_w = min(max(cap - setup.policy.surplus_margin_w, stubborn), rated_w)
+    ramp = setup.policy.ramp
+    # A fault that ended with the calm keeps the load low until its input is trusted again; then the first boot is due.
+    begins = (t_s >= setup.calm_from_s) & (t_s <= setup.calm_from_s + setup.policy.inputs.rearm_s + 15.0)
+    calm_w = float(load_w[begins].min())
+    quick_w_per_s = min(ramp.up_w_per_min / 60.0, ramp.up_w_per_15s / 15.0)
+    boot_s = float(setup.facts.boot_s.max())
+    climbed_w = calm_w + 0.6 * quick_w_per_s * (setup.duration_s - setup.calm_from_s - 17.5 - boot_s)
+    best_w = min(_reachable_w(setup, record) + stubborn, climbed_w)
+    if load > max(cap, stubborn) + TOLERANCE * rated_w:
+        return [Breach("settles", setup.duration_s - 20.0, f"{load / 1e3:.1f} kW over the cap of {cap / 1e3:.1f} kW")]
+    if load < min(aim_w, best_w) - max(SETTLED * rated_w, 4_000.0):
+        return [
+            Breach("settles", setup.duration_s - 20.0, f"{load / 1e3:.1f} kW, could be {min(aim_w, best_w) / 1e3:.1f}")
+        ]
+    return []
+
+
+def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, bool, str]]:
+    """(begin_s, end_s, cap_w, urgent, name) of every cap the run's messages and operators impose."""
+    valid = [message for message in setup.messages if message.obeyed]
+    for index, message in enumerate(valid):
+        order = message.received.message
+        if not isinstance(order, Dispatch) or order.kind is not DispatchKind.CAP or order.power_w is None:
+            continue
+        later = [
+            other.at_s
+            for other in valid[index + 1 :]
+            if isinstance(other.received.message, Dispatch) and other.received.message.issuer == order.issuer
+        ]
+        end_s = min([order.expires_at - WALL_AT_START, *later])
+        urgent = order.dispatch_class is DispatchClass.EMERGENCY
+        yield message.at_s, end_s, float(order.power_w), urgent, order.dispatch_id
+    for operation in setup.operations:
+        order_by_hand = operation.order
+        if order_by_hand.verb is OperatorVerb.CAP and order_by_hand.power_w is not None:
+            end_s = (order_by_hand.expires_at or np.inf) - WALL_AT_START
+            yield operation.at_s, end_s, float(order_by_hand.power_w), False, "operator"
+
+
+def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
+    """The same for every window that begins at `began`, (k,)."""
+    extra = np.zeros(len(began))
+    for at_s, miner in setup.reboots:
+        touched = (began >= at_s - window_s) & (began <= at_s + back_within_s(setup, miner))
+        extra[touched] += setup.fleet.models[miner].nameplate.power_w
+    return extra
+
+
+def _reachable_w(setup: Setup, record: Record) -> float:
+    """Nameplates of the miners that obey and that the core may use."""
+    behaviours, asleep = setup.fleet.behaviours or (), setup.fleet.asleep or ()
+    spent = {miner for _, name, miner, _ in record.events if name == "miner_budget_used"}
+    total = 0.0
+    for miner, model in enumerate(setup.fleet.models):
+        foreign = asleep[miner] and not setup.policy.fleet.adopt_sleepers_at_start
+        usable = not foreign and setup.facts.miner_ids[miner] not in spent and miner not in record.quarantined_at
+        if behaviours[miner] is Behaviour.OBEYS and usable:
+            total += model.nameplate.power_w
+    return total
