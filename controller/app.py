@@ -214,7 +214,8 @@ class _Daemon:
             return
         self._notifier.stopping()
         self._log.info("stopping", reason=self._reason)
-        if self._config.document.site.on_exit == "fallback" and not cycle.done():
+        commands_miners = self._policy.mode is Mode.CONTROL
+        if self._config.document.site.on_exit == "fallback" and commands_miners and not cycle.done():
             self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, ON_EXIT, self._policy.fallback_w, None))
             drained = asyncio.create_task(self._drained.wait())
             within_s = _drain_within_s(self._policy)

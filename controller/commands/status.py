@@ -78,8 +78,10 @@ def status_page(view: View) -> list[str]:
         f"fail-safe  {view.get('fail_safe', UNKNOWN)}",
         "",
         *_table(_figure_rows(figures)),
-        *_balance_lines(view["balance"]),
+        *_balance_lines(view["balance"], "would draw" if view.get("shadow") else "measured"),
     ]
+    if view.get("shadow"):
+        lines += ["", *_shadow_lines(view["shadow"])]
     progress = view.get("progress")
     if progress:
         reached = [f"{share} % {_seconds(progress[f'to_{share}_s'], 'not yet')}" for share in (50, 90, 100)]
@@ -150,12 +152,27 @@ def _setpoint_lines(view: View) -> list[str]:
     return [wanted, f"bound by   {setpoint['bound']} ({setpoint['source']}){until}{shedding}"]
 
 
-def _balance_lines(balance: View) -> list[str]:
+def _shadow_lines(shadow: View) -> list[str]:
+    """What it would have done, beside what the site did."""
+    commands = ", ".join(f"{count} {verb}" for verb, count in _by_count(shadow["commands"])) or "none"
+    rows = [["", "absorbed", "unused", "above the cap", "", "switches"]]
+    for whose, words in (("shadow", "in our hands"), ("site", "as it is")):
+        side = shadow[whose]
+        energies = [f"{side[f'{part}_kwh']:.1f} kWh" for part in ("absorbed", "unused", "above_cap")]
+        rows.append([words, *energies, _seconds(side["above_cap_s"]), side["switches"]])
+    hours = shadow["compared_s"] / 3600.0
+    return [
+        f"shadow     would draw {_kw(shadow['load_kw'])}; compared for {hours:.2f} h; told nobody: {commands}",
+        *_table(rows),
+    ]
+
+
+def _balance_lines(balance: View, whose: str) -> list[str]:
     """Where the measured watts are; groups nobody is in are left out."""
     names = [*BALANCE, *(key.removesuffix("_kw") for key in balance if key.removesuffix("_kw") not in BALANCE)]
     parts = [(BALANCE.get(name, name), balance.get(f"{name}_kw", 0.0)) for name in names if name != "measured"]
     rows = [[words, _kw(kw)] for words, kw in parts if kw is None or kw]
-    return ["", f"measured   {_kw(balance['measured_kw'])}, of which", *_table(rows)]
+    return ["", f"{whose:<11}{_kw(balance['measured_kw'])}, of which", *_table(rows)]
 
 
 def _input_row(entry: View) -> list[str]:

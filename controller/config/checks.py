@@ -351,9 +351,9 @@ LIMITS: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "control.mode is control",
-        "in observe mode nothing holds the load under the cap",
-        "set it to control once commissioning is over",
-        when("control.mode", lambda f: f.document.control.mode == "observe"),
+        "in observe and shadow mode nothing holds the load under the cap",
+        "set it to control once commissioning or the trial is over",
+        when("control.mode", lambda f: f.document.control.mode != "control"),
         Severity.WARN,
     ),
 )

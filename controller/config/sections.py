@@ -72,8 +72,11 @@ class Control(Section):
     """The control loop."""
 
     cycle: Duration = key("time from one decision to the next", "1 s", why="as often as the meters have news")
-    mode: Literal["control", "observe"] = key(
-        "observe decides, journals and measures, and commands nothing", "control", why="observe is for commissioning"
+    mode: Literal["control", "observe", "shadow"] = key(
+        "observe decides anew each cycle for the fleet as it is, shadow as if in charge of one that obeys; neither "
+        "commands anything",
+        "control",
+        why="observe is for commissioning, shadow for a trial beside another controller",
     )
     trim: bool = key(
         "change the power of hashing miners, not only sleep and wake them", True, why="trim is the fine step"

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from controller.core.fleet_state import Away
+from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Fleet, FloatArray, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
+from controller.domain.shadow import Tally
 
 VERSION = 2
 READABLE = (1, VERSION)  # the first knew neither wear nor who was caught lying
@@ -24,7 +26,9 @@ READABLE = (1, VERSION)  # the first knew neither wear nor who was caught lying
 
 def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
     """JSON-able; miners by id, so that a changed inventory keeps what it still has."""
+    shadow = {} if state.shadow is None else {"shadow": _shadow_record(state.shadow)}
     return {
+        **shadow,
         "version": VERSION,
         "taken_at": now,
         "cycle": state.cycle,
@@ -100,6 +104,11 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
     state = State.fresh(facts, now)
     state.cycle = int(record["cycle"])
     state.next_command_id = int(record["next_command_id"])
+    if "shadow" in record:
+        # What a shadow believes is true of no fleet: nobody sleeps by its order, and no dispatch to it is in force.
+        state.shadow = _shadow(facts, record["shadow"])
+        state.orders = OrderBook(last_seq=dict(record["last_seq"]), seen_ids=tuple(record["seen_ids"]))
+        return state
     for row, miner_id in enumerate(facts.miner_ids):
         kept = record["miners"].get(miner_id)
         if kept is not None:
@@ -141,7 +150,7 @@ def replay_commands(facts: Fleet, state: State, commands: list[tuple[int, str, V
     """Enter commands journalled after the checkpoint: (command id, miner id, verb), oldest first."""
     for command_id, miner_id, verb in commands:
         state.next_command_id = max(state.next_command_id, command_id + 1)
-        if verb is Verb.SLEEP and miner_id in facts.miner_ids:
+        if verb is Verb.SLEEP and miner_id in facts.miner_ids and state.shadow is None:
             state.fleet.ours_asleep[facts.index_of(miner_id)] = True
 
 
@@ -175,6 +184,24 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     if kept["quarantined_for_s"] is not None:
         fleet.verdict[row] = np.int8(Verdict.QUARANTINED)
         fleet.quarantined_until[row] = now + kept["quarantined_for_s"]
+
+
+def _shadow_record(shadow: ShadowState) -> dict[str, Any]:
+    """The measurements alone."""
+    return {
+        "compared_s": shadow.compared_s,
+        "shadow": asdict(shadow.shadow),
+        "site": asdict(shadow.site),
+        "commands": dict(shadow.commands),
+    }
+
+
+def _shadow(facts: Fleet, kept: dict[str, Any]) -> ShadowState:
+    """Begun anew with the fleet as it is; what was measured goes on."""
+    shadow = ShadowState.nothing_seen(facts)
+    shadow.compared_s, shadow.commands = kept["compared_s"], dict(kept["commands"])
+    shadow.shadow, shadow.site = Tally(**kept["shadow"]), Tally(**kept["site"])
+    return shadow
 
 
 def _mass_record(state: State, now: float) -> dict[str, Any] | None:

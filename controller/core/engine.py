@@ -22,6 +22,7 @@ from controller.core import (
     progress,
     ramp,
     reconcile,
+    shadow,
     surplus,
     telemetry,
     timeline,
@@ -60,7 +61,13 @@ class Engine:
         """
         if now < state.now:
             raise ValueError(f"cycle at {now} s after one at {state.now} s: loop time runs backwards")
-        return _Cycle(self.facts, self.policy, state.copy(), snapshot, now, state).run()
+        working = state.copy()
+        if self.policy.mode is not Mode.SHADOW:
+            working.shadow = None
+            return _Cycle(self.facts, self.policy, working, snapshot, now, state).run()
+        would_be = shadow.enter(self.facts, self.policy, working, snapshot, now)
+        after, decision = _Cycle(self.facts, self.policy, working, would_be, now, state).run()
+        return after, shadow.leave(self.facts, self.policy, after, decision, snapshot.readings, now)
 
 
 @dataclass(slots=True)

@@ -11,9 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from controller.core import estimator
-from controller.core.fleet_state import NO_COMMAND, VERB_CODES
-from controller.core.state import State
+from controller.core.fleet_state import NO_COMMAND, VERB_CODES, FleetState
 from controller.domain.fleet import (
     BoolArray,
     ByteArray,
@@ -72,9 +70,8 @@ class ImaginedFleet:
         )
 
     @classmethod
-    def as_believed(cls, state: State) -> ImaginedFleet:
+    def as_believed(cls, fleet: FleetState) -> ImaginedFleet:
         """The fleet as the core believes it to be, moves under way included; who fails to fall draws as before."""
-        fleet = state.fleet
         moving = (fleet.verb != NO_COMMAND) & ~fleet.unheard
         answers = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
         seen = np.where(fleet.level >= 0, fleet.level, fleet.want_level)
@@ -120,15 +117,16 @@ class ImaginedFleet:
         self.from_w[miner] = self.to_w[miner] = draw_w
         self.verb[miner] = NO_COMMAND
 
-    def obey(self, facts: Fleet, commands: Sequence[Command], want_level: IntArray, now: float) -> None:
-        """Commands on their way; `want_level` (n,) says what a woken one comes up to."""
+    def obey(
+        self, facts: Fleet, commands: Sequence[Command], answers: BoolArray, want_level: IntArray, now: float
+    ) -> None:
+        """Commands on their way to those who answer; `want_level` (n,) says what a woken one comes up to."""
         if not commands:
             return
         draw_w = self.power_w(now)
-        responses = {verb: estimator.response_s(facts, verb) for verb in Verb}
         for command in commands:
             miner, verb = command.miner, command.verb
-            if not self.known[miner]:
+            if not answers[miner]:
                 continue
             if verb is not Verb.SLEEP:
                 self.level[miner] = want_level[miner] if command.level is None else command.level
@@ -138,7 +136,8 @@ class ImaginedFleet:
             self.to_w[miner] = facts.sleep_power_w[miner] if verb is Verb.SLEEP else rung_w
             self.verb[miner] = VERB_CODES[verb]
             self.sent_at[miner] = now
-            self.dead_s[miner], self.to_90_s[miner] = (float(column[miner]) for column in responses[verb])
+            self.dead_s[miner] = getattr(facts, f"{verb.value}_dead_s")[miner]
+            self.to_90_s[miner] = getattr(facts, f"{verb.value}_90_s")[miner]
 
     def settled_at(self, miners: IntArray) -> FloatArray:
         """When the moves of these should show."""
@@ -164,15 +163,17 @@ class ImaginedFleet:
             power_error_w=None if facts.reports_power[miner] else max(float(self.error_w[miner]), 0.05 * power_w),
         )
 
-    def reports(self, commands: Sequence[Command], sent_at: float, now: float) -> tuple[CommandReport, ...]:
-        """The reports of their drivers: who is there says yes."""
+    def reports(
+        self, commands: Sequence[Command], answers: BoolArray, sent_at: float, now: float
+    ) -> tuple[CommandReport, ...]:
+        """What their drivers would have said: a yes of everybody who answers."""
         answered_at = min(sent_at + ANSWERED_S, now)
         return tuple(
             CommandReport(
                 command.command_id,
                 command.miner,
-                Outcome.ACKNOWLEDGED if self.known[command.miner] else Outcome.UNREACHABLE,
-                sent_at if self.known[command.miner] else None,
+                Outcome.ACKNOWLEDGED if answers[command.miner] else Outcome.UNREACHABLE,
+                sent_at if answers[command.miner] else None,
                 answered_at,
             )
             for command in commands

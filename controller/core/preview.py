@@ -75,7 +75,7 @@ class Preview:
     def __post_init__(self) -> None:
         self.engine = Engine(self.engine.facts, replace(self.engine.policy, mode=Mode.CONTROL))
         self.state = self.state.copy()
-        self.fleet = ImaginedFleet.as_believed(self.state)
+        self.fleet = ImaginedFleet.as_believed(self.state.fleet)
         self._next_read = np.maximum(self.state.fleet.read_at, self.began_at - self.sweep_s) + self.sweep_s
         self._present_w = self._load_now_w()
         self._load_then_w = {
@@ -108,7 +108,7 @@ class Preview:
             self._mark(before)
         self.state, decision = self.engine.step(self.state, self._snapshot(at, first), at)
         self._note(decision, at, first)
-        self.fleet.obey(self.facts, decision.commands, self.state.fleet.want_level, at)
+        self.fleet.obey(self.facts, decision.commands, self.fleet.known, self.state.fleet.want_level, at)
         rows: IntArray = np.array([command.miner for command in decision.commands], dtype=np.int64)
         self._next_read[rows] = np.minimum(self._next_read[rows], self.fleet.settled_at(rows))
         self._sent, self.last, self._cycles = (decision.commands, at), decision, self._cycles + 1
@@ -134,7 +134,7 @@ class Preview:
             wall=wall,
             readings=self._readings(at),
             telemetry=self._telemetry(at),
-            reports=self.fleet.reports(commands, sent_at, at),
+            reports=self.fleet.reports(commands, self.fleet.known, sent_at, at),
             received=(Received(self.order, wall),) if first else (),
             dispatcher_heartbeat_at=heard_at,
             journal_writable=self.snapshot.journal_writable,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from controller.core.fleet_state import FleetState
+from controller.core.shadow_state import ShadowState
 from controller.domain.dispatch import Dispatch
 from controller.domain.fleet import ByteArray, Fleet, FloatArray, GroupVerdict, IntArray
 from controller.domain.metering import Point, Sample
@@ -183,6 +184,7 @@ class State:
     progress_since: float = 0.0
     priors: dict[int, str] = field(default_factory=dict)
     wear: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    shadow: ShadowState | None = None
 
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
@@ -202,4 +204,5 @@ class State:
             contacts=dict(self.contacts),
             priors=dict(self.priors),
             wear=dict(self.wear),
+            shadow=None if self.shadow is None else self.shadow.copy(),
         )

@@ -10,6 +10,7 @@ from controller.domain.dispatch import Answer, Received
 from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, IntArray, MinerReading
 from controller.domain.metering import Readings, Sample
 from controller.domain.reasons import Bound, Unallocated, Why
+from controller.domain.shadow import ShadowReport
 
 
 class OperatorVerb(StrEnum):
@@ -214,5 +215,6 @@ class Decision:
     progress: OrderProgress | None
     expected_power_w: FloatArray = field(compare=False)
     feeders: tuple[FeederReport, ...] = ()
+    shadow: ShadowReport | None = None
     unreachable_at_once: int = 0
     ask: tuple[int, ...] = ()

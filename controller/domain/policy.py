@@ -9,10 +9,12 @@ from controller.domain.metering import Point
 
 
 class Mode(StrEnum):
-    """CONTROL moves miners. OBSERVE decides, journals and measures, and commands nothing."""
+    """CONTROL moves miners; the others command nothing. OBSERVE decides anew each cycle for the fleet as it really is.
+    SHADOW decides as if in charge, for a fleet that obeys, and measures that beside the real one."""
 
     CONTROL = "control"
     OBSERVE = "observe"
+    SHADOW = "shadow"
 
 
 class Feedback(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from controller.core import checkpoint
+from controller.core import checkpoint, shadow
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Answer
@@ -122,8 +122,9 @@ class Cycle:
         if self.engine.policy.mode is Mode.CONTROL:
             self._actuator.submit(decision.commands, durable)
         self._actuator.read_soon(decision.ask)
-        if decision.answers and self._inbox is not None:
-            task = asyncio.create_task(self._answer(decision.answers, durable, self._inbox))
+        answers = decision.answers if decision.shadow is None else shadow.answers_told(decision.answers)
+        if answers and self._inbox is not None:
+            task = asyncio.create_task(self._answer(answers, durable, self._inbox))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
         self._watcher.cycle_done(self.state, decision)

@@ -19,6 +19,7 @@ from controller.domain.plan import Decision, Event, FeederReport, Figures, Input
 from controller.domain.reasons import Bound
 from controller.runtime.inbox import InboxCounts
 from controller.runtime.metric_families import Collector, Counter, Families
+from controller.runtime.shadow_metrics import ShadowMetrics
 
 CYCLE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 REMEMBERED_COMMANDS = 20_000  # verbs of commands whose outcome is still to come; far above any fleet's in-flight count
@@ -73,6 +74,7 @@ class Metrics:
         self._verbs: OrderedDict[int, str] = OrderedDict()
         self._totals: dict[str, int] = {}
         self._bound: Bound | None = None
+        self._shadow: ShadowMetrics | None = None
         families.info("build", "Versions of the daemon and of what it runs on.", {**versions, "site": site})
         self._power = {quantity: gauge(*about) for quantity, about in POWERS.items()}
         self._feeder_names = fleet.feeder_names
@@ -148,6 +150,9 @@ class Metrics:
             self.observe_answer(answer)
         for event in decision.events:
             self.observe_event(event)
+        if decision.shadow is not None:
+            self._shadow = self._shadow or ShadowMetrics(self._families)
+            self._shadow.observe(decision.shadow)
 
     def observe_answer(self, answer: Answer) -> None:
         """One answer to a dispatcher; refusals count by code."""

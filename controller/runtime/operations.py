@@ -102,7 +102,9 @@ class Operations:
         """Give miners back: park them in the core, then set the profile each had before we first touched it."""
         rows, operator = self._rows(request), operator_name(peer)
         if self.policy.mode is not Mode.CONTROL:
-            raise ConsoleRefusedError("the site only observes: nothing was changed, so there is nothing to give back")
+            raise ConsoleRefusedError(
+                "the daemon commands nothing in this mode: nothing was changed, so there is nothing to give back"
+            )
         state, decision = self._last()
         priors = {row: state.priors[row] for row in rows if row in state.priors}
         if not priors:

@@ -13,6 +13,7 @@ from controller.core.state import State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
 from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
 from controller.domain.policy import Policy
+from controller.domain.shadow import ShadowReport
 from controller.runtime.explain import Trace, View, explain
 from controller.wire.canonical import kw_of, utc_text
 
@@ -99,6 +100,7 @@ class Views:
             },
             "figures": _figures(decision),
             "balance": _balance(state, decision),
+            "shadow": None if decision.shadow is None else _shadow(decision.shadow),
             "inputs": [self._input(entry) for entry in decision.inputs],
             "families": self._by_family(),
             "feeders": [_metered(self.facts, report) for report in decision.feeders],
@@ -205,6 +207,8 @@ def _balance(state: State, decision: Decision) -> View:
     drawn_w = {name: float(decision.expected_power_w[where].sum()) for name, where in by_state(state).items()}
     drawn_w["asleep"] += drawn_w.pop("foreign_sleeper")
     measured_w, other_w = decision.figures.measured_w, state.offset_w
+    if decision.shadow is not None:  # these are the miners of the site as it would be
+        measured_w = decision.shadow.load_w
     unexplained_w: float | None = None
     if measured_w is not None and other_w is not None:
         unexplained_w = measured_w - other_w - sum(drawn_w.values())
@@ -213,6 +217,26 @@ def _balance(state: State, decision: Decision) -> View:
         "other_kw": kw_of(other_w),
         **{f"{name}_kw": kw_of(power_w) for name, power_w in drawn_w.items()},
         "unexplained_kw": kw_of(unexplained_w),
+    }
+
+
+def _shadow(report: ShadowReport) -> View:
+    """The site in our hands beside the site as it is, since shadow mode began."""
+    sides = (("shadow", report.shadow), ("site", report.site))
+    return {
+        "load_kw": kw_of(report.load_w),
+        "compared_s": round(report.compared_s, 1),
+        "commands": dict(report.commands),
+        **{
+            whose: {
+                "absorbed_kwh": kw_of(tally.absorbed_wh),
+                "unused_kwh": kw_of(tally.unused_wh),
+                "above_cap_kwh": kw_of(tally.above_cap_wh),
+                "above_cap_s": round(tally.above_cap_s, 1),
+                "switches": tally.switches,
+            }
+            for whose, tally in sides
+        },
     }
 
 

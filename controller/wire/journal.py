@@ -154,6 +154,8 @@ class CycleRecorder:
         groups = [[f.feeder, f.verdict, f.excess_w, f.unproved] for f in decision.feeders]
         if groups != self._groups:
             body["groups"] = self._groups = groups
+        if decision.shadow is not None:
+            body["shadow"] = decision.shadow.load_w
         if decision.active_orders:
             body["orders"] = list(decision.active_orders)
         if progress is not None:

@@ -175,7 +175,7 @@ async def test_nothing_is_given_back_unrecorded_in_observe_mode_or_to_miners_nev
     with pytest.raises(ConsoleRefusedError, match="never read"):
         await desk.ask("restore", miners=[])
     desk.operations.policy = Kit.policy(mode=Mode.OBSERVE)
-    with pytest.raises(ConsoleRefusedError, match="only observes"):
+    with pytest.raises(ConsoleRefusedError, match="commands nothing in this mode"):
         await desk.ask("restore", miners=[])
     assert desk.restored == []
 
