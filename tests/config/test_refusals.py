@@ -81,7 +81,7 @@ FORM = {
         "[ramp]", "[rmap]", "site.toml:10: rmap = {...}: this key is not known", "ramp is meant"
     ),
     "a choice that is none": add(
-        "control", 'mode = "watch"', 'mode = "watch": ', "Write one of 'control' or 'observe'"
+        "control", 'mode = "watch"', 'mode = "watch": ', "Write one of 'control', 'observe' or 'shadow'"
     ),
     "a switch in quotes": add("control", 'trim = "yes"', 'trim = "yes": true or false is expected', "without quotes"),
     "a number in quotes": add("dispatch", 'port = "1883"', 'dispatch.port = "1883": a whole number is expected'),

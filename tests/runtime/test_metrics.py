@@ -40,6 +40,7 @@ from controller.domain.plan import (
     VerdictReport,
 )
 from controller.domain.reasons import Bound, Unallocated
+from controller.domain.shadow import ShadowReport, Tally
 from controller.runtime.inbox import InboxCounts
 from controller.runtime.metrics import Metrics
 from controller.runtime.miner_metrics import FAMILIES
@@ -80,6 +81,7 @@ def decision() -> Decision:
         progress=OrderProgress("a", 2.0, None, None),
         expected_power_w=np.array([3500.0]),
         feeders=(FeederReport(0, 3_600.0, 3_500.0, 80.0, 20.0, "contradicted", None, 1),),
+        shadow=ShadowReport(3e5, 60.0, Tally(4.0, 1.0), Tally(5.0, 0.0, 2.0, 30.0, 7), {"sleep": 3}),
     )
 
 
@@ -102,6 +104,20 @@ def fill(metrics: Metrics, decision: Decision) -> None:
     metrics.observe_telemetry(np.array([4.0]))
     metrics.observe_inbox(InboxCounts(received=7), connected=True, heartbeat_age_s=None, waiting=2)
     metrics.observe_journal(writable=True, waiting_rows=3, rows_lost=0, commit_s=0.0002)
+
+
+async def test_what_shadow_mode_measured_is_shown_once_and_goes_on_where_it_was(
+    metrics: Metrics, decision: Decision
+) -> None:
+    fill(metrics, decision)
+    fill(metrics, decision)
+    seen = await samples_of(metrics)
+    assert seen["curtaild_shadow_load_watts", ()] == 3e5
+    assert seen["curtaild_shadow_compared_seconds_total", ()] == 60.0
+    assert seen["curtaild_shadow_energy_watt_hours_total", (("part", "above_cap"), ("whose", "site"))] == 2.0
+    assert seen["curtaild_shadow_above_cap_seconds_total", (("whose", "site"),)] == 30.0
+    assert seen["curtaild_shadow_switches_total", (("whose", "site"),)] == 7
+    assert seen["curtaild_shadow_commands_total", (("verb", "sleep"),)] == 3
 
 
 async def test_a_decision_shows_as_it_was_made(metrics: Metrics, decision: Decision) -> None:
