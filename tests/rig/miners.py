@@ -186,4 +186,5 @@ def _by_miner(spells: tuple[Outage, ...]) -> dict[int, list[Outage]]:
 
 
 def _within(spells: dict[int, list[Outage]], miner: int, at: float) -> bool:
-    return any(spell.begin_s <= at < spell.end_s for spell in spells.get(miner, ()))
+    mine = spells.get(miner)
+    return mine is not None and any(spell.begin_s <= at < spell.end_s for spell in mine)
