@@ -194,7 +194,7 @@ async def _every(period_s: float, what: Callable[[], Awaitable[object]]) -> None
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310  # our own daemon on loopback
+    with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  # our own daemon; the machine may be busy
         return str(reply.read().decode())
 
 
