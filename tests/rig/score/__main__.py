@@ -21,7 +21,7 @@ from tests.rig.score import foresight, managers, wear
 from tests.rig.score.judge import Day, figures
 from tests.rig.score.orders import Orders, five_minute, regulation
 from tests.rig.score.picture import picture
-from tests.rig.score.plant_site import build_site
+from tests.rig.score.plant_site import RATED_W, build_site
 from tests.rig.score.report import CONTESTANTS, summary, write
 from tests.rig.score.runs import Run, ours
 
@@ -39,6 +39,7 @@ class Job:
     contestant: str
     trace: Trace | None
     hours: float
+    rated_w: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ class Result:
     load_w: FloatArray
 
 
-def day_of(trace: Trace | None, hours: float) -> Day:
+def day_of(trace: Trace | None, hours: float, rated_w: int = RATED_W) -> Day:
     """What is asked for on a day, of the site that is scored."""
-    site = build_site(SEED)
+    site = build_site(SEED, rated_w)
     orders: Orders
     if trace is None:
         orders = five_minute(SEED, float(site.rated_w), WARM_UP_S, hours)
@@ -62,7 +63,7 @@ def day_of(trace: Trace | None, hours: float) -> Day:
 
 def work(job: Job) -> Result:
     """Run one job; in a process of its own."""
-    day = day_of(job.trace, job.hours)
+    day = day_of(job.trace, job.hours, job.rated_w)
     if job.contestant == "lagged":
         load_w = foresight.lagged(day)
         return Result(figures(day, load_w), load_w)
@@ -123,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     contestants = CONTESTANTS if not given.only else tuple(given.only.split(","))
     asked: list[tuple[str, Trace | None]] = [(FIVE_MINUTE, None), *((trace.day, trace) for trace in traces)]
-    jobs = [Job(day, name, trace, given.hours) for name in contestants for day, trace in asked]
+    rated_w = round(given.rated_mw * 1e6)
+    jobs = [Job(day, name, trace, given.hours, rated_w) for name in contestants for day, trace in asked]
     found, worn_figures = run_all(jobs, worn, given.processes)
     days: dict[str, dict[str, Any]] = {}
     given.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "ours" in results:
             titles = {who: f"{result.figures['composite']:.3f}" for who, result in results.items()}
             loads = {who: result.load_w for who, result in results.items()}
-            (pictures / f"{name}.svg").write_text(picture(day_of(trace, given.hours), loads, titles), encoding="utf-8")
+            (pictures / f"{name}.svg").write_text(
+                picture(day_of(trace, given.hours, rated_w), loads, titles), encoding="utf-8"
+            )
     five = days.pop(FIVE_MINUTE)
     return write(summary(days, five, worn_figures), given.out)
 
@@ -170,6 +174,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--trace", type=Path, default=bundled_trace_path(), help="a CSV as simulators/data/caiso has it"
     )
     parser.add_argument("--hours", type=float, default=HOURS, help="of each day")
+    parser.add_argument("--rated-mw", type=float, default=RATED_W / 1e6, help="of the site")
     parser.add_argument("--only", help="contestants, separated by commas: " + ",".join(CONTESTANTS))
     parser.add_argument("--no-wear", dest="wear", action="store_false", help="without the day and night of T14")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

@@ -20,9 +20,13 @@ ORACLE_STEP_S = 8.0
 
 
 def lagged(day: Day) -> FloatArray:
-    """(d) A site without miners: takes the order every 30 s, follows it by the ramps grids allow, 10 s late."""
+    """(d) A site without miners: takes the order every 30 s, follows it by the ramps grids allow, 10 s late.
+
+    It looks a quarter of a minute after the full half one, so that orders that come on the minute are no luck of it.
+    """
     order_w, hold = day.orders.sampled(), round(HOLD_S / SAMPLE_S)
-    held_w = order_w[np.arange(len(order_w)) // hold * hold]
+    since_look = (np.arange(len(order_w)) + hold // 2) % hold
+    held_w = order_w[np.maximum(np.arange(len(order_w)) - since_look, 0)]
     step_w = RAMP_PER_MIN / 60.0 * day.site.rated_w * SAMPLE_S
     ramped_w = limited(held_w, step_w, float(order_w[0]))
     late = round(LAG_S / SAMPLE_S)

@@ -42,10 +42,11 @@ def picture(day: Day, loads_w: dict[str, FloatArray], titles: dict[str, str]) ->
     strips.append(frame.box("ours less the reference", "kW"))
     strips.append(frame.line(np.clip(error_kw, -reach, reach), COLOURS["error"], 0.8))
     top += LOW + GAP
-    steps = np.nanmean(hours_of(day, ours_w, day.reference_w).steps, axis=1)
+    steps = hours_of(day, ours_w, day.reference_w).steps
+    steps = np.mean(steps[~np.isnan(steps).any(axis=1)], axis=1)  # the last ten minutes have no whole window
     frame = _Frame(top, LOW, 0.5, 1.0)
     strips.append(frame.box("ours: accuracy, delay and precision at each step, their mean", ""))
-    strips.append(frame.line(np.clip(np.nan_to_num(steps, nan=1.0), 0.5, 1.0), COLOURS["score"], 0.8))
+    strips.append(frame.line(np.clip(steps, 0.5, 1.0), COLOURS["score"], 0.8))
     top += LOW + GAP
     hours = round(len(reference_mw) / 3600)
     for hour in range(hours + 1):
