@@ -42,6 +42,7 @@ class Yard(Site):
             Point.PERMIT: 1.0,
             Point.GRID_EMERGENCY: 0.0,
             Point.FREQUENCY_HZ: 50.0,
+            Point.VOLTAGE_V: 11_000.0,
         }
         found = {**{point: Kit.sample(value, self.now) for point, value in told.items()}, **super().readings()}
         spoil = {point: self.spoil.get(point, lambda sample: sample) for point in found}
