@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simulators.asic.bank import MinerBank
-from tests.rig.score import foresight, judge, managers, pjm
+from tests.rig.score import foresight, judge, managers, pjm, report
 from tests.rig.score.__main__ import main
 from tests.rig.score.orders import LARGE, Orders, five_minute, limited
 from tests.rig.score.plant_site import build_site
@@ -190,16 +190,60 @@ def test_the_ideal_site_is_late_and_the_oracle_is_not():
 def test_the_program_scores_a_quarter_of_an_hour_of_a_small_site(tmp_path, capsys):
     arguments = ["--hours", "0.25", "--days", "2016-12-21", "--rated-mw", "0.2", "--no-wear", "--processes", "1"]
     code = main([*arguments, "--only", "ours,lagged,oracle", "--out", str(tmp_path)])
-    report = json.loads((tmp_path / "score.json").read_text())
-    assert set(report) >= {"days", "five_minute", "median", "worst"}
-    assert set(report["days"]["2016-12-21"]) == {"ours", "lagged", "oracle"}
-    for day in (report["five_minute"], *report["days"].values()):
+    said = json.loads((tmp_path / "score.json").read_text())
+    assert set(said) >= {"days", "five_minute", "median", "worst"}
+    assert set(said["days"]["2016-12-21"]) == {"ours", "lagged", "oracle"}
+    for day in (said["five_minute"], *said["days"].values()):
         for figures in day.values():
             assert all(0.0 <= figures[measure] <= 1.0 for measure in ("accuracy", "delay", "precision", "composite"))
-    assert 0.9 < report["five_minute"]["ours"]["share_of_oracle"] < 1.01
+    assert 0.9 < said["five_minute"]["ours"]["share_of_oracle"] < 1.01
     shown = capsys.readouterr().out
     assert ("FAILS" in shown) == (code == 1) and "regulation days, worst" in shown
     assert {path.name for path in (tmp_path / "score").iterdir()} == {"2016-12-21.svg", "five_minute.svg"}
+
+
+@pytest.mark.parametrize(
+    ("only", "said"), [("ours,nobody", "no contestant nobody"), ("lagged", "ours is missing; name ours and any of")]
+)
+def test_a_run_without_ours_or_with_somebody_unknown_is_refused(only, said, tmp_path, capsys):
+    assert main(["--only", only, "--out", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def lines_of(**changes):
+    """The lines of a report in which everything holds, with some figures changed."""
+    figures = {"composite": 0.96, "share_of_oracle": 0.98, "violation_net_s": 0.0}
+    figures |= dict.fromkeys(("accuracy", "delay", "precision"), 0.96)
+    figures["ramps"] = {"up_60s": 0.2, "down_60s": 0.2, "range_15s": 0.05, "range_5s": 0.05}
+    ours = figures | changes
+    lagged = figures | {"composite": 0.9}
+    worn = {"p99": 6.0, "max": 6.0, "median": 3.0, "hours": 24.0, "shortest_on_s": None, "shortest_off_s": 600.0}
+    five = {"ours": ours, "lagged": lagged}
+    return report.lines(report.summary({"a": five, "b": five}, five, worn | {"holds": True}))
+
+
+def test_all_lines_hold_when_everything_does():
+    assert len(lines_of()) == 8 and all(line.holds for line in lines_of())
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({"composite": 0.94}, {"five-minute dispatch"}),
+        (
+            {"composite": 0.92},
+            {"five-minute dispatch", "regulation days, median", "median above the best baseline's (lagged)"},
+        ),
+        ({"share_of_oracle": 0.96}, {"least share of the oracle's energy"}),
+        ({"violation_net_s": 1.0}, {"net violation seconds, all runs"}),
+        (
+            {"ramps": {"up_60s": 0.1, "down_60s": 0.1, "range_15s": 0.06, "range_5s": 0.01}},
+            {"largest moves of rated (T8, T9)"},
+        ),
+    ],
+)
+def test_a_line_that_is_not_reached_fails(changes, broken):
+    assert {line.text for line in lines_of(**changes) if not line.holds} == broken
 
 
 def test_an_unknown_day_is_named_with_those_there_are(tmp_path, capsys):

@@ -119,10 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = _chosen(given.days, every)
         traces = [load_trace(given.trace, day) for day in chosen]
         worn = [load_trace(given.trace, day) for day in every[: wear.DAYS]] if given.wear else []
+        contestants = _contestants(given.only)
     except (TraceError, ValueError) as error:
         print(f"score: {error}", file=sys.stderr)
         return 2
-    contestants = CONTESTANTS if not given.only else tuple(given.only.split(","))
     asked: list[tuple[str, Trace | None]] = [(FIVE_MINUTE, None), *((trace.day, trace) for trace in traces)]
     rated_w = round(given.rated_mw * 1e6)
     jobs = [Job(day, name, trace, given.hours, rated_w) for name in contestants for day, trace in asked]
@@ -164,6 +164,17 @@ def _chosen(wanted: str | None, every: Sequence[str]) -> list[str]:
     unknown = [day for day in named if day not in every]
     if unknown:
         raise ValueError(f"no day {', '.join(unknown)} in the trace; there are {', '.join(every)}")
+    return named
+
+
+def _contestants(only: str | None) -> tuple[str, ...]:
+    if only is None:
+        return CONTESTANTS
+    named = tuple(name.strip() for name in only.split(","))
+    unknown = [name for name in named if name not in CONTESTANTS]
+    if unknown or "ours" not in named:
+        wrong = f"no contestant {', '.join(unknown)}" if unknown else "ours is missing"
+        raise ValueError(f"{wrong}; name ours and any of {', '.join(CONTESTANTS[1:])}")
     return named
 
 
