@@ -48,7 +48,7 @@ def follow_up(
             known_draw = max(known_draw, float(fleet.from_w[miner]), float(fleet.to_w[miner]))
         as_told = (verdict is Verdict.SETTLED and np.isnan(draw)) or fleet.caught[miner]
         settled_draw = float(fleet.to_w[miner]) if as_told else known_draw
-        estimator.take_out_of_flight(fleet, np.array([miner]), settled_draw)
+        estimator.take_out_of_flight(fleet, miner, settled_draw)
     fleet.disagreed[miner] = 0
     match verdict:
         case Verdict.SETTLED:

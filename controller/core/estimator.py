@@ -32,13 +32,20 @@ def remaining_share(
     which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time.
     rows: of these miners only.
     """
-    running = np.maximum(at - fleet.sent_at[rows] - fleet.dead_s[rows] * stretch, 0.0)
-    in_90s = running / (fleet.to_90_s[rows] * stretch)
+    verb = fleet.verb[rows]
+    share = np.zeros(len(verb))
+    flying = np.flatnonzero(verb != NO_COMMAND)  # most of a fleet is at rest most of the time
+    if not len(flying):
+        return share
+    miners = flying if isinstance(rows, slice) else rows[flying]
+    moment = at if isinstance(at, float | int) else at[flying]
+    running = np.maximum(moment - fleet.sent_at[miners] - fleet.dead_s[miners] * stretch, 0.0)
+    in_90s = running / (fleet.to_90_s[miners] * stretch)
     decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
     climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
-    share = np.where(fleet.verb[rows] == WAKE, climbing, decaying)
-    share = np.where(fleet.unheard[rows], 1.0, share)  # a fall that nobody has seen
-    return np.where(fleet.verb[rows] == NO_COMMAND, 0.0, share)
+    moving = np.where(verb[flying] == WAKE, climbing, decaying)
+    share[flying] = np.where(fleet.unheard[miners], 1.0, moving)  # a fall that nobody has seen
+    return share
 
 
 def expected_power_w(fleet: FleetState, at: float, rows: IntArray | slice = EVERYBODY) -> FloatArray:
@@ -172,8 +179,8 @@ def put_in_flight(
     fleet.deadline_at[miners] = now + deadline_s
 
 
-def take_out_of_flight(fleet: FleetState, miners: IntArray | BoolArray, draw_w: FloatArray | float) -> None:
-    """The command of `miners` is over (proved, refused or given up): they draw `draw_w` from now on."""
+def take_out_of_flight(fleet: FleetState, miners: IntArray | BoolArray | int, draw_w: FloatArray | float) -> None:
+    """The command of `miners` (one, or an array) is over (proved, refused or given up): they draw `draw_w` now."""
     fleet.from_w[miners] = draw_w
     fleet.to_w[miners] = draw_w
     fleet.verb[miners] = NO_COMMAND

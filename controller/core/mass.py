@@ -139,7 +139,7 @@ def _seen(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: floa
     draw_w = float(fleet.reported_w[miner])
     if math.isnan(draw_w):
         draw_w = rung_w if hashes else float(facts.sleep_power_w[miner])
-    estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
+    estimator.take_out_of_flight(fleet, miner, draw_w)
     estimator.revise(state, draw_w - before_w, now)
     fleet.attempts[miner] = fleet.drifts[miner] = fleet.disagreed[miner] = 0
     fleet.refused[miner] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from controller.core import estimator, mass
@@ -56,13 +58,12 @@ def commands_due(
             allowed = max(policy.commands_per_cycle_max - len(due), 0) if may_raise else 0
             miners, late = miners[:allowed], miners[allowed:]
             _postpone(before, fleet, late)
+        if not len(miners):
+            continue
         _enter(facts, state, policy, verb, miners, planned[miners], now)
         # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
         urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
-        due.extend(
-            _message(state, int(miner), verb, raises, bool(at_once), reason)
-            for miner, at_once in zip(miners, urgent, strict=True)
-        )
+        due.extend(_messages(state, miners, verb, raises, urgent, reason))
     return tuple(due)
 
 
@@ -90,8 +91,6 @@ def _postpone(before: Wants, fleet: FleetState, late: IntArray) -> None:
 def _enter(
     facts: Fleet, state: State, policy: FleetPolicy, verb: Verb, miners: IntArray, to_w: FloatArray, now: float
 ) -> None:
-    if not len(miners):
-        return
     fleet = state.fleet
     dead, to_90 = estimator.response_s(facts, verb)
     deadline = policy.deadline_factor * (dead + to_90)[miners] + policy.deadline_extra_s
@@ -112,15 +111,12 @@ def _enter(
         fleet.ours_asleep[miners] = fleet.away[miners] != Away.DARK_FOREIGN
 
 
-def _message(state: State, miner: int, verb: Verb, raises: bool, urgent: bool, reason: str) -> Command:
-    fleet = state.fleet
-    return Command(
-        command_id=int(fleet.command_id[miner]),
-        miner=miner,
-        verb=verb,
-        level=int(fleet.want_level[miner]) if verb is Verb.TRIM else None,
-        raises=raises,
-        urgent=urgent,
-        reason=reason,
-        prior=state.priors.get(miner) if verb is Verb.WAKE else None,
-    )
+def _messages(
+    state: State, miners: IntArray, verb: Verb, raises: bool, urgent: BoolArray, reason: str
+) -> Iterator[Command]:
+    """One for each of `miners` (k,), entered in the ledger before. Plain numbers: arrays give single ones slowly."""
+    fleet, priors = state.fleet, state.priors if verb is Verb.WAKE else {}
+    levels: list[int | None] = fleet.want_level[miners].tolist() if verb is Verb.TRIM else [None] * len(miners)
+    each = zip(fleet.command_id[miners].tolist(), miners.tolist(), levels, urgent.tolist(), strict=True)
+    for command_id, miner, level, at_once in each:
+        yield Command(command_id, miner, verb, level, raises, at_once, reason, priors.get(miner))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         soon_w=estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts)),
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
         ceiling_w=facts.level_power_w[rows, highest] * fleet.ratio,
-        best_first=np.lexsort((rows, facts.joule_per_th)),
+        best_first=facts.best_first,
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
         held_by_budget=np.zeros(len(facts), dtype=np.bool_),
@@ -148,7 +149,7 @@ def rung_below(roster: Roster, miner: int, power_w: float) -> int:
     """The rung nearest below `power_w`, within the miner's ladder and ceiling."""
     fleet = roster.state.fleet
     ladder = roster.facts.level_power_w[miner, : int(fleet.ceiling[miner]) + 1] * fleet.ratio[miner]
-    return max(int(np.searchsorted(ladder, power_w, side="right")) - 1, 0)
+    return max(bisect_right(ladder.tolist(), power_w) - 1, 0)
 
 
 def want_asleep(roster: Roster, miners: IntArray) -> None:

@@ -1,4 +1,8 @@
-"""Telemetry in: what a reading says of one miner, what its owner had set, and the first sight of each."""
+"""Telemetry in: what a reading says of one miner, what its owner had set, and the first sight of each.
+
+A sweep brings hundreds of readings a cycle and the first one all of them: what they have in common is entered as
+arrays, and only who has something to say is looked at by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from controller.core import estimator
 from controller.core.consequences import Findings
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, MinerReading, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, MinerReading, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 
@@ -21,75 +25,112 @@ def take_readings(
     facts: Fleet, state: State, policy: FleetPolicy, readings: tuple[MinerReading, ...], now: float, findings: Findings
 ) -> BoolArray:
     """Enter telemetry; returns (n,) who were read anew this cycle. Older reads than the known one are dropped."""
-    fleet = state.fleet
     fresh = np.zeros(len(facts), dtype=np.bool_)
-    # Plain numbers: an array asked to hold or meet an enum member takes longer over it than the rest of this loop.
-    unreachable, contradicts = int(Condition.UNREACHABLE), int(Condition.CONTRADICTS)
-    unknown, unseen = int(Condition.UNKNOWN), int(Verdict.UNSEEN)
-    for reading in readings:
-        miner = reading.miner
-        if reading.started_at <= fleet.read_at[miner]:
-            continue
-        condition = int(reading.condition)
-        if condition == unreachable:
-            if fleet.condition[miner] != unreachable:
-                findings.gone.append((miner, reading.detail))
-            fleet.condition[miner] = unreachable
-            continue  # its last known power stands: never zero
-        if condition == unknown:  # it answered, and that proves nothing: as good as not read
-            fleet.condition[miner] = unknown
-            continue
-        fleet.read_at[miner] = reading.started_at
-        if condition == contradicts:
-            if fleet.condition[miner] != contradicts:
-                _leave_to_a_person(facts, state, reading, now, findings)
-            continue
-        was_known, fleet.condition[miner] = fleet.condition[miner], condition
-        was_seen = fleet.verdict[miner] != unseen
-        if was_known == unreachable and was_seen and fleet.gone_said[miner]:
-            findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", facts.miner_ids[miner]))
-        elif was_known == contradicts:
-            text = "what answers is the miner of the inventory again"
-            findings.events.append(Event("miner_fits_again", EventLevel.INFO, text, facts.miner_ids[miner]))
-        fleet.level[miner] = -1 if reading.level is None else reading.level
-        fleet.reported_w[miner] = _plausible_w(facts, reading)
-        fleet.power_error_w[miner] = reading.power_error_w or 0.0
-        fresh[miner] = True
-        # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run, and its owner's wish.
-        owners = not facts.trims[miner]
-        if owners and reading.level is not None:
-            fleet.ceiling[miner] = fleet.want_level[miner] = reading.level
-        known = state.priors.get(miner)
-        if reading.prior is not None and (known is None or (owners and known != reading.prior)):
-            state.priors[miner] = reading.prior
-            findings.priors.append((miner, reading.prior))
-        if reading.prior is not None and known is None:
-            fleet.ceiling[miner] = _owners_rung(facts, fleet, miner)
-            fleet.want_level[miner] = min(int(fleet.want_level[miner]), int(fleet.ceiling[miner]))
-        if not was_seen:
-            _first_sight(facts, state, policy, miner, now, findings)
+    while readings:
+        # Arrays take one reading of a miner: of one read twice since the last cycle the second comes next.
+        first = {reading.miner: reading for reading in reversed(readings)}
+        again = tuple(reading for reading in readings if first[reading.miner] is not reading)
+        batch = [reading for reading in readings if first[reading.miner] is reading] if again else readings
+        _take(facts, state, policy, tuple(batch), fresh, now, findings)
+        readings = again
     return fresh
 
 
-def _owners_rung(facts: Fleet, fleet: FleetState, miner: int) -> int:
-    """Highest rung that is not above what the owner had set: the running one, or for a profile that is none of our
+def _take(
+    facts: Fleet,
+    state: State,
+    policy: FleetPolicy,
+    readings: tuple[MinerReading, ...],
+    fresh: BoolArray,
+    now: float,
+    findings: Findings,
+) -> None:
+    """Enter one reading of each of some miners."""
+    fleet = state.fleet
+    miners = np.array([reading.miner for reading in readings], dtype=np.int64)
+    condition = np.array([reading.condition for reading in readings], dtype=np.int8)
+    started_at = np.array([reading.started_at for reading in readings])
+    newer = started_at > fleet.read_at[miners]
+    was, unseen = fleet.condition[miners], fleet.verdict[miners] == Verdict.UNSEEN
+    # Out of reach: its last known power stands, never zero. Unknown: it answered, and that proves nothing.
+    proves = newer & (condition != Condition.UNREACHABLE) & (condition != Condition.UNKNOWN)
+    fleet.read_at[miners[proves]] = started_at[proves]
+    answers = proves & (condition != Condition.CONTRADICTS)
+    entered = newer & (condition != Condition.CONTRADICTS)
+    fleet.condition[miners[entered]] = condition[entered]
+    known = [reading for reading, answer in zip(readings, answers.tolist(), strict=True) if answer]
+    rows = miners[answers]
+    fresh[rows] = True
+    _enter_values(facts, fleet, rows, known)
+    _keep_priors(facts, state, known, findings)
+    first = answers & unseen
+    changes_w = np.zeros(len(readings))
+    changes_w[first] = _first_sight(facts, fleet, policy, miners[first], findings)
+
+    back = answers & (was == Condition.UNREACHABLE) & ~unseen & fleet.gone_said[miners]
+    fits = answers & (was == Condition.CONTRADICTS)
+    says = back | fits | first | (newer & ~answers & (condition != was))
+    for place in np.flatnonzero(says).tolist():
+        reading = readings[place]
+        miner_id = facts.miner_ids[reading.miner]
+        if reading.condition is Condition.UNREACHABLE:
+            findings.gone.append((reading.miner, reading.detail))
+        elif reading.condition is Condition.CONTRADICTS:
+            _leave_to_a_person(facts, state, reading, now, findings)
+        elif back[place]:
+            findings.events.append(Event("miner_back", EventLevel.INFO, "answers again", miner_id))
+        elif fits[place]:
+            text = "what answers is the miner of the inventory again"
+            findings.events.append(Event("miner_fits_again", EventLevel.INFO, text, miner_id))
+        if first[place]:
+            estimator.revise(state, float(changes_w[place]), now)
+            if not fleet.want_hashing[reading.miner] and not fleet.ours_asleep[reading.miner]:
+                text = "asleep, and not by our order: left alone until adopted"
+                findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, miner_id))
+
+
+def _enter_values(facts: Fleet, fleet: FleetState, rows: IntArray, readings: list[MinerReading]) -> None:
+    """Level and watts of miners that answered, `rows` (k,)."""
+    level = np.array([-1 if reading.level is None else reading.level for reading in readings], dtype=np.int64)
+    power_w = np.array([math.nan if reading.power_w is None else reading.power_w for reading in readings])
+    # Watts the miner can really draw, or NaN: one sentinel in a sum would hide a whole container.
+    plausible = (power_w >= 0.0) & (power_w <= WATTS_MAX_RATIO * facts.level_power_w[rows, -1])
+    fleet.level[rows] = level
+    fleet.reported_w[rows] = np.where(plausible, power_w, math.nan)
+    fleet.power_error_w[rows] = [reading.power_error_w or 0.0 for reading in readings]
+    # Nobody trims it, and it is woken as its owner had it: what it runs is what it may run, and its owner's wish.
+    owners = ~facts.trims[rows] & (level >= 0)
+    fleet.ceiling[rows[owners]] = fleet.want_level[rows[owners]] = level[owners]
+
+
+def _keep_priors(facts: Fleet, state: State, readings: list[MinerReading], findings: Findings) -> None:
+    """What the owners had set, in the firmwares' words: kept as first seen; of one nobody trims, as last seen."""
+    fleet, found = state.fleet, []
+    for reading in readings:
+        if reading.prior is None:
+            continue
+        miner, before = reading.miner, state.priors.get(reading.miner)
+        if before == reading.prior or (before is not None and facts.trims[miner]):
+            continue
+        state.priors[miner] = reading.prior
+        findings.priors.append((miner, reading.prior))
+        if before is None:
+            found.append(miner)
+    rows = np.array(found, dtype=np.int64)
+    fleet.ceiling[rows] = _owners_rung(facts, fleet, rows)
+    fleet.want_level[rows] = np.minimum(fleet.want_level[rows], fleet.ceiling[rows])
+
+
+def _owners_rung(facts: Fleet, fleet: FleetState, rows: IntArray) -> IntArray:
+    """(k,) highest rung that is not above what the owner had set: the running one, or for a profile that is none of our
     rungs the next below the watts it shows; the lowest when it shows none. Of one nobody trims: what it may come to."""
-    if not facts.trims[miner]:
-        return int(fleet.level[miner]) if fleet.level[miner] >= 0 else int(facts.cap_level[miner])
-    if fleet.level[miner] >= 0:
-        return min(int(facts.cap_level[miner]), int(fleet.level[miner]))
-    watts = fleet.reported_w[miner]
-    if math.isnan(watts) or fleet.condition[miner] != Condition.HASHING:
-        return 0
-    ladder = facts.level_power_w[miner, : int(facts.cap_level[miner]) + 1]
-    return max(int(np.searchsorted(ladder, watts, side="right")) - 1, 0)
-
-
-def _plausible_w(facts: Fleet, reading: MinerReading) -> float:
-    """Watts the miner can really draw, or NaN: one sentinel in a sum would hide a whole container."""
-    power_w = reading.power_w
-    highest_w = float(facts.level_power_w[reading.miner, -1])
-    return power_w if power_w is not None and 0.0 <= power_w <= WATTS_MAX_RATIO * highest_w else math.nan
+    level, cap = fleet.level[rows], facts.cap_level[rows]
+    watts = np.where(fleet.condition[rows] == Condition.HASHING, fleet.reported_w[rows], math.nan)
+    ladder_w = facts.level_power_w[rows]
+    below = (ladder_w <= watts[:, np.newaxis]) & (np.arange(ladder_w.shape[1]) <= cap[:, np.newaxis])
+    by_watts = np.maximum(below.sum(axis=1) - 1, 0)
+    trimmed = np.where(level >= 0, np.minimum(cap, level), by_watts)
+    return np.where(facts.trims[rows], trimmed, np.where(level >= 0, level, cap))
 
 
 def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: float, findings: Findings) -> None:
@@ -101,7 +142,7 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     fleet, miner = state.fleet, reading.miner
     expected_w = estimator.expected_one_w(fleet, miner, now)
     draw_w = float(np.fmax(max(float(fleet.from_w[miner]), expected_w), fleet.reported_w[miner]))  # NaN: nothing told
-    estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
+    estimator.take_out_of_flight(fleet, miner, draw_w)
     estimator.revise(state, draw_w - expected_w, now)
     fleet.condition[miner] = Condition.CONTRADICTS
     fleet.reported_w[miner], fleet.level[miner] = math.nan, -1
@@ -111,26 +152,25 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     findings.events.append(Event("miner_contradicts", EventLevel.ERROR, text, facts.miner_ids[miner]))
 
 
-def _first_sight(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
-    """The first reading of a miner: what it does now is what we want of it, until a plan says otherwise."""
-    fleet = state.fleet
-    hashing = fleet.condition[miner] == Condition.HASHING
-    fleet.want_hashing[miner] = hashing
-    if hashing:
-        fleet.want_level[miner] = fleet.level[miner] if fleet.level[miner] >= 0 else fleet.ceiling[miner]
-        fleet.ours_asleep[miner] = False
-    elif policy.adopt_sleepers_at_start:
-        fleet.ours_asleep[miner] = True
-    elif not fleet.ours_asleep[miner]:
-        text = "asleep, and not by our order: left alone until adopted"
-        findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, facts.miner_ids[miner]))
-    fleet.stirred[miner] |= fleet.caught[miner]  # judged afresh: its feeder will tell soon enough
-    fleet.caught[miner] = False
-    known = fleet.reported_w[miner]
-    if np.isnan(known):
-        rung_w = facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner]
-        known = rung_w if hashing else facts.sleep_power_w[miner]
-    # One miner at a time and no array over the fleet: the first sweep shows thousands of them in one cycle.
-    before_w = findings.first[miner] = float(fleet.to_w[miner])  # nothing is in flight to a miner nobody has seen
-    estimator.take_out_of_flight(fleet, np.array([miner]), float(known))
-    estimator.revise(state, float(known) - before_w, now)
+def _first_sight(
+    facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntArray, findings: Findings
+) -> FloatArray:
+    """The first reading of miners `rows` (k,): what each does now is what we want of it, until a plan says otherwise.
+
+    Returns by how much what is believed of each has changed, watts.
+    """
+    hashing = fleet.condition[rows] == Condition.HASHING
+    on, asleep = rows[hashing], rows[~hashing]
+    fleet.want_hashing[rows] = hashing
+    fleet.want_level[on] = np.where(fleet.level[on] >= 0, fleet.level[on], fleet.ceiling[on])
+    fleet.ours_asleep[on] = False
+    fleet.ours_asleep[asleep] |= policy.adopt_sleepers_at_start
+    fleet.stirred[rows] |= fleet.caught[rows]  # judged afresh: its feeder will tell soon enough
+    fleet.caught[rows] = False
+    rung_w = facts.level_power_w[rows, fleet.want_level[rows]] * fleet.ratio[rows]
+    assumed_w = np.where(hashing, rung_w, facts.sleep_power_w[rows])
+    known_w = np.where(np.isnan(fleet.reported_w[rows]), assumed_w, fleet.reported_w[rows])
+    before_w = fleet.to_w[rows]  # nothing is in flight to a miner nobody has seen
+    findings.first.update(zip(rows.tolist(), before_w.tolist(), strict=True))
+    estimator.take_out_of_flight(fleet, rows, known_w)
+    return known_w - before_w

@@ -142,10 +142,10 @@ def raise_(roster: Roster, gap_w: float) -> None:
         limit_w = min(left_w, float(room_of_feeder_w[feeder]))
         roster.held_by_feeder[miner] = room_of_feeder_w[feeder] < step_w[miner]
         before_w = float(roster.soon_w[miner])
-        level = rung_below(roster, miner, before_w + limit_w)
-        if level > fleet.want_level[miner]:
-            want_rung(roster, miner, level)
-            gained_w = float(roster.soon_w[miner]) - before_w
-            left_w -= gained_w
-            room_of_feeder_w[feeder] -= gained_w
-            budget -= 1
+        if before_w + limit_w < next_w[miner]:
+            continue
+        want_rung(roster, miner, rung_below(roster, miner, before_w + limit_w))
+        gained_w = float(roster.soon_w[miner]) - before_w
+        left_w -= gained_w
+        room_of_feeder_w[feeder] -= gained_w
+        budget -= 1

@@ -203,7 +203,7 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
     if verb is Verb.SLEEP and now <= boots_until:  # it was woken a moment before, and boots on
         rung_w = float(facts.level_power_w[miner, max(int(fleet.want_level[miner]), 0)] * fleet.ratio[miner])
         draw_w = max(draw_w, rung_w)
-    estimator.take_out_of_flight(fleet, np.array([miner]), draw_w)
+    estimator.take_out_of_flight(fleet, miner, draw_w)
 
 
 def _spare(

@@ -203,7 +203,7 @@ class Fleet:
 
     level_power_w: (n, l) watts per level, the last rung repeated to the right.
     level_count: (n,) rungs of each ladder.
-    joule_per_th: (n,) at cap level: the merit order, lower is better.
+    joule_per_th: (n,) at cap level, lower is better; best_first: (n,) miners in that order.
     feeder: (n,) index into feeder_names and feeder_rating_w.
     trims, reports_power: (n,) see MinerModel.
     boot_s: (n,) seconds after which half of a boot's watts are there. wake_patience_s: (n,) see ResponseClass.
@@ -215,6 +215,7 @@ class Fleet:
     cap_level: IntArray
     sleep_power_w: FloatArray
     joule_per_th: FloatArray
+    best_first: IntArray
     feeder: IntArray
     feeder_names: tuple[str, ...]
     feeder_rating_w: FloatArray
@@ -264,6 +265,7 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         cap_level=np.array([unit.cap_level for unit in units], dtype=np.int64),
         sleep_power_w=column_of("sleep_power_w"),
         joule_per_th=efficiency,
+        best_first=np.argsort(efficiency, kind="stable"),
         feeder=np.array([unit.feeder for unit in units], dtype=np.int64),
         feeder_names=feeder_names,
         feeder_rating_w=np.array(feeder_rating_w, dtype=np.float64),
