@@ -16,6 +16,7 @@ from controller.domain.plan import Event, EventLevel, InputState, Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
 
+FREQUENCY_BAND_RATIO = 0.001  # so far above its guard, 0.05 Hz, a frequency is no longer low
 RANK = {bound: rank for rank, bound in enumerate(Bound)}
 # The guards whose word the fail-safe table answers with a shed, and an order that is one by itself.
 BOUND_OF_GUARD = {
@@ -45,15 +46,21 @@ class Proposal:
 def proposals(
     state: State, policy: Policy, samples: dict[Point, Sample], surplus_cap_w: float | None, floor_w: float
 ) -> list[Proposal]:
-    """Every bound in force now. The surplus cap comes in with its margin taken off; None when it is unknown."""
+    """Every bound in force now. The surplus cap comes in with its margin taken off; None when it is unknown.
+
+    Remembers in `state` that the frequency is low: a grid that lingers at the guard must not have the load come and go.
+    """
     found = [Proposal(Bound.SITE_RATING, float(min(policy.site_cap_w, policy.rated_w)), "site.cap")]
     if _flag(samples, Point.TRIP) or _permit_withdrawn(samples):
         found.append(Proposal(Bound.TRIP, floor_w, "plant.trip"))
     if _flag(samples, Point.GRID_EMERGENCY):
         found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, "plant.grid_emergency"))
     frequency = samples.get(Point.FREQUENCY_HZ)
-    if frequency is not None and frequency.value is not None and frequency.value < policy.frequency_guard_hz:
-        found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, f"frequency {frequency.value:.2f} Hz"))
+    if frequency is not None and frequency.value is not None:
+        ends_hz = policy.frequency_guard_hz * (1.0 + FREQUENCY_BAND_RATIO)
+        state.low_frequency = frequency.value < (ends_hz if state.low_frequency else policy.frequency_guard_hz)
+        if state.low_frequency:
+            found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, f"frequency {frequency.value:.2f} Hz"))
     found.extend(
         Proposal(Bound.OPERATOR, float(order.power_w), order.operator, order.expires_at)
         for order in state.operator_caps

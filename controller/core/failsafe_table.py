@@ -242,7 +242,7 @@ TABLE: dict[Row, dict[Condition, Cell]] = {
         C.STOP: Cell(A.SHED, After.AT_ONCE, "shed", EventLevel.WARNING, "below `failsafe.frequency_guard`"),
         C.IMPLAUSIBLE: _input(A.HOLD, After.AT_ONCE, "the POI meter's block is not what it should be"),
         C.GARBAGE: _input(A.HOLD, After.AT_ONCE, "while it lasts: the guard is blind"),
-        C.BACK: _SHED_OVER,
+        C.BACK: Cell(A.FOLLOW, After.AT_ONCE, "shed_over", EventLevel.INFO, "0.1 % above the guard; by the ramps"),
     },
     Row.DISPATCHER: {
         C.LOST: _input(A.FALL_BACK, After.LEASE, "no heartbeat; at the start, at once"),

@@ -145,8 +145,9 @@ class State:
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
     before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
-    shed_by: what sheds the site now, None while nothing does. trims_told: so many miners were said to be held because
-    trims to them do not arrive; 0 while there is nothing to say.
+    shed_by: what sheds the site now, None while nothing does. low_frequency: the frequency fell below the guard
+    and is not clearly above it again. trims_told: so many miners were said to be held because trims to them do not
+    arrive; 0 while there is nothing to say.
     """
 
     fleet: FleetState
@@ -177,6 +178,7 @@ class State:
     held_until: float = -math.inf
     contacts: dict[Point, Sample] = field(default_factory=dict)
     shed_by: Bound | None = None
+    low_frequency: bool = False
     trims_told: int = 0
     progress: OrderProgress | None = None
     progress_from_w: float = 0.0

@@ -62,6 +62,13 @@ def test_contacts_at_rest_and_high_frequency_bind_nothing(kit, points):
     assert decide(kit, points=points).bound is Bound.SURPLUS
 
 
+def test_a_frequency_that_lingers_at_the_guard_sheds_once(kit):
+    state = state_with(kit)
+    seen_hz = (49.53, 49.49, 49.51, 49.54, 49.56, 49.53)
+    shed = [decide(kit, state, points={"frequency_hz": hz}).shed for hz in seen_hz]
+    assert shed == [False, True, True, True, False, False]
+
+
 @pytest.mark.parametrize(("asked_w", "power_w"), [(9_000, 9_000.0), (0, FLOOR)])
 @pytest.mark.parametrize("kind", [CAP, TARGET])
 def test_an_emergency_order_sheds_to_its_own_power_and_zero_means_auxiliaries(kit, kind, asked_w, power_w):
