@@ -21,6 +21,8 @@ from controller.domain.policy import Mode
 from controller.domain.reasons import Bound, Why
 
 MARKS_S = (0.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+STRIDE_S = 1.0  # between two cycles; a daemon that decides more often sees nothing else of a plant that stays as it is
+CALM_AFTER_S, CALM_STRIDE_S = 30.0, 5.0  # once nobody is told anything any more
 # Why a miner that gets no command is left out, rather than where its merit puts it.
 HELD = frozenset(WHYS) - {Why.BASE, Why.TRIMMED, Why.WAKING, Why.SURPLUS_SHORT}
 MOVED_BY_LOAD = {Point.SITE_LOAD_W: 1.0, Point.POI_EXPORT_W: -1.0, Point.DCS_POI_EXPORT_W: -1.0}
@@ -68,6 +70,8 @@ class Preview:
     _next_read: FloatArray = field(init=False)
     _sent: tuple[tuple[Command, ...], float] = ((), 0.0)
     _cycles: int = 0
+    _at: float = field(init=False)
+    _moved_at: float = field(init=False)
     _present_w: float = 0.0
     _load_then_w: dict[Point, float] = field(default_factory=dict)
     """The load at the moment at which each good point was read."""
@@ -75,6 +79,7 @@ class Preview:
     def __post_init__(self) -> None:
         self.engine = Engine(self.engine.facts, replace(self.engine.policy, mode=Mode.CONTROL))
         self.state = self.state.copy()
+        self._at = self._moved_at = max(self.began_at, self.state.now)
         self.fleet = ImaginedFleet.as_believed(self.state.fleet)
         self._next_read = np.maximum(self.state.fleet.read_at, self.began_at - self.sweep_s) + self.sweep_s
         self._present_w = self._load_now_w()
@@ -102,8 +107,11 @@ class Preview:
 
     def advance(self) -> None:
         """One cycle more."""
-        at = max(self.began_at + self._cycles * self.engine.policy.cycle_s, self.state.now)
         before, first = self.last, self._cycles == 0
+        if not first:
+            calm = self._at - self._moved_at > CALM_AFTER_S
+            self._at += CALM_STRIDE_S if calm else max(self.engine.policy.cycle_s, STRIDE_S)
+        at = self._at
         while before is not None and not self.done and self.began_at + MARKS_S[len(self.marks)] <= at:
             self._mark(before)
         self.state, decision = self.engine.step(self.state, self._snapshot(at, first), at)
@@ -112,6 +120,8 @@ class Preview:
         rows: IntArray = np.array([command.miner for command in decision.commands], dtype=np.int64)
         self._next_read[rows] = np.minimum(self._next_read[rows], self.fleet.settled_at(rows))
         self._sent, self.last, self._cycles = (decision.commands, at), decision, self._cycles + 1
+        if decision.commands:
+            self._moved_at = at
 
     def _load_now_w(self) -> float:
         """What the site draws beside the imagined watts, by its meter where that is believed."""

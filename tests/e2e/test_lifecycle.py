@@ -103,7 +103,7 @@ def test_a_killed_daemon_is_in_control_again_within_ten_seconds_and_remembers_wh
     site.configure(fleet={"adopt_sleepers_at_start": False})
     site.daemon.start()
     sim = site.sim
-    until(lambda: sim.load_kw < 9 and sim.asleep(), 15, "some asleep by our order")
+    until(lambda: sim.load_kw < 9 and sim.asleep() and sim.stands_still(), 25, "some asleep by our order, none moving")
     before = sim.load_kw
     site.daemon.end(signal.SIGKILL)
     killed_at = time.monotonic()

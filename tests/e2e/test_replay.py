@@ -27,19 +27,19 @@ def recorded(make_module_site: MakeSite, nats: Broker) -> SmallSite:
     site.configure(nats.port, failsafe={"hold_after": "0.8 s", "freeze_after": "1.5 s"})
     sim = site.sim
     site.daemon.start()
-    until(lambda: 15 < sim.load_kw < 22.1, 15, "load down to the surplus")
+    until(lambda: 15 < sim.load_kw < 22.1, 40, "load down to the surplus")
     where = ("--site", site.id, "--broker", f"127.0.0.1:{nats.port}", "--issuer", "desk", "--wait", "accepted")
     assert curtaild("dispatch", *where, "cap", "12kW", "--for", "1m").code == 0
     site.daemon.end(signal.SIGKILL)
     site.daemon.start()
-    until(lambda: sim.load_kw < 12.5, 15, "the order kept across the crash")
+    until(lambda: sim.load_kw < 12.5, 40, "the order kept across the crash")
     poi = sim.host.poi_server
     sim.call(poi.set_fault(WireFault(WireKind.REFUSED)))
-    until(lambda: site.status()["fail_safe"] == "frozen_up", 15, "the POI meter missed")
+    until(lambda: site.status()["fail_safe"] == "frozen_up", 30, "the POI meter missed")
     sim.call(poi.set_fault(None))
-    until(lambda: site.status()["fail_safe"] == "good", 15, "the meter believed again")
+    until(lambda: site.status()["fail_safe"] == "good", 30, "the meter believed again")
     site.ask("cap", power_w=11_000, for_s=60)
-    until(lambda: site.status()["setpoint"]["bound"] == "operator", 10, "a person's cap")
+    until(lambda: site.status()["setpoint"]["bound"] == "operator", 20, "a person's cap")
     assert site.daemon.end() == 0
     return site
 
