@@ -5,7 +5,7 @@ BIN = .venv/bin
 STAMP = .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test swarm score soak bench-drivers bench-metrics bench-site test-systemd lint lock clean
+.PHONY: help demo test swarm score soak bench-core bench-drivers bench-metrics bench-site test-systemd lint lock clean
 
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
@@ -13,6 +13,7 @@ help:
 	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
 	@echo "make score [DAYS=n or dates] [TRACE=file.csv] [ONLY=ours]   the control on real regulation days, scored beside its baselines; hours"
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
+	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; four minutes"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
 	@echo "make bench-site [MINERS=2000] [MINUTES=10]   the whole daemon beside real sockets: cycles, latency, sheds; 25 minutes"
@@ -44,6 +45,9 @@ score: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.bench.soak --hours $(or $(HOURS),1)
+
+bench-core: $(STAMP)
+	$(BIN)/python -m tests.bench.bench_core $(if $(SIZES),--sizes $(SIZES))
 
 bench-drivers: $(STAMP)
 	$(BIN)/python -m tests.bench.bench_drivers --miners $(or $(MINERS),1000) --rounds $(or $(ROUNDS),5)

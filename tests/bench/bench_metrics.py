@@ -34,7 +34,7 @@ from controller.domain.plan import Decision
 from controller.runtime.metrics import Metrics
 from controller.runtime.metrics_server import KEPT_S, MetricsServer
 from controller.runtime.miner_metrics import FAMILIES, MinerMetrics, Values
-from tests.bench.bench_step import Bench
+from tests.bench.plain_site import Bench
 
 TICK_S = 0.001
 # A client of its own: one in this process would wait for the interpreter that it is to measure.

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 
-def test_the_step_benchmark_prints_one_line_per_size() -> None:
-    script = Path(__file__).with_name("bench_step.py")
+def test_the_core_benchmark_prints_one_line_per_size_and_writes_its_figures(tmp_path: Path) -> None:
+    report = tmp_path / "bench-core.json"
     done = subprocess.run(
-        [sys.executable, str(script), "--sizes", "20,60", "--cycles", "20"],
+        [sys.executable, "-m", "tests.bench.bench_core", "--sizes", "20,60", "--seconds", "60", "--json", str(report)],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    rows = [line.split("|") for line in done.stdout.splitlines()[2:]]
+    rows = [line.split("|") for line in done.stdout.splitlines()[2:4]]
     assert [int(row[1]) for row in rows] == [20, 60]
-    assert all(float(row[2]) > 0 and float(row[3]) > 0 and int(row[5]) > 0 and float(row[6]) > 0 for row in rows)
+    assert all(0 < float(row[2]) <= float(row[3]) and float(row[7]) > 0 and int(row[8]) > 0 for row in rows)
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    assert set(figures["step_ms"]) == {"20", "60"} and figures["bytes_per_miner"] > 100
 
 
 def test_the_metrics_benchmark_prints_a_row_for_every_way() -> None:

@@ -18,7 +18,7 @@ from controller.domain.plan import WHYS, Decision, Snapshot
 from controller.domain.reasons import Why
 from controller.runtime.explain import NO_PLAN
 from controller.runtime.miner_metrics import FAMILIES, SLICE_LINES, MinerMetrics
-from tests.bench.bench_step import Bench, fleet_of, policy_of
+from tests.bench.plain_site import Bench, fleet_of, policy_of
 
 STATUS_PAGE = Path(__file__).parents[2] / "docs" / "status.md"
 SERIES_PER_MINER_MAX = 8

@@ -1,20 +1,11 @@
-"""How long one step of the core takes, from 100 to 20,000 miners, with a plain-Python loop beside it.
+"""A site whose miners obey at once, for benches that need decisions of any size and no physics.
 
-    python tests/bench/bench_step.py [--sizes 100,1000] [--cycles 200]
-
-A site in control, its surplus wandering, a thirtieth of the fleet read in every cycle, commands obeyed at once. The
-baseline is the least that a core without arrays would have to do in each cycle: one pass over the miners as frozen
-dataclasses that adds up what each is expected to draw. Both are measured in the same run on the same machine; the ratio
-is the figure that travels. Nothing is asserted: a time on a shared machine is a number to read, not a limit.
+In control, its surplus wandering, a thirtieth of the fleet read in every cycle.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import statistics
-import time
-from dataclasses import dataclass
 
 from controller.core.engine import Engine
 from controller.core.state import State
@@ -34,7 +25,6 @@ from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Snapshot
 from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, InputPolicy, Mode, Policy, RampPolicy
 
-SIZES = (100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 WATTS = (1_800, 2_100, 2_400, 2_700, 3_000, 3_250, 3_500)
 RESPONSE = ResponseClass(
     "bench", sleep_dead_s=1, sleep_90_s=3, wake_dead_s=10, wake_90_s=40, trim_dead_s=1, trim_90_s=6, sleep_power_w=50
@@ -157,69 +147,9 @@ class Bench:
             if command.level is not None:
                 self.level[command.miner] = command.level
 
-    def run(self, cycles: int) -> tuple[float, list[float], int]:
-        """Milliseconds of the step that sees everybody for the first time, of each other step; the commands given."""
-        spent: list[float] = []
-        given = 0
+    def run(self, cycles: int) -> None:
+        """So many cycles; the first one finds everybody read."""
         for cycle in range(cycles):
             self.now += 1.0
-            snapshot = self.snapshot(everybody=cycle == 0)
-            begun = time.perf_counter()
-            self.state, decision = self.engine.step(self.state, snapshot, self.now)
-            spent.append((time.perf_counter() - begun) * 1e3)
+            self.state, decision = self.engine.step(self.state, self.snapshot(everybody=cycle == 0), self.now)
             self.obey(decision.commands)
-            given += len(decision.commands)
-        return spent[0], spent[1:], given
-
-
-@dataclass(frozen=True, slots=True)
-class PlainMiner:
-    """The ledger of one miner without arrays."""
-
-    from_w: float
-    to_w: float
-    sent_at: float
-    dead_s: float
-    to_90_s: float
-
-    def expected_w(self, at: float) -> float:
-        running = max(at - self.sent_at - self.dead_s, 0.0)
-        return self.to_w + (self.from_w - self.to_w) * 10.0 ** -min(running / self.to_90_s, 12.0)
-
-
-def baseline(size: int, rounds: int) -> list[float]:
-    """Milliseconds of one pass over `size` plain miners."""
-    miners = [PlainMiner(3_500.0, 50.0, index % 7, 1.0, 3.0) for index in range(size)]
-    spent = []
-    for number in range(rounds):
-        begun = time.perf_counter()
-        total = sum(miner.expected_w(8.0 + number) for miner in miners)
-        spent.append((time.perf_counter() - begun) * 1e3)
-        if not total > 0.0:
-            raise AssertionError("the baseline lost its sum")
-    return spent
-
-
-def percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="miners, separated by commas")
-    parser.add_argument("--cycles", type=int, default=200, help="steps measured per size (at least 3)")
-    wish = parser.parse_args()
-    print(
-        "| miners | first sight ms | step p50 ms | step p99 ms | commands | plain loop p50 ms | step p50 / plain loop |"
-    )
-    print("|---:|---:|---:|---:|---:|---:|---:|")
-    for size in map(int, wish.sizes.split(",")):
-        first, spent, commands = Bench(size).run(wish.cycles)
-        plain = statistics.median(baseline(size, max(wish.cycles // 10, 3)))
-        p50 = statistics.median(spent)
-        p99 = percentile(spent, 99)
-        print(f"| {size} | {first:.1f} | {p50:.2f} | {p99:.2f} | {commands} | {plain:.2f} | {p50 / plain:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
