@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from controller.commands.status_classes import class_lines
+from controller.commands.tables import table
 from controller.config import ConfigError, load_site
 from controller.runtime.console import ConsoleRefusedError, ConsoleUnavailableError, ask
 from controller.wire.canonical import canonical
@@ -77,7 +79,7 @@ def status_page(view: View) -> list[str]:
         *_setpoint_lines(view),
         f"fail-safe  {view.get('fail_safe', UNKNOWN)}",
         "",
-        *_table(_figure_rows(figures)),
+        *table(_figure_rows(figures)),
         *_balance_lines(view["balance"], "would draw" if view.get("shadow") else "measured"),
     ]
     if view.get("shadow"):
@@ -87,26 +89,27 @@ def status_page(view: View) -> list[str]:
         reached = [f"{share} % {_seconds(progress[f'to_{share}_s'], 'not yet')}" for share in (50, 90, 100)]
         lines += ["", f"last order {progress['order']}: {', '.join(reached)}"]
     lines += ["", "inputs"]
-    lines += _table([_input_row(entry) for entry in view["inputs"]])
+    lines += table([_input_row(entry) for entry in view["inputs"]])
     if view.get("feeders"):
         lines += ["", "feeders with a meter"]
-        lines += _table([_feeder_row(feeder) for feeder in view["feeders"]])
+        lines += table([_feeder_row(feeder) for feeder in view["feeders"]])
     lines += ["", "miners     " + ", ".join(f"{count} {name}" for name, count in _by_count(view["miners"]))]
     if len(view.get("families", {})) > 1:
-        lines += _table([_family_row(name, family) for name, family in view["families"].items()])
+        lines += table([_family_row(name, family) for name, family in view["families"].items()])
+    lines += class_lines(view)
     if view["quarantined"]:
         lines.append("quarantined  " + ", ".join(view["quarantined"]))
     if view.get("contradicting"):
         lines.append("contradicting the inventory  " + ", ".join(view["contradicting"]))
     if view["orders"]:
         lines += ["", "orders"]
-        lines += _table([_order_row(order) for order in view["orders"]])
+        lines += table([_order_row(order) for order in view["orders"]])
     if view["operator_caps"]:
         lines += ["", "caps of operators"]
-        lines += _table([_cap_row(cap) for cap in view["operator_caps"]])
+        lines += table([_cap_row(cap) for cap in view["operator_caps"]])
     if view["events"]:
         lines += ["", "events"]
-        lines += _table([[e["at"], e["level"], e["name"], e["text"]] for e in view["events"]])
+        lines += table([[e["at"], e["level"], e["name"], e["text"]] for e in view["events"]])
     versions = ", ".join(f"{name} {version}" for name, version in view["versions"].items())
     return [*lines, "", versions]
 
@@ -134,7 +137,7 @@ def explain_page(view: View) -> list[str]:
     if quarantine:
         lines.append(f"quarantine {quarantine['for_s'] / 60:.1f} min left, time {quarantine['times']}")
     lines += ["", "last commands"]
-    return [*lines, *(_table([_command_row(command) for command in view["commands"]]) or ["  none"])]
+    return [*lines, *(table([_command_row(command) for command in view["commands"]]) or ["  none"])]
 
 
 def _setpoint_lines(view: View) -> list[str]:
@@ -163,7 +166,7 @@ def _shadow_lines(shadow: View) -> list[str]:
     hours = shadow["compared_s"] / 3600.0
     return [
         f"shadow     would draw {_kw(shadow['load_kw'])}; compared for {hours:.2f} h; told nobody: {commands}",
-        *_table(rows),
+        *table(rows),
     ]
 
 
@@ -172,7 +175,7 @@ def _balance_lines(balance: View, whose: str) -> list[str]:
     names = [*BALANCE, *(key.removesuffix("_kw") for key in balance if key.removesuffix("_kw") not in BALANCE)]
     parts = [(BALANCE.get(name, name), balance.get(f"{name}_kw", 0.0)) for name in names if name != "measured"]
     rows = [[words, _kw(kw)] for words, kw in parts if kw is None or kw]
-    return ["", f"{whose:<11}{_kw(balance['measured_kw'])}, of which", *_table(rows)]
+    return ["", f"{whose:<11}{_kw(balance['measured_kw'])}, of which", *table(rows)]
 
 
 def _input_row(entry: View) -> list[str]:
@@ -242,13 +245,6 @@ def _by_count(miners: Mapping[str, int]) -> list[tuple[str, int]]:
 def _order_row(order: View) -> list[str]:
     reached = "reached" if order.get("reached") else "not reached yet"
     return [order["id"], order["issuer"], order["kind"], _kw(order["kw"]), f"until {order['expires_at']}", reached]
-
-
-def _table(rows: Sequence[Sequence[object]]) -> list[str]:
-    """Columns as wide as their widest text, two spaces apart, indented by two."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))] if texts else []
-    return ["  " + "  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in texts]
 
 
 def _kw(value: float | None) -> str:

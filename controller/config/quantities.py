@@ -172,6 +172,7 @@ PowerOrShare = Annotated[Amount, PlainValidator(AMOUNT.amount), AMOUNT]
 Ramp = Annotated[Amount, PlainValidator(RAMP.amount), RAMP]
 # Keys whose default is worked out from others. TOML has no null: None can only be that default, never a user's value.
 DerivedPower = Annotated[int | None, PlainValidator(POWER.whole), POWER]
+DerivedSomePower = Annotated[int | None, PlainValidator(SOME_POWER.whole), SOME_POWER]
 DerivedDuration = Annotated[float | None, PlainValidator(DURATION.number), DURATION]
 DerivedFrequency = Annotated[float | None, PlainValidator(FREQUENCY.number), FREQUENCY]
 DerivedPowerOrShare = Annotated[Amount | None, PlainValidator(AMOUNT.amount), AMOUNT]

@@ -19,6 +19,7 @@ from controller.domain.policy import (
     Mode,
     Policy,
     RampPolicy,
+    WavePolicy,
 )
 
 Numbers = dict[str, float]
@@ -163,7 +164,7 @@ def _inputs(document: Document, n: Numbers) -> InputPolicy:
 
 
 def _fleet(document: Document, n: Numbers) -> FleetPolicy:
-    rules, verify = document.fleet, document.verify
+    rules, verify, waves = document.fleet, document.verify, document.waves
     return FleetPolicy(
         trim=document.control.trim,
         feedback=Feedback(document.control.feedback),
@@ -186,6 +187,14 @@ def _fleet(document: Document, n: Numbers) -> FleetPolicy:
         adopt_sleepers_at_start=rules.adopt_sleepers_at_start,
         mass_disconnect_ratio=rules.mass_disconnect_share,
         mass_disconnect_window_s=n["fleet.mass_disconnect_window"],
+        learn=rules.learn,
+        waves=WavePolicy(
+            enabled=waves.enabled,
+            first=waves.first,
+            growth=waves.growth,
+            success_min=waves.success_min,
+            pause_s=waves.pause,
+        ),
     )
 
 

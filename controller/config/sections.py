@@ -25,6 +25,7 @@ from controller.config.quantities import (
     DerivedPower,
     DerivedPowerOrShare,
     DerivedRamp,
+    DerivedSomePower,
     DerivedSomePowerOrShare,
     Duration,
     DurationOrZero,
@@ -242,6 +243,11 @@ class FleetRules(Section):
         ge=2,
         le=1000,
     )
+    learn: bool = key(
+        "expect of each model what it was seen to do (dead time, seconds to 90 %) instead of what its file says",
+        True,
+        why="the files rest on vendors' claims and assumptions",
+    )
     adopt_sleepers_at_start: bool = key(
         "treat miners found asleep as ours to wake", False, why="somebody may have put them to sleep for a reason"
     )
@@ -255,6 +261,35 @@ class FleetRules(Section):
         None,
         derived="1.5 times the sweep period",
         why="a sweep looks at everybody once, and a miner that says nothing takes a call deadline more",
+    )
+
+
+class Waves(Section):
+    """Miners are woken in waves: so many of a class on a feeder start at once, more when they come up, none for a while
+    when they do not."""
+
+    enabled: bool = key(
+        "wake in waves; false: as fast as the ramps and wakes_per_cycle let it",
+        True,
+        why="of 171 started at once 57 % came up",
+    )
+    first: int = key(
+        "miners of one class that may be starting at once on one feeder, at first and after its power was lost",
+        40,
+        why="half of the waves of 80 that came up in the field",
+        ge=1,
+        le=10_000,
+    )
+    growth: float = key("times as many after a wave that came up", 1.5, why="from 40 to 200 in four", ge=1.0, le=4.0)
+    success_min: Share = key(
+        "share of a wave that must come up, or waking stops",
+        "80 %",
+        why="one in 30 never starts, however few start beside it",
+    )
+    pause: Duration = key(
+        "how long none of that class is woken on that feeder then; the next wave is half as large",
+        "5 min",
+        why="supplies cool, breakers are looked at",
     )
 
 
@@ -284,6 +319,12 @@ class Feeder(Section):
 
     name: str = key("name used in the inventory", why="names the feeder", pattern=NAME_PATTERN)
     rating: SomePower = key("power the feeder may carry", why="stands on the transformer or the breaker")
+    inrush_max: DerivedSomePower = key(
+        "power of the miners that may be starting at once on it, all classes together",
+        None,
+        derived="no limit but the waves'",
+        why="what a transformer takes is its maker's to say",
+    )
 
 
 class Document(Section):
@@ -295,6 +336,7 @@ class Document(Section):
     failsafe: FailSafe = Field(default_factory=FailSafe)
     fleet: FleetRules = Field(default_factory=FleetRules)
     verify: Verification = Field(default_factory=Verification)
+    waves: Waves = Field(default_factory=Waves)
     feeder: tuple[Feeder, ...] = Field(default=(), strict=False)
     meter: tuple[MeterSettings, ...] = Field(default=(), strict=False)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)

@@ -125,7 +125,9 @@ class SiteConfig:
             MinerUnit(miner.miner_id, miner.model, feeders.index(miner.feeder), miner.cap_level, miner.firmware)
             for miner in self.miners
         )
-        return build_fleet(units, tuple(feeders), tuple(feeder.rating for feeder in self.document.feeder))
+        ratings_w = tuple(feeder.rating for feeder in self.document.feeder)
+        inrush_w = tuple(feeder.inrush_max for feeder in self.document.feeder)
+        return build_fleet(units, tuple(feeders), ratings_w, inrush_w)
 
     def credential_of(self, miner: Miner) -> Credential | None:
         """What opens this miner; None when its firmware asks for nothing."""

@@ -90,6 +90,7 @@ def _reasons(roster: Roster) -> IntArray:
         (asleep & roster.held_by_dwell, Why.DWELL_OFF),
         (roster.held_by_feeder, Why.FEEDER_LIMIT),
         (roster.held_by_budget, Why.BUDGET_USED),
+        (asleep & roster.held_by_wave, Why.WAVE),
         (fleet.want_hashing & roster.held_untrimmed, Why.TRIMS_LOST),
         (asleep & (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep, Why.FOREIGN_SLEEPER),
         (fleet.parked, Why.OBSERVED),
@@ -113,6 +114,8 @@ def _unallocated_reason(roster: Roster, unallocated_w: float) -> Unallocated:
         return Unallocated.BOOTING
     if bool(roster.held_by_feeder.any()):
         return Unallocated.FEEDER_LIMIT
+    if bool(roster.held_by_wave.any()):
+        return Unallocated.WAVE
     if bool((roster.held_by_dwell & ~roster.state.fleet.want_hashing).any()):
         return Unallocated.DWELL
     return Unallocated.NO_MINERS_LEFT

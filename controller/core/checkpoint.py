@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.core import class_record
 from controller.core.fleet_state import Away
 from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State
@@ -44,6 +45,8 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             for entry in state.orders.active
         ],
         "mass": _mass_record(state, now),
+        "classes": class_record.of_classes(facts, state),
+        "waves": class_record.of_waves(facts, state, now),
         "trims_told": state.trims_told,
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
@@ -114,6 +117,8 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
     _recall_mass(state, record.get("mass"), now)
+    class_record.recall_classes(facts, state, record.get("classes", {}))
+    class_record.recall_waves(facts, state, record.get("waves", {}), now)
     state.trims_told = record.get("trims_told", 0)
     active = tuple(
         ActiveOrder(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, waves
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.ramp import STEP_WINDOW_S
 from controller.core.roster import (
@@ -84,14 +84,17 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     horizons = [_look_ahead(roster, goal, float(seconds), lowest_w) for seconds in boot_s]
     room_w = feeder_room_w(roster)
     fits = room_w[facts.feeder[candidates]] >= needed_w
-    due = _due(horizons, kind, np.where(fits, gain_w, 0.0), gain_w, policy)
+    wave = waves.room(facts, roster.state, policy, roster.now)
+    may_start = wave.open_to()[candidates]
+    due = _due(horizons, kind, np.where(fits & may_start, gain_w, 0.0), gain_w, policy)
     roster.held_by_feeder[candidates[due & ~fits]] = True
+    roster.held_by_wave[candidates[due & fits & ~may_start]] = True
 
     low_in_the_end_w = roster.offset_w + float(np.where(roster.on, lowest_w, roster.soon_w).sum())
     lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
     budget = policy.wakes_per_cycle_max
     woken: list[int] = []
-    for place in np.flatnonzero(due & fits).tolist():
+    for place in np.flatnonzero(due & fits & may_start).tolist():
         miner, at = int(candidates[place]), horizons[kind[place]]
         if budget == 0 or all(horizon.closed for horizon in horizons):
             break
@@ -104,6 +107,9 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         feeder = facts.feeder[miner]
         if room_w[feeder] < needed_w[place]:
             roster.held_by_feeder[miner] = True
+            continue
+        if not wave.take(miner):
+            roster.held_by_wave[miner] = True
             continue
         want_awake(roster, miner)
         woken.append(miner)

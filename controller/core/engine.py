@@ -10,6 +10,7 @@ import numpy as np
 from controller.core import (
     allocator,
     arbiter,
+    classes,
     clock,
     consequences,
     estimator,
@@ -27,6 +28,7 @@ from controller.core import (
     telemetry,
     timeline,
     verify,
+    waves,
     wear,
 )
 from controller.core.failsafe import Trust
@@ -62,19 +64,24 @@ class Engine:
         if now < state.now:
             raise ValueError(f"cycle at {now} s after one at {state.now} s: loop time runs backwards")
         working = state.copy()
+        facts = classes.learned(self.facts, state, self.policy.fleet)
         if self.policy.mode is not Mode.SHADOW:
             working.shadow = None
-            return _Cycle(self.facts, self.policy, working, snapshot, now, state).run()
+            return _Cycle(facts, self.facts, self.policy, working, snapshot, now, state).run()
         would_be = shadow.enter(self.facts, self.policy, working, snapshot, now)
-        after, decision = _Cycle(self.facts, self.policy, working, would_be, now, state).run()
+        after, decision = _Cycle(facts, self.facts, self.policy, working, would_be, now, state).run()
         return after, shadow.leave(self.facts, self.policy, after, decision, snapshot.readings, now)
 
 
 @dataclass(slots=True)
 class _Cycle:
-    """One step's working room: its private copy of the state and what it learned so far."""
+    """One step's working room: its private copy of the state and what it learned so far.
+
+    facts: with what was learned of response classes in the place of the `configured` figures.
+    """
 
     facts: Fleet
+    configured: Fleet
     policy: Policy
     state: State
     snapshot: Snapshot
@@ -106,11 +113,13 @@ class _Cycle:
         wanted = self._wanted(trust, floor)
         setpoint, goal = self._ramped(trust, wanted, floor)
         wanted_before = state.fleet.wants()
+        waves.hold_back(self.facts, state, self.policy.fleet, now)
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
         if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
             setpoint = replace(setpoint, power_w=allocation.allocated_w)
         findings.events.extend(arbiter.shed_events(state, setpoint))
         commands = self._commands(wanted_before, setpoint, goal)
+        waves.note_batch(state, commands, now)
         progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         if measured is not None:
             ramp.remember(state, measured, now)
@@ -133,8 +142,12 @@ class _Cycle:
         policy = self.policy.fleet
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
+        classes.watch(self.facts, self.state, fresh)
         self.ask = mass.notice(self.facts, self.state, policy, fresh, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
+        if self.policy.mode is not Mode.SHADOW:  # there every miner does as its file says
+            classes.learn(self.configured, self.state, fresh, findings.verdicts)
+        waves.judge(self.facts, self.before, self.state, policy, findings, self.now)
         groups.judge(self.facts, self.state, policy, self.snapshot.feeders, self.now, findings)
 
     def _take_orders(self, trust: Trust, measured: float | None, floor: float) -> list[Answer]:
@@ -291,4 +304,6 @@ class _Cycle:
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             ask=self.ask,
+            classes=classes.reports(self.configured, state),
+            waves=waves.reports(self.facts, state, self.policy.fleet, self.now),
         )

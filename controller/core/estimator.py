@@ -24,13 +24,13 @@ HASTY = 0.65  # how much sooner than the middle the boots may be that a limit mu
 
 
 def remaining_share(
-    fleet: FleetState, at: float | FloatArray, stretch: float = 1.0, rows: IntArray | slice = EVERYBODY
+    fleet: FleetState, at: float | FloatArray, stretch: float | FloatArray = 1.0, rows: IntArray | slice = EVERYBODY
 ) -> FloatArray:
     """Share of each miner's commanded move that has not happened yet at time `at`, (n,) in [0, 1].
 
     Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
-    which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time.
-    rows: of these miners only.
+    which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time,
+    of each miner or of all. rows: of these miners only.
     """
     verb = fleet.verb[rows]
     share = np.zeros(len(verb))
@@ -39,8 +39,9 @@ def remaining_share(
         return share
     miners = flying if isinstance(rows, slice) else rows[flying]
     moment = at if isinstance(at, float | int) else at[flying]
-    running = np.maximum(moment - fleet.sent_at[miners] - fleet.dead_s[miners] * stretch, 0.0)
-    in_90s = running / (fleet.to_90_s[miners] * stretch)
+    times = stretch if isinstance(stretch, float | int) else stretch[flying]
+    running = np.maximum(moment - fleet.sent_at[miners] - fleet.dead_s[miners] * times, 0.0)
+    in_90s = running / (fleet.to_90_s[miners] * times)
     decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
     climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
     moving = np.where(verb[flying] == WAKE, climbing, decaying)
@@ -77,7 +78,7 @@ def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
     """By how much the boots may be ahead of `expected_soon_w`, watts for the whole fleet: trim needs seconds to make
     room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out."""
     at, booting = now + horizon_s, fleet.verb == WAKE
-    sooner = remaining_share(fleet, at) - remaining_share(fleet, at, HASTY)
+    sooner = remaining_share(fleet, at) - remaining_share(fleet, at, HASTY * np.minimum(1.0 / fleet.learned, 1.0))
     ahead_w = float(((fleet.to_w - fleet.from_w) * np.where(booting, sooner, 0.0)).sum())
     return ahead_w / math.sqrt(max(int(booting.sum()), 1))
 
@@ -158,8 +159,9 @@ def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float]:
     way_w = fleet.from_w - fleet.to_w
     middle = remaining_share(fleet, at)
     quick = fleet.verb != WAKE  # a boot is slow enough to be corrected on the way
-    early_w = way_w * np.where(quick, remaining_share(fleet, at, EARLY), middle)
-    late_w = way_w * np.where(quick, remaining_share(fleet, at, LATE), middle)
+    # What a class was learned to do narrows nothing: who keeps to the configured figures is within as well.
+    early_w = way_w * np.where(quick, remaining_share(fleet, at, EARLY * np.minimum(1.0 / fleet.learned, 1.0)), middle)
+    late_w = way_w * np.where(quick, remaining_share(fleet, at, LATE * np.maximum(1.0 / fleet.learned, 1.0)), middle)
     base_w = float(fleet.to_w.sum())
     return base_w + float(np.minimum(early_w, late_w).sum()), base_w + float(np.maximum(early_w, late_w).sum())
 
@@ -176,6 +178,7 @@ def put_in_flight(
     dead, to_90 = response_s(facts, verb)
     fleet.dead_s[miners] = dead[miners]
     fleet.to_90_s[miners] = to_90[miners]
+    fleet.learned[miners] = learned_ratio(facts, verb)[miners]
     fleet.deadline_at[miners] = now + deadline_s
 
 
@@ -195,6 +198,17 @@ def response_s(facts: Fleet, verb: Verb) -> tuple[FloatArray, FloatArray]:
             return facts.wake_dead_s, facts.wake_90_s
         case Verb.TRIM:
             return facts.trim_dead_s, facts.trim_90_s
+
+
+def learned_ratio(facts: Fleet, verb: Verb) -> FloatArray:
+    """How many times the configured seconds `response_s` is, (n,)."""
+    match verb:
+        case Verb.SLEEP:
+            return facts.sleep_learned
+        case Verb.WAKE:
+            return facts.wake_learned
+        case Verb.TRIM:
+            return facts.trim_learned
 
 
 def trim_horizon_s(facts: Fleet) -> float:

@@ -55,7 +55,8 @@ class FleetState:
     unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
     gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
     away: one of many that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
-    In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at.
+    In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at; learned: how many
+    times the configured seconds these were, 1 where nothing is learned.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
     """
 
@@ -78,6 +79,7 @@ class FleetState:
     to_w: FloatArray
     dead_s: FloatArray
     to_90_s: FloatArray
+    learned: FloatArray
     deadline_at: FloatArray
     unheard: BoolArray
     verdict: ByteArray
@@ -138,6 +140,7 @@ class FleetState:
             to_w=zeros.copy(),
             dead_s=zeros.copy(),
             to_90_s=np.ones(n),
+            learned=np.ones(n),
             deadline_at=np.full(n, math.inf),
             unheard=np.zeros(n, dtype=np.bool_),
             verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),

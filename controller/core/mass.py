@@ -132,6 +132,8 @@ def _seen(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: floa
     hashes = condition == Condition.HASHING
     before_w = estimator.expected_one_w(fleet, miner, now)
     drew_w = findings.first.get(miner, before_w)  # at first sight its belief is what it says already
+    if fleet.level[miner] >= 0:  # who runs at its rung was there before, whatever a lost trim would have made of it
+        drew_w = min(drew_w, float(facts.level_power_w[miner, fleet.level[miner]] * fleet.ratio[miner]))
     has_started = fleet.power_error_w[miner] == 0.0 and fleet.reported_w[miner] < STARTED_RATIO * drew_w  # NaN: false
     if code == Away.DRAWS and hashes and has_started:
         code = int(dark_codes(facts, fleet, policy, np.array([miner]))[0])

@@ -93,7 +93,8 @@ def _enter(
 ) -> None:
     fleet = state.fleet
     dead, to_90 = estimator.response_s(facts, verb)
-    deadline = policy.deadline_factor * (dead + to_90)[miners] + policy.deadline_extra_s
+    patient = np.maximum(1.0 / estimator.learned_ratio(facts, verb), 1.0)  # what is learned makes nobody hurry
+    deadline = policy.deadline_factor * (patient * (dead + to_90))[miners] + policy.deadline_extra_s
     if verb is Verb.WAKE:
         deadline = np.maximum(deadline, facts.wake_patience_s[miners])
     if verb is Verb.SLEEP:  # who failed before, or is out of reach, is believed when seen asleep: nobody rises for it

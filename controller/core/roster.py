@@ -60,6 +60,7 @@ class Roster:
     held_by_feeder: BoolArray
     held_by_budget: BoolArray
     held_untrimmed: BoolArray
+    held_by_wave: BoolArray
 
     @property
     def offset_w(self) -> float:
@@ -99,6 +100,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
         held_by_budget=np.zeros(len(facts), dtype=np.bool_),
         held_untrimmed=trims_lost,
+        held_by_wave=np.zeros(len(facts), dtype=np.bool_),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from controller.core.class_state import ClassState, WaveState
 from controller.core.fleet_state import FleetState
 from controller.core.shadow_state import ShadowState
 from controller.domain.dispatch import Dispatch
@@ -153,6 +154,8 @@ class State:
     fleet: FleetState
     groups: GroupState
     mass: MassState
+    classes: ClassState
+    waves: WaveState
     started_at: float
     now: float
     cycle: int = 0
@@ -191,7 +194,15 @@ class State:
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
         groups = GroupState.unproven(len(fleet.feeder_names))
-        return cls(fleet=FleetState.unseen(fleet), groups=groups, mass=MassState(), started_at=now, now=now)
+        return cls(
+            fleet=FleetState.unseen(fleet),
+            groups=groups,
+            mass=MassState(),
+            classes=ClassState.untaught(fleet),
+            waves=WaveState.untried(fleet),
+            started_at=now,
+            now=now,
+        )
 
     def copy(self) -> State:
         """A state that shares nothing mutable with this one."""
@@ -200,6 +211,8 @@ class State:
             fleet=self.fleet.copy(),
             groups=self.groups.copy(),
             mass=replace(self.mass),
+            classes=self.classes.copy(),
+            waves=self.waves.copy(),
             inputs=dict(self.inputs),
             still=dict(self.still),
             operator_ends=dict(self.operator_ends),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -149,7 +150,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class ResponseClass:
-    """How one model + firmware answers, in seconds; fixed figures now, learned ones later.
+    """How one model + firmware answers, in seconds, as configured; core/classes learns what it really does.
 
     Dead time is until power first moves, `*_90_s` is from there until 90 % of the way is gone. wake_patience_s: how
     long a woken one may show nothing and boot all the same; 0 where the other figures say enough.
@@ -205,8 +206,12 @@ class Fleet:
     level_count: (n,) rungs of each ladder.
     joule_per_th: (n,) at cap level, lower is better; best_first: (n,) miners in that order.
     feeder: (n,) index into feeder_names and feeder_rating_w.
+    feeder_inrush_w: (f,) watts of miners that may be starting at once on it, inf for any number.
+    kind: (n,) index into class_names: the model with its firmware, whose response is learned together.
     trims, reports_power: (n,) see MinerModel.
     boot_s: (n,) seconds after which half of a boot's watts are there. wake_patience_s: (n,) see ResponseClass.
+    sleep_learned, wake_learned, trim_learned: (n,) how many times the configured seconds these figures are; 1 unless
+    core/classes learned other ones.
     """
 
     miner_ids: tuple[str, ...]
@@ -219,6 +224,9 @@ class Fleet:
     feeder: IntArray
     feeder_names: tuple[str, ...]
     feeder_rating_w: FloatArray
+    feeder_inrush_w: FloatArray
+    kind: IntArray
+    class_names: tuple[str, ...]
     sleep_dead_s: FloatArray
     sleep_90_s: FloatArray
     wake_dead_s: FloatArray
@@ -229,6 +237,9 @@ class Fleet:
     reports_power: BoolArray
     boot_s: FloatArray
     wake_patience_s: FloatArray
+    sleep_learned: FloatArray
+    wake_learned: FloatArray
+    trim_learned: FloatArray
     units: tuple[MinerUnit, ...]
 
     def __len__(self) -> int:
@@ -242,8 +253,16 @@ class Fleet:
             raise KeyError(f"no miner {miner_id!r} in the inventory") from None
 
 
-def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], feeder_rating_w: tuple[int, ...]) -> Fleet:
-    """Lay the inventory out as arrays. Units are trusted here: configuration checked them."""
+def build_fleet(
+    units: tuple[MinerUnit, ...],
+    feeder_names: tuple[str, ...],
+    feeder_rating_w: tuple[int, ...],
+    feeder_inrush_w: tuple[int | None, ...] = (),
+) -> Fleet:
+    """Lay the inventory out as arrays. Units are trusted here: configuration checked them.
+
+    feeder_inrush_w: as many as there are feeders or none, None for a feeder without such a limit.
+    """
     rungs = max((len(unit.model.levels) for unit in units), default=1)
     power = np.zeros((len(units), rungs))
     efficiency = np.zeros(len(units))
@@ -258,6 +277,8 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         return np.array([getattr(unit.model.response, name) for unit in units], dtype=np.float64)
 
     wake_dead_s, wake_90_s = column_of("wake_dead_s"), column_of("wake_90_s")
+    class_names = tuple(sorted({unit.model.name for unit in units}))
+    inrush_w = [math.inf if limit_w is None else float(limit_w) for limit_w in feeder_inrush_w]
     return Fleet(
         miner_ids=tuple(unit.miner_id for unit in units),
         level_power_w=power,
@@ -269,6 +290,9 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         feeder=np.array([unit.feeder for unit in units], dtype=np.int64),
         feeder_names=feeder_names,
         feeder_rating_w=np.array(feeder_rating_w, dtype=np.float64),
+        feeder_inrush_w=np.array(inrush_w or [math.inf] * len(feeder_names), dtype=np.float64),
+        kind=np.array([class_names.index(unit.model.name) for unit in units], dtype=np.int64),
+        class_names=class_names,
         sleep_dead_s=column_of("sleep_dead_s"),
         sleep_90_s=column_of("sleep_90_s"),
         wake_dead_s=wake_dead_s,
@@ -279,5 +303,8 @@ def build_fleet(units: tuple[MinerUnit, ...], feeder_names: tuple[str, ...], fee
         reports_power=np.array([unit.model.reports_power for unit in units], dtype=np.bool_),
         boot_s=wake_dead_s + 0.5 * wake_90_s,
         wake_patience_s=column_of("wake_patience_s"),
+        sleep_learned=np.ones(len(units)),
+        wake_learned=np.ones(len(units)),
+        trim_learned=np.ones(len(units)),
         units=units,
     )

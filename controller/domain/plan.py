@@ -189,12 +189,45 @@ class FeederReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassReport:
+    """What is expected of one response class, sleep, wake and trim in this order: as learned where `learned` says so.
+
+    commands: obeyed ones behind that, older ones fade. boots: wakes judged, likewise; boot_success: the share of them
+    that was proved hashing in time. sleep_power_w: what sleepers say that they draw. None where nobody can say.
+    """
+
+    name: str
+    dead_s: tuple[float, float, float]
+    to_90_s: tuple[float, float, float]
+    learned: tuple[bool, bool, bool]
+    commands: tuple[float, float, float]
+    boots: float
+    boot_success: float | None
+    sleep_power_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaveReport:
+    """How many miners of one class may be starting at once on one feeder (its index), and how many are.
+
+    stopped_for_s: none is woken for so long, because too few of the last came up; None when it goes on.
+    """
+
+    class_name: str
+    feeder: int
+    size: int
+    starting: int
+    stopped_for_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands.
 
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
-    disconnect, 0 when none stands. ask: miners to be read before their turn.
+    disconnect, 0 when none stands. ask: miners to be read before their turn. classes, waves: all
+    classes, and the waves that were begun.
     """
 
     cycle: int
@@ -218,3 +251,5 @@ class Decision:
     shadow: ShadowReport | None = None
     unreachable_at_once: int = 0
     ask: tuple[int, ...] = ()
+    classes: tuple[ClassReport, ...] = ()
+    waves: tuple[WaveReport, ...] = ()

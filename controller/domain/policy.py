@@ -56,13 +56,29 @@ class InputPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class WavePolicy:
+    """How many miners of one class may be starting at once on one feeder; see core/waves.
+
+    first: so many at first; growth: times as many after a wave that came up; success_min: share of a wave that must
+    come up; pause_s: how long none is woken where fewer did.
+    """
+
+    enabled: bool
+    first: int
+    growth: float
+    success_min: float
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPolicy:
     """How miners may be moved.
 
     dwell_on_s, dwell_off_s: shortest stay hashing and asleep. trim_reserve_ratio: share of the hashing units' range
     kept free upward so that a rise is answered by trim, not by a boot; margin_memory_s: how long a past peak of the
     surplus keeps units hashing. tolerance, deadline, attempts, drift: see core/verify. mass_disconnect_ratio of the
-    miners that stop answering within mass_disconnect_window_s: see core/mass.
+    miners that stop answering within mass_disconnect_window_s: see core/mass. learn: expect of each response class what
+    it was seen to do; see core/classes.
     """
 
     trim: bool
@@ -86,6 +102,8 @@ class FleetPolicy:
     adopt_sleepers_at_start: bool
     mass_disconnect_ratio: float
     mass_disconnect_window_s: float
+    learn: bool
+    waves: WavePolicy
 
 
 @dataclass(frozen=True, slots=True)

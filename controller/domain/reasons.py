@@ -43,6 +43,7 @@ class Why(StrEnum):
     CONTRADICTS = "contradicts"  # another machine answers there than the inventory has
     BUDGET_USED = "budget_used"  # would move, and its writes and restarts of the day are used up
     TRIMS_LOST = "trims_lost"  # hashing at the level it has: trims to it do not arrive
+    WAVE = "wave"  # would wake, and waits until those that are starting are up, or until waking goes on
 
 
 class Unallocated(StrEnum):
@@ -53,5 +54,6 @@ class Unallocated(StrEnum):
     DWELL = "dwell"
     FEEDER_LIMIT = "feeder_limit"
     BOOTING = "booting"
+    WAVE = "wave"
     STEP_SIZE = "step_size"
     FLOOR = "floor"

@@ -17,6 +17,7 @@ from controller.domain.dispatch import Answer
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray, GroupVerdict
 from controller.domain.plan import Decision, Event, FeederReport, Figures, InputState
 from controller.domain.reasons import Bound
+from controller.runtime.class_metrics import ClassMetrics
 from controller.runtime.inbox import InboxCounts
 from controller.runtime.metric_families import Collector, Counter, Families
 from controller.runtime.shadow_metrics import ShadowMetrics
@@ -119,6 +120,7 @@ class Metrics:
         self._safe_mode.set(0)
         text = "Miners lost together, still away, the last within 20 min."
         self._at_once = gauge("miners_unreachable_at_once", text)
+        self._classes = ClassMetrics(families, fleet.feeder_names)
 
     def observe_decision(self, decision: Decision) -> None:
         """Everything one decision says."""
@@ -134,6 +136,7 @@ class Metrics:
         for report in decision.feeders:
             self._observe_feeder(report)
         self._at_once.set(decision.unreachable_at_once)
+        self._classes.observe(decision)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))
         if decision.progress is not None:

@@ -14,6 +14,7 @@ from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition
 from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
 from controller.domain.policy import Policy
 from controller.domain.shadow import ShadowReport
+from controller.runtime.class_views import class_of, wave_of
 from controller.runtime.explain import Trace, View, explain
 from controller.wire.canonical import kw_of, utc_text
 
@@ -103,6 +104,8 @@ class Views:
             "shadow": None if decision.shadow is None else _shadow(decision.shadow),
             "inputs": [self._input(entry) for entry in decision.inputs],
             "families": self._by_family(),
+            "classes": [class_of(report) for report in decision.classes],
+            "waves": [wave_of(self.facts, report) for report in decision.waves],
             "feeders": [_metered(self.facts, report) for report in decision.feeders],
             "miners": dict(decision.counts),
             "quarantined": [

@@ -157,6 +157,13 @@ class FleetPhysics:
         return self._rebooting
 
     @property
+    def is_starting(self) -> Bools:
+        """Miners whose start burdens their supply: told to, or on the way to 90 % of their watts, or failed meanwhile."""
+        booting = (self._curve == WAKE) & (self._curve_s < self._to_90_s)
+        starting: Bools = (self._pending == WAKE) | booting | (self._tries_for_s > 0.0)
+        return starting
+
+    @property
     def phase(self) -> Codes:
         """One `Phase` code per miner."""
         phase = np.where(self.boards_on, Phase.STEADY, Phase.ASLEEP)
@@ -285,8 +292,7 @@ class FleetPhysics:
         """Which of `indices`, whose boards start now, do not come up: by how many start on their feeder just now."""
         if self.spec.boot_crowd is None:
             return np.zeros(indices.size, dtype=np.bool_)
-        starting = (self._pending == WAKE) | ((self._curve == WAKE) & (self._curve_s < self._to_90_s))
-        starting |= self._tries_for_s > 0.0
+        starting = self.is_starting
         starting[indices] = True
         together = np.bincount(self._feeder[starting], minlength=int(self._feeder.max()) + 1)
         fails: Bools = self._luck[indices] >= self.spec.boot_crowd.share(together[self._feeder[indices]])

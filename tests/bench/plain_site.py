@@ -23,7 +23,16 @@ from controller.domain.fleet import (
 )
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Snapshot
-from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, InputPolicy, Mode, Policy, RampPolicy
+from controller.domain.policy import (
+    DispatchPolicy,
+    Feedback,
+    FleetPolicy,
+    InputPolicy,
+    Mode,
+    Policy,
+    RampPolicy,
+    WavePolicy,
+)
 
 WATTS = (1_800, 2_100, 2_400, 2_700, 3_000, 3_250, 3_500)
 RESPONSE = ResponseClass(
@@ -96,6 +105,8 @@ def policy_of(size: int) -> Policy:
             adopt_sleepers_at_start=True,
             mass_disconnect_ratio=0.2,
             mass_disconnect_window_s=15.0,
+            learn=True,
+            waves=WavePolicy(enabled=True, first=40, growth=1.5, success_min=0.8, pause_s=300.0),
         ),
         dispatch=DispatchPolicy(False, 120.0, 2.0, 30.0, 86_400.0, 16, 10_000),
     )

@@ -55,6 +55,8 @@ host = "10.0.0.3"
 [dispatch]
 
 [metrics]
+
+[waves]
 """
 
 FLEET = """\

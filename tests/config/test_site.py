@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -99,6 +100,12 @@ KEYS = [
     ("fleet", "adopt_sleepers_at_start = true", "fleet.adopt_sleepers_at_start", True),
     ("fleet", 'mass_disconnect_share = "30 %"', "fleet.mass_disconnect_ratio", 0.3),
     ("fleet", 'mass_disconnect_window = "20 s"', "fleet.mass_disconnect_window_s", 20),
+    ("fleet", "learn = false", "fleet.learn", False),
+    ("waves", "enabled = false", "fleet.waves.enabled", False),
+    ("waves", "first = 7", "fleet.waves.first", 7),
+    ("waves", "growth = 2.0", "fleet.waves.growth", 2.0),
+    ("waves", 'success_min = "60 %"', "fleet.waves.success_min", 0.6),
+    ("waves", 'pause = "1 min"', "fleet.waves.pause_s", 60),
     ("verify", 'tolerance = "9 %"', "fleet.tolerance_ratio", 0.09),
     ("verify", 'tolerance_min = "50 W"', "fleet.tolerance_w", 50),
     ("verify", "deadline_factor = 1.5", "fleet.deadline_factor", 1.5),
@@ -133,10 +140,16 @@ def _at(policy: Policy, path: str) -> object:
     return found
 
 
+def _paths_of(kind: type, prefix: str = "") -> Iterator[str]:
+    for name, inner in get_type_hints(kind).items():
+        if is_dataclass(inner):
+            yield from _paths_of(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
 def test_every_number_of_the_policy_has_a_key_tested_above() -> None:
-    known = set()
-    for name, kind in get_type_hints(Policy).items():
-        known |= {f"{name}.{inner.name}" for inner in fields(kind)} if is_dataclass(kind) else {name}
+    known = set(_paths_of(Policy))
     structural = {"site_id", "rated_w", "auxiliary_w", "power_span_w", "cycle_s", "required_points", "meter_of_point"}
     assert known - structural == {path for _, _, path, _ in KEYS}
 

@@ -30,7 +30,16 @@ from controller.domain.fleet import (
     build_fleet,
 )
 from controller.domain.metering import Point, Quality, Sample
-from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, InputPolicy, Mode, Policy, RampPolicy
+from controller.domain.policy import (
+    DispatchPolicy,
+    Feedback,
+    FleetPolicy,
+    InputPolicy,
+    Mode,
+    Policy,
+    RampPolicy,
+    WavePolicy,
+)
 
 WALL = 1_800_000_000.0  # UTC seconds at loop second 0
 AUXILIARY_W = 1_000
@@ -116,6 +125,8 @@ class Builders:
                 adopt_sleepers_at_start=True,
                 mass_disconnect_ratio=0.2,
                 mass_disconnect_window_s=15.0,
+                learn=True,
+                waves=WavePolicy(enabled=True, first=40, growth=1.5, success_min=0.8, pause_s=300.0),
             ),
             dispatch=DispatchPolicy(
                 lease_required=False,

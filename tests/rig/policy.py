@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.domain.metering import Point
-from controller.domain.policy import DispatchPolicy, Feedback, FleetPolicy, InputPolicy, Mode, Policy, RampPolicy
+from controller.domain.policy import (
+    DispatchPolicy,
+    Feedback,
+    FleetPolicy,
+    InputPolicy,
+    Mode,
+    Policy,
+    RampPolicy,
+    WavePolicy,
+)
 
 REQUIRED = frozenset(
     {
@@ -18,6 +27,8 @@ REQUIRED = frozenset(
     }
 )
 METER_STEP_W = 1_000.0
+WAVES = WavePolicy(enabled=True, first=40, growth=1.5, success_min=0.8, pause_s=300.0)
+NO_WAVES = replace(WAVES, enabled=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class Rules:
     lease_required: bool = False
     trim: bool = True
     feedback: Feedback = Feedback.METER
+    learn: bool = False
+    waves: WavePolicy = NO_WAVES
 
 
 def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size: int, rules: Rules) -> Policy:
@@ -100,6 +113,8 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
             adopt_sleepers_at_start=rules.adopt_sleepers_at_start,
             mass_disconnect_ratio=0.2,
             mass_disconnect_window_s=15.0,
+            learn=rules.learn,
+            waves=rules.waves,
         ),
         dispatch=DispatchPolicy(
             lease_required=rules.lease_required,

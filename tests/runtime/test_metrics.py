@@ -28,6 +28,7 @@ from controller.domain.fleet import (
 )
 from controller.domain.plan import (
     Allocation,
+    ClassReport,
     Decision,
     Event,
     EventLevel,
@@ -38,6 +39,7 @@ from controller.domain.plan import (
     OrderProgress,
     Setpoint,
     VerdictReport,
+    WaveReport,
 )
 from controller.domain.reasons import Bound, Unallocated
 from controller.domain.shadow import ShadowReport, Tally
@@ -81,6 +83,19 @@ def decision() -> Decision:
         progress=OrderProgress("a", 2.0, None, None),
         expected_power_w=np.array([3500.0]),
         feeders=(FeederReport(0, 3_600.0, 3_500.0, 80.0, 20.0, "contradicted", None, 1),),
+        classes=(
+            ClassReport(
+                name="S21",
+                dead_s=(1.0, 6.8, 1.0),
+                to_90_s=(3.0, 10.0, 3.0),
+                learned=(False, True, False),
+                commands=(3.0, 40.0, 0.0),
+                boots=80.0,
+                boot_success=0.9,
+                sleep_power_w=None,
+            ),
+        ),
+        waves=(WaveReport("S21", 0, 40, 12, None),),
         shadow=ShadowReport(3e5, 60.0, Tally(4.0, 1.0), Tally(5.0, 0.0, 2.0, 30.0, 7), {"sleep": 3}),
     )
 
@@ -213,6 +228,24 @@ async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(
     assert seen["curtaild_safe_mode", ()] == 1
     assert (seen["curtaild_expected_watts", ()], seen["curtaild_target_watts", ()]) == (40_000.0, 25_000.0)
     assert seen["curtaild_miners_unreachable_at_once", ()] == 30
+
+
+async def test_a_class_and_its_wave_are_told_and_what_nobody_can_say_is_no_number(
+    metrics: Metrics, decision: Decision
+) -> None:
+    metrics.observe_decision(decision)
+    seen = await samples_of(metrics)
+    wake = (("class", "S21"), ("verb", "wake"))
+    assert (seen["curtaild_class_dead_seconds", wake], seen["curtaild_class_90_seconds", wake]) == (6.8, 10.0)
+    assert (seen["curtaild_class_learned", wake], seen["curtaild_class_commands", wake]) == (1, 40)
+    assert seen["curtaild_class_boot_success_ratio", (("class", "S21"),)] == 0.9
+    assert math.isnan(seen["curtaild_class_sleep_watts", (("class", "S21"),)])
+    cell = (("class", "S21"), ("feeder", "feeder"))
+    assert (seen["curtaild_restore_wave_miners", cell], seen["curtaild_restore_stopped", cell]) == (40, 0)
+    stopped = replace(decision.waves[0], size=20, stopped_for_s=290.0)
+    metrics.observe_decision(replace(decision, waves=(stopped,)))
+    seen = await samples_of(metrics)
+    assert (seen["curtaild_restore_wave_miners", cell], seen["curtaild_restore_stopped", cell]) == (20, 1)
 
 
 async def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision: Decision) -> None:

@@ -40,7 +40,7 @@ def same(left, right):
     """States compared to the last array."""
     for entry in fields(State):
         one, other = getattr(left, entry.name), getattr(right, entry.name)
-        if entry.name in ("fleet", "groups"):
+        if entry.name in ("fleet", "groups", "classes", "waves"):
             for column in fields(one):
                 if not np.array_equal(getattr(one, column.name), getattr(other, column.name), equal_nan=True):
                     return False
