@@ -101,6 +101,11 @@ class Preview:
     def refused(self) -> bool:
         return any(answer.status is AnswerStatus.REJECTED for answer in self.answers)
 
+    @property
+    def over(self) -> bool:
+        """Nothing more to look at."""
+        return self.done or self.refused
+
     def load_w(self, at: float) -> float:
         """The site's predicted load at a moment."""
         return self._present_w + float(self.fleet.power_w(at).sum())

@@ -43,21 +43,30 @@ class Previewer:
         if self._busy:
             raise ConsoleRefusedError("another preview is being worked out; try again when it is done")
         state, snapshot = present
+        if state.offset_w is None:
+            raise ConsoleRefusedError("the site meter was not read yet: what the site draws is not known")
         order = _order_of(request, state, self._engine.policy.dispatch.lifetime_max_s)
         now = asyncio.get_running_loop().time()
         preview = Preview(self._engine, state, replace(snapshot, wall=order.issued_at), order, now, self._sweep_s)
         self._busy = True
         try:
-            while not (preview.done or preview.refused):
-                began, worked_s = time.thread_time(), 0.0
-                while worked_s < SLICE_S and not (preview.done or preview.refused):
-                    preview.advance()
-                    worked_s = time.thread_time() - began
+            while not preview.over:
+                worked_s = _work(preview)
                 # As long again for everybody else: the cycle, the pollers and the workers come first.
                 await asyncio.sleep(worked_s)
         finally:
             self._busy = False
         return _view(preview)
+
+
+def _work(preview: Preview) -> float:
+    """One slice of it; returns the seconds that took."""
+    began = time.thread_time()
+    while True:
+        preview.advance()
+        worked_s = time.thread_time() - began
+        if preview.over or worked_s >= SLICE_S:
+            return worked_s
 
 
 def _order_of(request: Mapping[str, object], state: State, longest_s: float) -> Dispatch:

@@ -50,4 +50,4 @@ def test_in_shadow_mode_it_decides_as_if_in_charge_measures_and_commands_nothing
     until(lambda: site.status()["fail_safe"] == "good", 30, "in control")
     assert site.status()["orders"] == []
     assert site.status()["shadow"] is None
-    assert site.status()["miners"]["hashing"] == 8
+    until(lambda: site.status()["miners"]["hashing"] == 8, 15, "all of them read, and none taken for asleep")
