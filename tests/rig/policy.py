@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.domain.metering import Point
 from controller.domain.policy import (
@@ -28,7 +28,6 @@ REQUIRED = frozenset(
 )
 METER_STEP_W = 1_000.0
 WAVES = WavePolicy(enabled=True, first=40, growth=1.5, success_min=0.8, pause_s=300.0)
-NO_WAVES = replace(WAVES, enabled=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class Rules:
     lease_required: bool = False
     trim: bool = True
     feedback: Feedback = Feedback.METER
-    learn: bool = False
-    waves: WavePolicy = NO_WAVES
+    learn: bool = True
+    waves: WavePolicy = WAVES
 
 
 def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size: int, rules: Rules) -> Policy:
