@@ -183,7 +183,7 @@ class FailSafe(Section):
         why="it counts every second",
     )
     frequency_guard: DerivedFrequency = key(
-        "below this the site sheds to its auxiliaries at once, until the frequency is 0.1 % above it",
+        "two readings in a row below this shed the site to its auxiliaries, until one is 0.1 % above it",
         None,
         derived="99 % of the nominal frequency",
         why="49.5 Hz at 50 Hz: before consumers are shed; agree it with the grid",

@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from controller.core import frequency
 from controller.core.failsafe_table import TABLE, Action, Condition, Row
 from controller.core.state import State
 from controller.domain.dispatch import DispatchClass, DispatchKind
-from controller.domain.metering import Point, Sample
+from controller.domain.metering import Point, Sample, good_value
 from controller.domain.plan import Event, EventLevel, InputState, Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
 
-FREQUENCY_BAND_RATIO = 0.001  # so far above its guard, 0.05 Hz, a frequency is no longer low
 RANK = {bound: rank for rank, bound in enumerate(Bound)}
 # The guards whose word the fail-safe table answers with a shed, and an order that is one by itself.
 BOUND_OF_GUARD = {
@@ -48,19 +48,18 @@ def proposals(
 ) -> list[Proposal]:
     """Every bound in force now. The surplus cap comes in with its margin taken off; None when it is unknown.
 
-    Remembers in `state` that the frequency is low: a grid that lingers at the guard must not have the load come and go.
+    Remembers in `state` that the frequency is low: two readings in a row must say so, and a grid that lingers at the
+    guard must not have the load come and go.
     """
     found = [Proposal(Bound.SITE_RATING, float(min(policy.site_cap_w, policy.rated_w)), "site.cap")]
     if _flag(samples, Point.TRIP) or _permit_withdrawn(samples):
         found.append(Proposal(Bound.TRIP, floor_w, "plant.trip"))
     if _flag(samples, Point.GRID_EMERGENCY):
         found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, "plant.grid_emergency"))
-    frequency = samples.get(Point.FREQUENCY_HZ)
-    if frequency is not None and frequency.value is not None:
-        ends_hz = policy.frequency_guard_hz * (1.0 + FREQUENCY_BAND_RATIO)
-        state.low_frequency = frequency.value < (ends_hz if state.low_frequency else policy.frequency_guard_hz)
-        if state.low_frequency:
-            found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, f"frequency {frequency.value:.2f} Hz"))
+    state.low_frequency = frequency.follow(state.low_frequency, samples.get(Point.FREQUENCY_HZ), policy)
+    hertz = good_value(samples, Point.FREQUENCY_HZ)
+    if hertz is not None and state.low_frequency is not None and state.low_frequency.counts:
+        found.append(Proposal(Bound.GRID_EMERGENCY, floor_w, f"frequency {hertz:.2f} Hz"))
     found.extend(
         Proposal(Bound.OPERATOR, float(order.power_w), order.operator, order.expires_at)
         for order in state.operator_caps

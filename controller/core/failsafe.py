@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.core import doubts
+from controller.core import doubts, frequency
 from controller.core import failsafe_table as table
 from controller.core.doubts import INPUTS, MEASURED, Doubt
 from controller.core.failsafe_table import Condition, Row
@@ -85,7 +85,7 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         health.append(_advance(state, policy.inputs, Row(name), good, newest, doubt, now))
     for name, point in GUARDS.items():
         if point in readings:
-            health.append(_guard(state, Row(name), readings[point], now))
+            health.append(_guard(state, policy, Row(name), readings[point], now))
     for point, sample in readings.items():
         if point in doubtful or sample.quality is not Quality.GOOD:
             continue
@@ -134,14 +134,17 @@ def _advance(
     return InputHealth(name, after, says, None if newest is None else now - newest)
 
 
-def _guard(state: State, row: Row, sample: Sample, now: float) -> InputHealth:
+def _guard(state: State, policy: Policy, row: Row, sample: Sample, now: float) -> InputHealth:
     """One that cannot be read keeps everything from being raised; how old it may get is its block's affair."""
-    good = sample.quality is Quality.GOOD
+    low = frequency.follow(state.low_frequency, sample, policy) if row is Row.FREQUENCY else None
+    once = frequency.unconfirmed(low, policy, now)
+    good = sample.quality is Quality.GOOD and not once
     if good and GUARDS[row] in CONTACTS:
         state.contacts[GUARDS[row]] = sample
     after = InputState.GOOD if good else table.state_asked(row, Condition.GARBAGE)
     state.inputs[row.value] = InputMemory(after, now, None)
-    return InputHealth(row.value, after, Age.FRESH.value if good else "unreadable", now - sample.taken_at)
+    says = Age.FRESH.value if good else "low once, and not read since" if once else "unreadable"
+    return InputHealth(row.value, after, says, now - sample.taken_at)
 
 
 def _dispatcher_health(state: State, policy: Policy, heard_at: float | None, now: float) -> InputHealth:

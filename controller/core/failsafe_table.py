@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.core.frequency import APART_MIN_S
 from controller.domain.plan import EventLevel, InputState
 from controller.domain.policy import Policy
 
@@ -94,6 +95,7 @@ class After(StrEnum):
     """After how long: the site's own settings, by their keys."""
 
     AT_ONCE = "at once"
+    SECOND_READING = "at the second reading in a row, 0.2 s to 3 s after the first"
     HOLD = "`failsafe.hold_after`"
     FREEZE = "`failsafe.freeze_after`"
     FALLBACK = "`failsafe.fallback_after` and the site's offset"
@@ -239,9 +241,11 @@ TABLE: dict[Row, dict[Condition, Cell]] = {
     Row.PERMIT: _contact("withdrawn"),
     Row.EMERGENCY: _contact("raised"),
     Row.FREQUENCY: {
-        C.STOP: Cell(A.SHED, After.AT_ONCE, "shed", EventLevel.WARNING, "below `failsafe.frequency_guard`"),
+        C.STOP: Cell(A.SHED, After.SECOND_READING, "shed", EventLevel.WARNING, "below `failsafe.frequency_guard`"),
         C.IMPLAUSIBLE: _input(A.HOLD, After.AT_ONCE, "the POI meter's block is not what it should be"),
-        C.GARBAGE: _input(A.HOLD, After.AT_ONCE, "while it lasts: the guard is blind"),
+        C.GARBAGE: _input(
+            A.HOLD, After.AT_ONCE, "while it lasts: the guard is blind; so it is when nothing follows one low reading"
+        ),
         C.BACK: Cell(A.FOLLOW, After.AT_ONCE, "shed_over", EventLevel.INFO, "0.1 % above the guard; by the ramps"),
     },
     Row.DISPATCHER: {
@@ -430,6 +434,7 @@ def seconds(after: After, policy: Policy) -> float:
     inputs = policy.inputs
     return {
         After.AT_ONCE: 0.0,
+        After.SECOND_READING: APART_MIN_S,
         After.HOLD: inputs.hold_after_s,
         After.FREEZE: inputs.freeze_after_s,
         After.FALLBACK: inputs.fallback_after_s + inputs.fallback_offset_s,

@@ -12,6 +12,7 @@ import numpy as np
 
 from controller.core.class_state import ClassState, WaveState
 from controller.core.fleet_state import FleetState
+from controller.core.frequency import Low
 from controller.core.shadow_state import ShadowState
 from controller.domain.dispatch import Dispatch
 from controller.domain.fleet import ByteArray, Fleet, FloatArray, GroupVerdict, IntArray
@@ -146,9 +147,9 @@ class State:
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
     before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
-    shed_by: what sheds the site now, None while nothing does. low_frequency: the frequency fell below the guard
-    and is not clearly above it again. trims_told: so many miners were said to be held because trims to them do not
-    arrive; 0 while there is nothing to say.
+    shed_by: what sheds the site now, None while nothing does. low_frequency: readings of the frequency below its
+    guard, None once it is clearly above; see core/frequency. trims_told: so many miners were said to be held because
+    trims to them do not arrive; 0 while there is nothing to say.
     """
 
     fleet: FleetState
@@ -181,7 +182,7 @@ class State:
     held_until: float = -math.inf
     contacts: dict[Point, Sample] = field(default_factory=dict)
     shed_by: Bound | None = None
-    low_frequency: bool = False
+    low_frequency: Low | None = None
     trims_told: int = 0
     progress: OrderProgress | None = None
     progress_from_w: float = 0.0

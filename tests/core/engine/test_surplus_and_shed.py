@@ -98,6 +98,9 @@ def test_a_shed_puts_everybody_to_sleep_in_one_cycle(kit, flag, bound):
     policy = kit.policy(fleet={"dwell_on_s": 900.0, "commands_per_cycle_max": 1})
     site = kit.site(policy, hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
+    if Point.FREQUENCY_HZ in flag:
+        site.extra = kit.readings(site.now + 1.0, frequency_hz=49.4)
+        assert not site.cycle().setpoint.shed
     site.extra = {point: kit.sample(value, site.now + 1.0) for point, value in flag.items()}
     decision = site.cycle()
     assert (decision.setpoint.bound, decision.setpoint.shed) == (bound, True)
