@@ -24,7 +24,7 @@ def picture(day: Day, loads_w: dict[str, FloatArray], titles: dict[str, str]) ->
     """One strip a contestant over the scored hours; `titles` is what is written above each."""
     reference_mw = day.reference_w[day.scored] / 1e6
     strips: list[str] = []
-    top = 30.0
+    top = 44.0
     low, high = float(reference_mw.min()), float(reference_mw.max())
     pad = 0.1 * max(high - low, 0.1)
     for name, load_w in loads_w.items():
