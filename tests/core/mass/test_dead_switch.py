@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from controller.core import mass, mass_words
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.fleet import Condition, Level, Verb, Verdict
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST
 
@@ -93,6 +93,19 @@ def test_a_dead_switch_moves_nothing_neither_while_it_lasts_nor_when_it_is_back(
     assert site.names()["mass_return"] == 1
     assert "6 of 6 miners answer again" in site.events("mass_return")[0][2]
     assert set(site.state.fleet.verdict.tolist()) == {Verdict.SETTLED}
+
+
+def test_who_runs_at_a_low_rung_was_there_before_though_more_was_believed(block, kit):
+    """A trim up that was lost with the network leaves a belief of twice what it draws: no power came back there."""
+    ladder = tuple(Level(f"{watts}W", watts, watts / 20.0) for watts in (1000, 2000, 3000, 3500))
+    site = block(facts=kit.fleet(20, ladder=ladder))
+    site.unplugged = set(LOST)
+    site.cycles(60)
+    for miner in LOST:
+        site.set_hashing(miner, True, level=0, times=(0.0, 0.01))
+    site.unplugged.clear()
+    site.cycles(2)
+    assert not [command for command in site.commands_to(LOST) if command.verb is Verb.SLEEP]
 
 
 def test_a_falling_surplus_is_met_by_those_that_can_be_reached(block):
