@@ -158,7 +158,7 @@ class FleetPhysics:
 
     @property
     def is_starting(self) -> Bools:
-        """Miners whose start burdens their supply: told to, or on the way to 90 % of their watts, or failed meanwhile."""
+        """Miners whose start burdens their supply: told to, on the way to 90 % of their watts, or failed meanwhile."""
         booting = (self._curve == WAKE) & (self._curve_s < self._to_90_s)
         starting: Bools = (self._pending == WAKE) | booting | (self._tries_for_s > 0.0)
         return starting
