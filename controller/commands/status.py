@@ -118,14 +118,20 @@ def explain_page(view: View) -> list[str]:
     """The lines of one miner's page: where it is, where it should be and why, and what was tried."""
     level, setpoint = view["level"] or "level unknown", view["setpoint"]
     feeder_kw, rating_kw, room_kw = (_kw(view[f"feeder_{name}"]) for name in ("kw", "rating_kw", "room_kw"))
+    held_by = f" ({view['held_by']} is full)" if view.get("held_by") else ""
+    above = [
+        f"{limit['kind']:<10} {limit['name']}: {_kw(limit['kw'])} of {_kw(limit['rating_kw'])}"
+        for limit in view.get("limits", [])
+    ]
     lines = [
         f"{view['miner']}  {view['model']}",
         "",
         f"site       {_kw(setpoint['kw'])}, bound by {setpoint['bound']} ({setpoint['source']})",
         f"feeder     {view['feeder']}: {feeder_kw} of {rating_kw}, room for {room_kw}{_group_of(view)}",
+        *above,
         f"merit      {view['merit']} of {view['miners']}, {view['joule_per_th']:g} J/TH",
         f"is         {view['condition']}, {_own_power(view)}, {level}",
-        f"should be  {view['planned']}, because: {view['why']}",
+        f"should be  {view['planned']}, because: {view['why']}{held_by}",
         f"expected   {_kw(view['expected_kw'])}" + (", a command is on its way" if view["in_flight"] else ""),
         f"verdict    {view['verdict']}; last told to sleep or wake {_ago(view['since_s'])}",
         f"last read  {_ago(view['telemetry_age_s'])}",

@@ -24,6 +24,7 @@ COLUMNS: Final[Mapping[str, tuple[bool, str]]] = {
     "port": (True, "port of the firmware's interface, 1-65535"),
     "web_port": (False, "port of its web interface; empty: 80. Only firmware that is driven over the web uses it"),
     "feeder": (True, "name of a [[feeder]] of the site file"),
+    "limits": (False, "names of further [[limit]]s it hangs on, separated by spaces: its phase, or its container"),
     "credential": (
         False,
         "name of the secret that opens it; empty: the maker's own, WhatsMiner V2 `admin`, Antminer stock `root`/`root`",
@@ -54,6 +55,7 @@ class Miner:
     cap_level: int
     enabled: bool
     line: int
+    limits: tuple[str, ...] = ()
 
 
 def model_key(model: str, firmware: str) -> str:
@@ -176,6 +178,7 @@ class _Rows:
             cap_level,
             enabled,
             line,
+            tuple(dict.fromkeys(cells.get("limits", "").split())),
         )
 
     def _id(self, line: int, miner_id: str) -> str:

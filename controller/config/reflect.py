@@ -17,7 +17,7 @@ from controller.config.quantities import Kind, written
 from controller.config.resolve import Numbers
 from controller.config.sections import Document
 
-LABEL_OF_LIST = {"feeder": "name", "meter": "id"}
+LABEL_OF_LIST = {"feeder": "name", "limit": "name", "meter": "id"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,11 +319,33 @@ class Feeder(Section):
 
     name: str = key("name used in the inventory", why="names the feeder", pattern=NAME_PATTERN)
     rating: SomePower = key("power the feeder may carry", why="stands on the transformer or the breaker")
+    limit: str | None = key(
+        "name of the [[limit]] it hangs on",
+        None,
+        derived="none",
+        why="a transformer or a container may carry less than its feeders",
+    )
     inrush_max: DerivedSomePower = key(
         "power of the miners that may be starting at once on it, all classes together",
         None,
         derived="no limit but the waves'",
         why="what a transformer takes is its maker's to say",
+    )
+
+
+class PowerLimit(Section):
+    """What carries several feeders, or cuts across them: a transformer, container or phase; repeat [[limit]] for each.
+
+    Feeders and other limits name theirs; miners name further ones in the inventory.
+    """
+
+    name: str = key("name used by feeders, other limits and the inventory", why="names it", pattern=NAME_PATTERN)
+    kind: str = key(
+        "what it is, in your words: transformer, container, phase", "limit", why="for people", pattern=NAME_PATTERN
+    )
+    rating: SomePower = key("power of miners it may carry", why="stands on it, less what else hangs there")
+    parent: str | None = key(
+        "name of the [[limit]] it hangs on itself", None, derived="none", why="most hang on nothing we know"
     )
 
 
@@ -338,6 +360,7 @@ class Document(Section):
     verify: Verification = Field(default_factory=Verification)
     waves: Waves = Field(default_factory=Waves)
     feeder: tuple[Feeder, ...] = Field(default=(), strict=False)
+    limit: tuple[PowerLimit, ...] = Field(default=(), strict=False)
     meter: tuple[MeterSettings, ...] = Field(default=(), strict=False)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     restart: RestartRules = Field(default_factory=RestartRules)

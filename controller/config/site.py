@@ -25,6 +25,7 @@ from controller.config.secrets import environment_name, find_secret
 from controller.config.sections import Document
 from controller.config.wiring import RULES, UNIX_PATH_MAX
 from controller.domain.fleet import Fleet, MinerModel, MinerUnit, build_fleet
+from controller.domain.limits import Limit
 from controller.domain.policy import Policy
 
 
@@ -121,13 +122,26 @@ class SiteConfig:
     def fleet(self) -> Fleet:
         """The enabled miners as arrays, in the order of `miners`."""
         feeders = [feeder.name for feeder in self.document.feeder]
+        place_of = {limit.name: place for place, limit in enumerate(self.document.limit)}
+        limits = tuple(
+            Limit(limit.name, limit.kind, limit.rating, None if limit.parent is None else place_of[limit.parent])
+            for limit in self.document.limit
+        )
+        hangs_on = tuple(None if feeder.limit is None else place_of[feeder.limit] for feeder in self.document.feeder)
         units = tuple(
-            MinerUnit(miner.miner_id, miner.model, feeders.index(miner.feeder), miner.cap_level, miner.firmware)
+            MinerUnit(
+                miner.miner_id,
+                miner.model,
+                feeders.index(miner.feeder),
+                miner.cap_level,
+                miner.firmware,
+                tuple(place_of[name] for name in miner.limits),
+            )
             for miner in self.miners
         )
         ratings_w = tuple(feeder.rating for feeder in self.document.feeder)
         inrush_w = tuple(feeder.inrush_max for feeder in self.document.feeder)
-        return build_fleet(units, tuple(feeders), ratings_w, inrush_w)
+        return build_fleet(units, tuple(feeders), ratings_w, inrush_w, limits, hangs_on)
 
     def credential_of(self, miner: Miner) -> Credential | None:
         """What opens this miner; None when its firmware asks for nothing."""

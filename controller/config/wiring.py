@@ -45,6 +45,44 @@ def _same_feeder(facts: Facts) -> Iterator[Finding]:
     yield from (Finding(f"feeder.{name}.name") for name in dict.fromkeys(names) if names.count(name) > 1)
 
 
+def _same_limit(facts: Facts) -> Iterator[Finding]:
+    document = facts.document
+    names = [feeder.name for feeder in document.feeder] + [limit.name for limit in document.limit]
+    yield from (Finding(f"limit.{limit.name}.name") for limit in document.limit if names.count(limit.name) > 1)
+
+
+def _lost_limit(facts: Facts) -> Iterator[Finding]:
+    document = facts.document
+    known = {limit.name for limit in document.limit}
+    for feeder in document.feeder:
+        if feeder.limit is not None and feeder.limit not in known:
+            yield Finding(f"feeder.{feeder.name}.limit")
+    for limit in document.limit:
+        if limit.parent is not None and limit.parent not in known:
+            yield Finding(f"limit.{limit.name}.parent")
+    for miner in facts.miners:
+        for name in miner.limits:
+            if name not in known:
+                yield Finding("fleet.inventory", f"line {miner.line}: miner {miner.miner_id!r} hangs on {name!r}")
+
+
+def _ring(facts: Facts) -> Iterator[Finding]:
+    parent = {limit.name: limit.parent for limit in facts.document.limit}
+    for name in parent:
+        above, steps = parent[name], 0
+        while above in parent and above != name and steps <= len(parent):
+            above, steps = parent[above], steps + 1
+        if above == name:
+            yield Finding(f"limit.{name}.parent")
+
+
+def _wider_than_parent(facts: Facts) -> Iterator[Finding]:
+    rating_w = {limit.name: limit.rating for limit in facts.document.limit}
+    for limit in facts.document.limit:
+        if limit.parent in rating_w and limit.rating > rating_w[limit.parent]:
+            yield Finding(f"limit.{limit.name}.rating")
+
+
 def _half_a_certificate(facts: Facts) -> bool:
     dispatch = facts.document.dispatch
     given = [path is not None for path in (dispatch.certificate_file, dispatch.key_file)]
@@ -121,6 +159,31 @@ WIRING: Final[tuple[Rule, ...]] = (
     ),
     Rule("there is a feeder", "miners need one", "add a [[feeder]]", when("feeder", lambda f: not f.document.feeder)),
     Rule("no two feeders have the same name", "two feeders share a name", "give each a name of its own", _same_feeder),
+    Rule(
+        "no limit has the name of another, or of a feeder",
+        "two share a name",
+        "give each a name of its own",
+        _same_limit,
+    ),
+    Rule(
+        "what feeders, limits and miners hang on is a limit of the site",
+        "there is no such limit",
+        "write the name of a [[limit]], or add it",
+        _lost_limit,
+    ),
+    Rule(
+        "no limit hangs below itself",
+        "its parents lead back to it",
+        "remove parent from the one that stands highest",
+        _ring,
+    ),
+    Rule(
+        "a limit may carry at most what its parent may",
+        "its rating never matters: the parent is full before",
+        "correct one of the two ratings",
+        _wider_than_parent,
+        Severity.WARN,
+    ),
     Rule(
         "the inventory enables at least one miner",
         "there is nothing to control",

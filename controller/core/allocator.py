@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, limits
 from controller.core.commitment import commit
 from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
@@ -28,6 +28,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     Without a goal (no setpoint can be known yet) nothing changes.
     """
     roster = roster_of(facts, state, policy.fleet, now)
+    relieved = limits.relieve(roster) if goal is not None else False
     if goal is not None and goal.shed:
         shed(roster, goal, policy.auxiliary_w)
     elif goal is not None:
@@ -38,7 +39,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
         if gap_w < -policy.fleet.deadband_down_w or coming_w > 0.0:
             lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
-        elif policy.fleet.trim and goal.may_raise:
+        elif policy.fleet.trim and goal.may_raise and not relieved:  # what they leave is still drawn for a while
             room_w = gap_w - estimator.still_falling_w(facts, state.fleet, now)
             if room_w > policy.fleet.deadband_up_w:
                 raise_(roster, room_w)
@@ -74,6 +75,7 @@ def _plan(roster: Roster, goal: Goal | None) -> Allocation:
         allocated_w=allocated,
         unallocated_w=unallocated,
         unallocated_reason=_unallocated_reason(roster, unallocated),
+        held_by={row: int(roster.held_by_limit[row]) for row in np.flatnonzero(roster.held_by_limit >= 0).tolist()},
     )
 
 
@@ -88,7 +90,7 @@ def _reasons(roster: Roster) -> IntArray:
         (asleep, Why.SURPLUS_SHORT),
         (fleet.want_hashing & roster.held_by_dwell, Why.DWELL_ON),
         (asleep & roster.held_by_dwell, Why.DWELL_OFF),
-        (roster.held_by_feeder, Why.FEEDER_LIMIT),
+        (roster.held_by_limit >= 0, Why.FEEDER_LIMIT),
         (roster.held_by_budget, Why.BUDGET_USED),
         (asleep & roster.held_by_wave, Why.WAVE),
         (fleet.want_hashing & roster.held_untrimmed, Why.TRIMS_LOST),
@@ -112,7 +114,7 @@ def _unallocated_reason(roster: Roster, unallocated_w: float) -> Unallocated:
         return Unallocated.DWELL if bool(roster.held_by_dwell.any()) else Unallocated.FLOOR
     if bool((roster.on & (roster.state.fleet.verb == estimator.WAKE)).any()):
         return Unallocated.BOOTING
-    if bool(roster.held_by_feeder.any()):
+    if bool((roster.held_by_limit >= 0).any()):
         return Unallocated.FEEDER_LIMIT
     if bool(roster.held_by_wave.any()):
         return Unallocated.WAVE

@@ -14,8 +14,9 @@ from controller.core.roster import (
     Roster,
     boot_levels,
     dwelt,
-    feeder_room_w,
+    limit_room_w,
     sleeping_ours,
+    tightest,
     wakeable,
     want_asleep,
     want_awake,
@@ -82,12 +83,14 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
     horizons = [_look_ahead(roster, goal, float(seconds), lowest_w) for seconds in boot_s]
-    room_w = feeder_room_w(roster)
-    fits = room_w[facts.feeder[candidates]] >= needed_w
+    room_w = limit_room_w(roster)
+    ways = facts.limits.of_miner[candidates]
+    fits = room_w[ways].min(axis=1) >= needed_w
     wave = waves.room(facts, roster.state, policy, roster.now)
     may_start = wave.open_to()[candidates]
     due = _due(horizons, kind, np.where(fits & may_start, gain_w, 0.0), gain_w, policy)
-    roster.held_by_feeder[candidates[due & ~fits]] = True
+    full = due & ~fits
+    roster.held_by_limit[candidates[full]] = ways[full, room_w[ways[full]].argmin(axis=1)]
     roster.held_by_wave[candidates[due & fits & ~may_start]] = True
 
     low_in_the_end_w = roster.offset_w + float(np.where(roster.on, lowest_w, roster.soon_w).sum())
@@ -104,9 +107,9 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         at.closed |= too_low or 0.0 < at.booting_w > boots_w_per_15s - boots_w
         if at.closed:
             continue
-        feeder = facts.feeder[miner]
-        if room_w[feeder] < needed_w[place]:
-            roster.held_by_feeder[miner] = True
+        limit, left_w = tightest(roster, room_w, miner)
+        if left_w < needed_w[place]:
+            roster.held_by_limit[miner] = limit
             continue
         if not wave.take(miner):
             roster.held_by_wave[miner] = True
@@ -114,7 +117,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         want_awake(roster, miner)
         woken.append(miner)
         budget -= 1
-        room_w[feeder] -= float(needed_w[place])
+        room_w[facts.limits.of_miner[miner]] -= float(needed_w[place])
         low_in_the_end_w += added_w
         for horizon in horizons:
             horizon.low_w += added_w if horizon.boot_s >= at.boot_s else 0.0

@@ -17,6 +17,7 @@ from controller.core import (
     failsafe,
     figures,
     groups,
+    limits,
     mass,
     mass_meters,
     operator,
@@ -118,6 +119,7 @@ class _Cycle:
         if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
             setpoint = replace(setpoint, power_w=allocation.allocated_w)
         findings.events.extend(arbiter.shed_events(state, setpoint))
+        findings.events.extend(limits.events(self.facts, self.before, state, now))
         commands = self._commands(wanted_before, setpoint, goal)
         waves.note_batch(state, commands, now)
         progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
@@ -283,6 +285,7 @@ class _Cycle:
         findings: consequences.Findings,
     ) -> Decision:
         state = self.state
+        expected_w = estimator.expected_power_w(state.fleet, self.now)
         return Decision(
             cycle=state.cycle,
             now=self.now,
@@ -300,7 +303,8 @@ class _Cycle:
             counts=figures.counts(state),
             active_orders=tuple(entry.dispatch.dispatch_id for entry in state.orders.active),
             progress=state.progress,
-            expected_power_w=estimator.expected_power_w(state.fleet, self.now),
+            expected_power_w=expected_w,
+            limit_power_w=figures.limits_w(self.facts, state, expected_w),
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             ask=self.ask,

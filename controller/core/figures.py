@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from controller.core import allocator, estimator, witness
+from controller.core.roster import beside_w
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, Verdict
 from controller.domain.plan import FeederReport, Figures
@@ -71,6 +72,11 @@ def uncertainty_w(error_w: FloatArray) -> float:
     one's own - its supply, its chips, its age - and evens out among many.
     """
     return math.sqrt(float(np.square(error_w).sum()))
+
+
+def limits_w(facts: Fleet, state: State, expected_w: FloatArray) -> FloatArray:
+    """What each limit carries, (k,) watts: what the miners below it are expected to draw, (n,), and what is beside."""
+    return (facts.limits.miners_w(expected_w) + beside_w(facts, state))[:-1]
 
 
 def feeders(facts: Fleet, state: State, metered: Iterable[int], now: float) -> tuple[FeederReport, ...]:

@@ -40,7 +40,8 @@ class Roster:
     """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
 
     steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget.
-    held_untrimmed: at its level, for trims to it do not arrive.
+    held_by_limit: the full limit that keeps it from waking or rising, -1 none. held_untrimmed: at its level, for trims
+    to it do not arrive.
     """
 
     facts: Fleet
@@ -57,7 +58,7 @@ class Roster:
     ceiling_w: FloatArray
     best_first: IntArray
     held_by_dwell: BoolArray
-    held_by_feeder: BoolArray
+    held_by_limit: IntArray
     held_by_budget: BoolArray
     held_untrimmed: BoolArray
     held_by_wave: BoolArray
@@ -97,7 +98,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         ceiling_w=facts.level_power_w[rows, highest] * fleet.ratio,
         best_first=facts.best_first,
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
-        held_by_feeder=np.zeros(len(facts), dtype=np.bool_),
+        held_by_limit=np.full(len(facts), -1, dtype=np.int64),
         held_by_budget=np.zeros(len(facts), dtype=np.bool_),
         held_untrimmed=trims_lost,
         held_by_wave=np.zeros(len(facts), dtype=np.bool_),
@@ -124,17 +125,29 @@ def dwelt(roster: Roster, dwell_s: float) -> BoolArray:
     return rested
 
 
-def feeder_room_w(roster: Roster) -> FloatArray:
-    """Watts left below each feeder's rating once everything in flight has arrived, (f,)."""
+def beside_w(facts: Fleet, state: State) -> FloatArray:
+    """What the feeders' meters show there beside the miners, below each limit, (k + 1,)."""
+    groups = state.groups
+    return facts.limits.feeders_w(np.maximum(np.nan_to_num(groups.rest_w) + groups.excess_w, 0.0))
+
+
+def limit_room_w(roster: Roster) -> FloatArray:
+    """Watts left below each limit's rating once everything in flight has arrived, (k + 1,), the last endless."""
     fleet = roster.state.fleet
     settled = np.maximum(roster.soon_w, fleet.to_w)
     # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
     silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS) | mass.dark(fleet)
     settled = np.where(silent, np.maximum(settled, roster.ceiling_w), settled)
-    load = np.bincount(roster.facts.feeder, weights=settled, minlength=len(roster.facts.feeder_rating_w))
-    groups = roster.state.groups  # a meter shows what else hangs on a feeder
-    beside = np.maximum(np.nan_to_num(groups.rest_w) + groups.excess_w, 0.0)
-    return roster.facts.feeder_rating_w - beside - load
+    limits = roster.facts.limits
+    return limits.rating_w - beside_w(roster.facts, roster.state) - limits.miners_w(settled)
+
+
+def tightest(roster: Roster, room_w: FloatArray, miner: int) -> tuple[int, float]:
+    """Of the limits on a miner's ways to the roots the one with the least room, and that room, watts."""
+    ways = roster.facts.limits.of_miner[miner]
+    rooms = room_w[ways]
+    place = int(rooms.argmin())
+    return int(ways[place]), float(rooms[place])
 
 
 def boot_levels(roster: Roster, rows: int | slice = estimator.EVERYBODY) -> IntArray:

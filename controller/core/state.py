@@ -149,7 +149,8 @@ class State:
     before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
     shed_by: what sheds the site now, None while nothing does. low_frequency: readings of the frequency below its
     guard, None once it is clearly above; see core/frequency. trims_told: so many miners were said to be held because
-    trims to them do not arrive; 0 while there is nothing to say.
+    trims to them do not arrive; 0 while there is nothing to say. limit_load_w, limit_over_since: (k,) what each limit
+    will carry soon, and since when that has been too much, inf while it is not; see core/limits.
     """
 
     fleet: FleetState
@@ -159,6 +160,8 @@ class State:
     waves: WaveState
     started_at: float
     now: float
+    limit_load_w: FloatArray
+    limit_over_since: FloatArray
     cycle: int = 0
     next_command_id: int = 1
     setpoint_w: float | None = None
@@ -195,6 +198,7 @@ class State:
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
         groups = GroupState.unproven(len(fleet.feeder_names))
+        limits = len(fleet.limits.names)
         return cls(
             fleet=FleetState.unseen(fleet),
             groups=groups,
@@ -203,6 +207,8 @@ class State:
             waves=WaveState.untried(fleet),
             started_at=now,
             now=now,
+            limit_load_w=np.zeros(limits),
+            limit_over_since=np.full(limits, math.inf),
         )
 
     def copy(self) -> State:

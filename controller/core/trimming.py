@@ -6,8 +6,8 @@ import numpy as np
 
 from controller.core import estimator
 from controller.core.fleet_state import NO_COMMAND
-from controller.core.roster import Goal, Roster, dwelt, feeder_room_w, rung_below, want_asleep, want_rung
-from controller.domain.fleet import Condition, FloatArray, IntArray, Verdict
+from controller.core.roster import Goal, Roster, dwelt, limit_room_w, rung_below, tightest, want_asleep, want_rung
+from controller.domain.fleet import BoolArray, Condition, FloatArray, IntArray, Verdict
 
 
 def shed(roster: Roster, goal: Goal, auxiliary_w: float) -> None:
@@ -55,20 +55,31 @@ def boots_beyond_trim_w(roster: Roster, goal: Goal, need_w: float) -> float:
     return coming_w if coming_w > 0.0 and need_w + coming_w > trim_w + roster.policy.deadband_down_w else 0.0
 
 
-def lower(roster: Roster, need_w: float, goal: Goal, sleep_first: bool, coming_w: float = 0.0) -> None:
+def lower(
+    roster: Roster,
+    need_w: float,
+    goal: Goal,
+    sleep_first: bool,
+    coming_w: float = 0.0,
+    among: BoolArray | None = None,
+) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
     Units that have not hashed for their dwell sleep last, and only when it is waived; after them those whose budget of
     restarts is used up. A ramp's end says who sleeps: on the way down those who must in the end, untrimmed, for a miner
     boots at the rung it slept at; on the way up nobody who will be needed there, though boots be a little ahead of the
     ramp. coming_w: what boots will bring before a sleep ordered now has worked; it is slept for now and trimmed later.
+    among: (n,) only these are moved.
     """
     worst_first = roster.best_first[::-1]
     trim_gain = np.where(roster.trimmable, np.maximum(roster.soon_w - roster.floor_w, 0.0), 0.0)
     if sleep_first:
         trim_gain = np.zeros_like(trim_gain)
+    on = roster.on
+    if among is not None:
+        on, trim_gain = on & among, np.where(among, trim_gain, 0.0)
     has_dwelt = dwelt(roster, roster.policy.dwell_on_s)
-    on_worst_first = worst_first[roster.on[worst_first]]
+    on_worst_first = worst_first[on[worst_first]]
     free = on_worst_first[roster.switchable[on_worst_first]]
     spent = on_worst_first[~roster.switchable[on_worst_first]]
     rested, restless = free[has_dwelt[free]], free[~has_dwelt[free]]
@@ -120,7 +131,7 @@ def _trim_down(roster: Roster, need_w: float, gain_w: FloatArray, order: IntArra
 
 
 def raise_(roster: Roster, gap_w: float) -> None:
-    """Raise trimmers, best J/TH first, as far as the gap, their ceilings and their feeders allow."""
+    """Raise trimmers, best J/TH first, as far as the gap, their ceilings and the limits above them allow."""
     fleet, facts = roster.state.fleet, roster.facts
     moved = roster.now >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
     ready = roster.trimmable & ((fleet.verb == NO_COMMAND) | moved) & (fleet.want_level < fleet.ceiling)
@@ -132,20 +143,20 @@ def raise_(roster: Roster, gap_w: float) -> None:
         return
     # The smallest step that anybody further down the list could take: below it there is nothing left to place.
     smallest_w = np.minimum.accumulate(step_w[candidates][::-1])[::-1]
-    room_of_feeder_w = feeder_room_w(roster)
+    room_w = limit_room_w(roster)
     left_w = gap_w
     budget = roster.policy.commands_per_cycle_max
     for miner, least_w in zip(candidates.tolist(), smallest_w.tolist(), strict=True):
         if left_w < least_w or budget == 0:
             return
-        feeder = facts.feeder[miner]
-        limit_w = min(left_w, float(room_of_feeder_w[feeder]))
-        roster.held_by_feeder[miner] = room_of_feeder_w[feeder] < step_w[miner]
+        limit, most_w = tightest(roster, room_w, miner)
+        limit_w = min(left_w, most_w)
+        roster.held_by_limit[miner] = limit if most_w < step_w[miner] else -1
         before_w = float(roster.soon_w[miner])
         if before_w + limit_w < next_w[miner]:
             continue
         want_rung(roster, miner, rung_below(roster, miner, before_w + limit_w))
         gained_w = float(roster.soon_w[miner]) - before_w
         left_w -= gained_w
-        room_of_feeder_w[feeder] -= gained_w
+        room_w[facts.limits.of_miner[miner]] -= gained_w
         budget -= 1

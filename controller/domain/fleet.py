@@ -9,6 +9,8 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.domain.limits import Limit, LimitTree, build_tree
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -189,6 +191,7 @@ class MinerUnit:
     """One row of the inventory as the core needs it. `cap_level` bounds every trim from above.
 
     family: the firmware's name, one of the few the drivers know; nothing is decided by it, but counted.
+    limits: indices of the limits it hangs on beside its feeder: a phase or a container that cuts across.
     """
 
     miner_id: str
@@ -196,6 +199,7 @@ class MinerUnit:
     feeder: int
     cap_level: int
     family: str = "unknown"
+    limits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,7 @@ class Fleet:
     level_power_w: (n, l) watts per level, the last rung repeated to the right.
     level_count: (n,) rungs of each ladder.
     joule_per_th: (n,) at cap level, lower is better; best_first: (n,) miners in that order.
-    feeder: (n,) index into feeder_names and feeder_rating_w.
+    feeder: (n,) index into feeder_names and feeder_rating_w. limits: these and all that hangs above or across.
     feeder_inrush_w: (f,) watts of miners that may be starting at once on it, inf for any number.
     kind: (n,) index into class_names: the model with its firmware, whose response is learned together.
     trims, reports_power: (n,) see MinerModel.
@@ -224,6 +228,7 @@ class Fleet:
     feeder: IntArray
     feeder_names: tuple[str, ...]
     feeder_rating_w: FloatArray
+    limits: LimitTree
     feeder_inrush_w: FloatArray
     kind: IntArray
     class_names: tuple[str, ...]
@@ -258,10 +263,12 @@ def build_fleet(
     feeder_names: tuple[str, ...],
     feeder_rating_w: tuple[int, ...],
     feeder_inrush_w: tuple[int | None, ...] = (),
+    limits: tuple[Limit, ...] = (),
+    feeder_limit: tuple[int | None, ...] = (),
 ) -> Fleet:
     """Lay the inventory out as arrays. Units are trusted here: configuration checked them.
 
-    feeder_inrush_w: as many as there are feeders or none, None for a feeder without such a limit.
+    feeder_inrush_w, feeder_limit: as many as there are feeders or none, None for a feeder without such a limit.
     """
     rungs = max((len(unit.model.levels) for unit in units), default=1)
     power = np.zeros((len(units), rungs))
@@ -290,6 +297,13 @@ def build_fleet(
         feeder=np.array([unit.feeder for unit in units], dtype=np.int64),
         feeder_names=feeder_names,
         feeder_rating_w=np.array(feeder_rating_w, dtype=np.float64),
+        limits=build_tree(
+            feeder_names,
+            feeder_rating_w,
+            limits,
+            feeder_limit or (None,) * len(feeder_names),
+            ((unit.feeder, unit.limits) for unit in units),
+        ),
         feeder_inrush_w=np.array(inrush_w or [math.inf] * len(feeder_names), dtype=np.float64),
         kind=np.array([class_names.index(unit.model.name) for unit in units], dtype=np.int64),
         class_names=class_names,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
 from controller.domain.dispatch import Answer, Received
 from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, IntArray, MinerReading
 from controller.domain.metering import Readings, Sample
@@ -110,7 +112,8 @@ class Allocation:
     """Setpoint x fleet. n miners.
 
     hashing: (n,) who should hash. level: (n,) rung for those who should. why: (n,) reason codes (index into list(Why)).
-    allocated_w + unallocated_w == the setpoint it was made for, always.
+    allocated_w + unallocated_w == the setpoint it was made for, always. held_by: index of the full limit, by miner, of
+    those that one keeps from waking or rising.
     """
 
     hashing: BoolArray
@@ -119,6 +122,7 @@ class Allocation:
     allocated_w: float
     unallocated_w: float
     unallocated_reason: Unallocated
+    held_by: Mapping[int, int] = field(default_factory=dict)
 
     def why_of(self, miner: int) -> Why:
         return WHYS[int(self.why[miner])]
@@ -224,6 +228,7 @@ class WaveReport:
 class Decision:
     """Everything one cycle decided: journalled, measured, logged and compared in golden tests as it stands.
 
+    limit_power_w: (k,) watts below each limit of the fleet.
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
     disconnect, 0 when none stands. ask: miners to be read before their turn. classes, waves: all
@@ -247,6 +252,7 @@ class Decision:
     active_orders: tuple[str, ...]
     progress: OrderProgress | None
     expected_power_w: FloatArray = field(compare=False)
+    limit_power_w: FloatArray = field(default_factory=lambda: np.zeros(0), compare=False)
     feeders: tuple[FeederReport, ...] = ()
     shadow: ShadowReport | None = None
     unreachable_at_once: int = 0

@@ -34,7 +34,7 @@ class Why(StrEnum):
     SURPLUS_SHORT = "surplus_short"  # asleep, by merit
     DWELL_ON = "dwell_on"  # would sleep, has not hashed long enough
     DWELL_OFF = "dwell_off"  # would wake, has not slept long enough
-    FEEDER_LIMIT = "feeder_limit"
+    FEEDER_LIMIT = "feeder_limit"  # would wake or rise; its feeder, or a limit above or across it, is full
     QUARANTINED = "quarantined"
     UNREACHABLE = "unreachable"
     FOREIGN_SLEEPER = "foreign_sleeper"

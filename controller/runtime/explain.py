@@ -67,6 +67,8 @@ def explain(
         "prior": state.priors.get(row),
         "planned": _planned(facts, decision, row),
         "why": decision.allocation.why_of(row).value,
+        "held_by": _held_by(facts, decision, row),
+        "limits": _limits(facts, decision, row),
         "verdict": Verdict(int(fleet.verdict[row])).name.lower(),
         "in_flight": bool(fleet.verb[row] != NO_COMMAND),
         "since_s": _ago_s(state.now, float(fleet.changed_at[row])),
@@ -94,6 +96,27 @@ def _feeder(facts: Fleet, state: State, decision: Decision, row: int) -> View:
         "sleep_proved": bool(state.fleet.sleep_proved[row]) if blind else None,
         "caught": bool(state.fleet.caught[row]) if blind else None,
     }
+
+
+def _held_by(facts: Fleet, decision: Decision, row: int) -> str | None:
+    """The full limit that keeps it from waking or rising."""
+    limit = decision.allocation.held_by.get(row)
+    return None if limit is None else f"{facts.limits.kinds[limit]} {facts.limits.names[limit]}"
+
+
+def _limits(facts: Fleet, decision: Decision, row: int) -> list[View]:
+    """What hangs above its feeder or across it, and carries it too."""
+    tree = facts.limits
+    return [
+        {
+            "name": tree.names[limit],
+            "kind": tree.kinds[limit],
+            "kw": kw_of(float(decision.limit_power_w[limit])),
+            "rating_kw": kw_of(float(tree.rating_w[limit])),
+        }
+        for limit in tree.of_miner[row].tolist()
+        if len(facts.feeder_names) <= limit < len(tree.names)
+    ]
 
 
 def _planned(facts: Fleet, decision: Decision, row: int) -> str:

@@ -82,6 +82,11 @@ class Metrics:
         self._feeder = {quantity: gauge(*about, "feeder") for quantity, about in FEEDER_FIGURES.items()}
         text = "1 for what a feeder's meter proves of those miners as a group, 0 for the others."
         self._group = gauge("feeder_verdict", text, "feeder", "verdict")
+        self._limit_names = fleet.limits.names
+        self._limit_power = gauge("limit_power_watts", "What is expected to be drawn below a limit.", "limit")
+        self._limit_rating = gauge("limit_rating_watts", "What a limit may carry, feeders among them.", "limit")
+        for name, rating_w in zip(self._limit_names, fleet.limits.rating_w.tolist(), strict=False):
+            self._limit_rating.labels(name).set(rating_w)
         self._unallocated = gauge("unallocated_watts", "Part of the setpoint that could not be placed.")
         self._shedding = gauge("shedding", "1 while the load falls without a ramp.")
         self._bindings = gauge("binding_bound", "1 for the bound that sets the power, 0 for the others.", "bound")
@@ -135,6 +140,8 @@ class Metrics:
             self._input_state.labels(health.name).set(_INPUT_STATES.index(health.state))
         for report in decision.feeders:
             self._observe_feeder(report)
+        for name, power_w in zip(self._limit_names, decision.limit_power_w.tolist(), strict=False):
+            self._limit_power.labels(name).set(power_w)
         self._at_once.set(decision.unreachable_at_once)
         self._classes.observe(decision)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))

@@ -18,6 +18,7 @@ SITE, FLEET = "site.toml", "fleet.csv"
 WATCHDOG = {"WATCHDOG_USEC": "1000000"}
 
 
+LIMIT_T = '[[limit]]\nname = "t"\nrating = "10 kW"\n'
 FEEDER_METERS = "".join(
     f'[[meter]]\nid = "fa{n}"\nfeeds = "feeder"\nfeeder = "a"\nmap = "siemens_pac2200"\nhost = "10.0.0.{8 + n}"\n'
     'direction = "import"\n'
@@ -206,6 +207,17 @@ CONTRADICTIONS = {
     "no feeder": site('[[feeder]]\nname = "a"\nrating = "20 kW"\n', "", "feeder: miners need one", "Add a [[feeder]]"),
     "two feeders of one name": site(
         "[dispatch]", '[[feeder]]\nname = "a"\nrating = "1 kW"\n[dispatch]', "feeder.a.name", "share a name"
+    ),
+    "two limits of one name": site("[dispatch]", 2 * LIMIT_T + "[dispatch]", "limit.t.name", "share a name"),
+    "a limit called like a feeder": site("[dispatch]", LIMIT_T.replace('"t"', '"a"') + "[dispatch]", "limit.a.name"),
+    "a feeder on no limit": site(
+        'rating = "20 kW"\n\n[[m', 'rating = "20 kW"\nlimit = "t"\n\n[[m', 'feeder.a.limit = "t"', "no such limit"
+    ),
+    "a limit on no limit": site(
+        "[dispatch]", LIMIT_T + 'parent = "u"\n[dispatch]', 'limit.t.parent = "u"', "name of a [[limit]]"
+    ),
+    "a limit below itself": site(
+        "[dispatch]", LIMIT_T + 'parent = "t"\n[dispatch]', 'limit.t.parent = "t"', "lead back to it"
     ),
     "a lease without a broker": add("dispatch", 'lease = "required"', 'dispatch.lease = "required"', "dispatch.host"),
     "a name without a password": add("dispatch", 'username = "u"', 'dispatch.username = "u"', "Set both or neither"),

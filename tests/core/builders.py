@@ -29,6 +29,7 @@ from controller.domain.fleet import (
     Verdict,
     build_fleet,
 )
+from controller.domain.limits import Limit
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.policy import (
     DispatchPolicy,
@@ -158,10 +159,13 @@ class Builders:
         ladder: tuple[Level, ...] = LADDER,
         response: ResponseClass = RESPONSE,
         odd: Mapping[int, Mapping[str, Any]] | None = None,
+        limits: tuple[Limit, ...] = (),
+        feeder_limit: tuple[int | None, ...] = (),
+        across: Mapping[int, tuple[int, ...]] | None = None,
     ) -> Fleet:
         """Merit falls with the index (miner 0 is the best) unless `joule_per_th` says otherwise.
 
-        odd: by index, what is different about that miner's model.
+        odd: by index, what is different about that miner's model. across: by index, limits beside its feeder's.
         """
         merits = list(joule_per_th) if joule_per_th is not None else [20.0 + index for index in range(n)]
         places = list(feeders) if feeders is not None else [0] * n
@@ -169,9 +173,10 @@ class Builders:
         for index in range(n):
             rungs = tuple(Level(level.name, level.power_w, level.power_w / merits[index]) for level in ladder)
             model = replace(MinerModel("model", rungs, response), **(odd or {}).get(index, {}))
-            units.append(MinerUnit(f"m{index}", model, places[index], cap_level))
+            beside = (across or {}).get(index, ())
+            units.append(MinerUnit(f"m{index}", model, places[index], cap_level, limits=beside))
         names = tuple(f"feeder-{index}" for index in range(len(feeder_rating_w)))
-        return build_fleet(tuple(units), names, feeder_rating_w)
+        return build_fleet(tuple(units), names, feeder_rating_w, limits=limits, feeder_limit=feeder_limit)
 
     @staticmethod
     def sample(value: float | None, at: float = 0.0, quality: Quality | None = None) -> Sample:

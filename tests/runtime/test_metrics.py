@@ -82,6 +82,7 @@ def decision() -> Decision:
         active_orders=("a",),
         progress=OrderProgress("a", 2.0, None, None),
         expected_power_w=np.array([3500.0]),
+        limit_power_w=np.array([8_000.0]),
         feeders=(FeederReport(0, 3_600.0, 3_500.0, 80.0, 20.0, "contradicted", None, 1),),
         classes=(
             ClassReport(
@@ -246,6 +247,14 @@ async def test_a_class_and_its_wave_are_told_and_what_nobody_can_say_is_no_numbe
     metrics.observe_decision(replace(decision, waves=(stopped,)))
     seen = await samples_of(metrics)
     assert (seen["curtaild_restore_wave_miners", cell], seen["curtaild_restore_stopped", cell]) == (20, 1)
+
+
+async def test_each_limit_shows_its_load_and_its_rating(metrics: Metrics, decision: Decision) -> None:
+    metrics.observe_decision(decision)
+    seen = await samples_of(metrics)
+    cell = (("limit", "feeder"),)
+    assert seen["curtaild_limit_power_watts", cell] == 8_000
+    assert seen["curtaild_limit_rating_watts", cell] == 10_000
 
 
 async def test_the_reference_lists_exactly_what_is_exported(metrics: Metrics, decision: Decision) -> None:

@@ -13,7 +13,8 @@ import pytest
 from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Fleet
+from controller.domain.fleet import build_fleet
+from controller.domain.limits import Limit
 from controller.runtime.whole_state import state_of, state_row
 from controller.wire.canonical import canonical
 from controller.wire.exact import Exact
@@ -48,10 +49,28 @@ def test_the_setup_of_a_run_comes_back_as_the_same_fleet_and_policy(setup: Setup
     facts, policy = setup_from_record(record, list(setup.facts.miner_ids))
     assert policy == setup.policy
     assert facts.units == setup.facts.units
-    for entry in fields(Fleet):
-        one, other = getattr(facts, entry.name), getattr(setup.facts, entry.name)
-        assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, entry.name
+    for one_part, other_part in ((facts, setup.facts), (facts.limits, setup.facts.limits)):
+        for entry in fields(one_part):
+            one, other = getattr(one_part, entry.name), getattr(other_part, entry.name)
+            if entry.name != "limits":
+                assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, entry.name
     assert canonical(setup_record(facts, policy)) == canonical(record)
+
+
+def test_limits_above_feeders_and_across_them_come_back(setup: Setup) -> None:
+    one = setup.facts
+    limits = (Limit("t1", "transformer", 9_000, 1), Limit("c1", "container", 8_000))
+    units = (replace(one.units[0], limits=(1,)), *one.units[1:])
+    ratings_w = tuple(int(rating_w) for rating_w in one.feeder_rating_w)
+    hangs_on = (0, *(None for _ in ratings_w[1:]))
+    facts = build_fleet(units, one.feeder_names, ratings_w, (5_000, *(None for _ in ratings_w[1:])), limits, hangs_on)
+    record = json.loads(canonical(setup_record(facts, setup.policy)))
+    again, _ = setup_from_record(record, list(one.miner_ids))
+    assert again.units == units
+    assert np.array_equal(again.limits.of_miner, facts.limits.of_miner)
+    assert np.array_equal(again.limits.rating_w, facts.limits.rating_w)
+    assert np.array_equal(again.feeder_inrush_w, facts.feeder_inrush_w)
+    assert again.limits.names[-2:] == ("t1", "c1")
 
 
 def test_floats_that_json_does_not_know_and_the_order_of_a_dictionary_stay() -> None:

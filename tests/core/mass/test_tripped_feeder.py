@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.core.fleet_state import Away
-from controller.core.roster import feeder_room_w, roster_of
+from controller.core.roster import limit_room_w, roster_of
 from controller.domain.fleet import Verb
 from tests.core.mass.conftest import LOST, START_S, dark_outage
 
@@ -96,8 +96,8 @@ def test_who_comes_back_asleep_without_our_order_is_left_alone_until_adopted(blo
 def test_the_feeder_of_dark_miners_keeps_room_for_their_start(block, kit):
     facts = kit.fleet(20, feeders=[0] * 10 + [1] * 10, feeder_rating_w=(36_000, 36_000))
     site = block(facts=facts)
-    room_w = feeder_room_w(roster_of(facts, site.state, site.engine.policy.fleet, site.now))
+    room_w = limit_room_w(roster_of(facts, site.state, site.engine.policy.fleet, site.now))
     dark_outage(site)
     assert site.state.fleet.away[4] == Away.DARK
-    dark_room_w = feeder_room_w(roster_of(facts, site.state, site.engine.policy.fleet, site.now))
+    dark_room_w = limit_room_w(roster_of(facts, site.state, site.engine.policy.fleet, site.now))
     assert dark_room_w[0] == pytest.approx(room_w[0], abs=1.0)

@@ -1,0 +1,101 @@
+"""Limits above and across feeders: nobody is raised below a full one, and one that is exceeded is relieved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from controller.domain.limits import Limit
+from controller.domain.metering import Point
+from controller.domain.reasons import Why
+from tests.core.builders import SLEEP_W
+
+TWO_FEEDERS = {"feeders": (0, 0, 1, 1), "feeder_rating_w": (50_000, 50_000)}
+FIRST_LIMIT = 2  # the feeders come first
+
+
+def of_transformer(kit, rating_w, parent_rating_w=None):
+    """Four miners on two feeders under one transformer, which may hang on a container."""
+    limits = [Limit("t1", "transformer", rating_w, 1 if parent_rating_w else None)]
+    if parent_rating_w:
+        limits.append(Limit("c1", "container", parent_rating_w))
+    return kit.fleet(4, limits=tuple(limits), feeder_limit=(0, 0), **TWO_FEEDERS)
+
+
+def run(site, seconds):
+    for _ in range(seconds):
+        site.cycle()
+
+
+def events(site, name):
+    return [event for decision in site.decisions for event in decision.events if event.name == name]
+
+
+def drawn_w(site, miners=slice(None)):
+    return float(site.draws_w()[miners].sum())
+
+
+def test_without_a_limit_above_them_both_feeders_are_used(kit):
+    site = kit.site(facts=kit.fleet(4, **TWO_FEEDERS))
+    run(site, 300)
+    assert site.hashing.all()
+
+
+@pytest.mark.parametrize(("rating_w", "parent_w", "named"), [(7_200, None, "t1"), (50_000, 7_200, "c1")])
+def test_a_full_limit_is_found_up_to_the_root_and_named(kit, rating_w, parent_w, named):
+    facts = of_transformer(kit, rating_w, parent_w)
+    site = kit.site(facts=facts)
+    for _ in range(300):
+        site.cycle()
+        assert drawn_w(site) <= 7_200
+    plan = site.decisions[-1].allocation
+    held = [miner for miner in range(4) if plan.why_of(miner) is Why.FEEDER_LIMIT]
+    assert held
+    assert all(facts.limits.names[plan.held_by[miner]] == named for miner in held)
+    assert not events(site, "limit_exceeded")
+
+
+def test_a_phase_cuts_across_the_feeders(kit):
+    facts = kit.fleet(4, limits=(Limit("l1", "phase", 3_600),), across={0: (0,), 2: (0,)}, **TWO_FEEDERS)
+    site = kit.site(facts=facts, hashing=(True, False, False, True))
+    run(site, 300)
+    assert drawn_w(site, [0, 2]) <= 3_600
+    assert site.hashing.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_an_exceeded_limit_is_relieved_worst_first_and_said_once(kit, blind):
+    facts = of_transformer(kit, 6_000)
+    site = kit.site(facts=facts, hashing=(True, True, False, False))
+    run(site, 2)
+    if blind:
+        site.meter_lost = {Point.POI_EXPORT_W, Point.SITE_LOAD_W}
+    run(site, 20)
+    assert drawn_w(site) <= 6_000
+    assert site.hashing.tolist() == [True, True, False, False]  # trimmed: none needs to sleep for it
+    assert site.level[0] == 3
+    assert len(events(site, "limit_exceeded")) == len(events(site, "limit_kept")) == 1
+    assert "transformer t1 carries 7.1 kW and may carry 6.0 kW" in events(site, "limit_exceeded")[0].text
+    assert not any(command.raises for command in site.sent)
+
+
+def test_what_trim_cannot_take_off_is_slept_though_it_has_not_dwelt(kit):
+    facts = of_transformer(kit, 3_600)
+    site = kit.site(facts=facts, hashing=(True, True, False, False))
+    run(site, 40)
+    assert site.hashing.tolist() == [True, False, False, False]
+    assert drawn_w(site) <= 3_600 + 4 * SLEEP_W
+
+
+def test_a_limit_passed_by_what_estimates_are_off_by_moves_nobody(kit):
+    facts = of_transformer(kit, 7_000)  # 7,100 are drawn
+    site = kit.site(facts=facts, hashing=(True, True, False, False))
+    run(site, 40)
+    assert not site.sent
+    assert site.decisions[-1].limit_power_w[FIRST_LIMIT] == pytest.approx(7_100, abs=1)
+
+
+def test_the_load_of_each_limit_is_shown(kit):
+    site = kit.site(facts=of_transformer(kit, 50_000, 60_000), hashing=(True, True, False, False))
+    run(site, 2)
+    assert np.allclose(site.decisions[0].limit_power_w, [7_000, 100, 7_100, 7_100])
