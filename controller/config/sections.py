@@ -105,6 +105,12 @@ class Control(Section):
     deadband_down: PowerOrShare = key(
         "a surplus that falls by less moves nothing", "0.5 %", why="half the margin, so that the cap still holds"
     )
+    deadband_order: DerivedPowerOrShare = key(
+        "an order or a fixed limit that is missed by less moves nothing",
+        None,
+        derived="the larger of 0.1 % and 2 meter steps",
+        why="unlike a measured surplus an order has no noise: only the site meter's is left",
+    )
 
 
 class RampLimits(Section):

@@ -37,11 +37,16 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         if goal.wanted_w <= goal.power_w:  # at a limit, not on a ramp below it
             gap_w -= estimator.boots_ahead_w(state.fleet, now, estimator.trim_horizon_s(facts))
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
-        if gap_w < -policy.fleet.deadband_down_w or coming_w > 0.0:
+        fleet = policy.fleet
+        up_w, down_w = fleet.deadband_up_w, fleet.deadband_down_w
+        if goal.exact:
+            up_w, down_w = min(up_w, fleet.deadband_order_w), min(down_w, fleet.deadband_order_w)
+        if gap_w < -down_w or coming_w > 0.0:
             lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
         elif policy.fleet.trim and goal.may_raise and not relieved:  # what they leave is still drawn for a while
-            room_w = gap_w - estimator.still_falling_w(facts, state.fleet, now)
-            if room_w > policy.fleet.deadband_up_w:
+            # A limit is not passed for a moment either; a wish may be, by what is still on its way down.
+            room_w = gap_w - (estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0)
+            if room_w > up_w:
                 raise_(roster, room_w)
         if goal.may_raise:
             commit(roster, goal, policy.ramp.up_w_per_15s)

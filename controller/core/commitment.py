@@ -34,6 +34,8 @@ def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
     lead_w = goal.lead_w(float(np.max(roster.facts.boot_s, initial=0.0)))
     memory = min(max(roster.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
     state.cap_peak_w = max(lead_w, state.cap_peak_w + (lead_w - state.cap_peak_w) * memory)
+    trough_w = min(state.cap_trough_w, goal.power_w)
+    state.cap_trough_w = trough_w + (goal.power_w - trough_w) * memory
     woken = _wake(roster, goal, boots_w_per_15s)
     reach_w = roster.offset_w + float(np.where(roster.on, roster.ceiling_w, roster.soon_w).sum())
     missed = sleeping_ours(roster)
@@ -74,6 +76,9 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     candidates = roster.best_first[wakeable(roster)[roster.best_first]]
     if not len(candidates):
         return []
+    if not goal.waived:  # range to follow a signal with comes before blocks of load
+        trims = facts.trims[candidates]
+        candidates = np.concatenate((candidates[trims], candidates[~trims]))
     rows = np.arange(len(facts))
     boot_w = facts.level_power_w[rows, boot_levels(roster)] * roster.state.fleet.ratio
     # Booting units cannot be trimmed yet, some never: the lowest they will draw at first is the rung they come up at.
@@ -88,7 +93,9 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     fits = room_w[ways].min(axis=1) >= needed_w
     wave = waves.room(facts, roster.state, policy, roster.now)
     may_start = wave.open_to()[candidates]
-    due = _due(horizons, kind, np.where(fits & may_start, gain_w, 0.0), gain_w, policy)
+    reserved_w = np.where(fits & may_start, gain_w, 0.0)
+    needed = _due(horizons, kind, reserved_w, gain_w, policy, 0.0)
+    due = needed | _due(horizons, kind, reserved_w, gain_w, policy, policy.trim_reserve_ratio)
     full = due & ~fits
     roster.held_by_limit[candidates[full]] = ways[full, room_w[ways[full]].argmin(axis=1)]
     roster.held_by_wave[candidates[due & fits & ~may_start]] = True
@@ -105,7 +112,10 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
         too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
         at.closed |= too_low or 0.0 < at.booting_w > boots_w_per_15s - boots_w
-        if at.closed:
+        # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
+        beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
+        spare = not needed[place] and not goal.waived and beyond_trim
+        if at.closed or spare:
             continue
         limit, left_w = tightest(roster, room_w, miner)
         if left_w < needed_w[place]:
@@ -143,12 +153,17 @@ def _look_ahead(roster: Roster, goal: Goal, boot_s: float, lowest_w: FloatArray)
 
 
 def _due(
-    horizons: list[_Horizon], kind: IntArray, reserved_w: FloatArray, gain_w: FloatArray, policy: FleetPolicy
+    horizons: list[_Horizon],
+    kind: IntArray,
+    reserved_w: FloatArray,
+    gain_w: FloatArray,
+    policy: FleetPolicy,
+    reserve_ratio: float,
 ) -> BoolArray:
     """(candidates,) for whom there is room at their own horizon, after every better one that can be up by then."""
     due = np.zeros(len(kind), dtype=np.bool_)
     slack_w = 0.5 * gain_w if policy.trim else gain_w
-    reserve_ratio = policy.trim_reserve_ratio if policy.trim else 0.0
+    reserve_ratio = reserve_ratio if policy.trim else 0.0
     for number, horizon in enumerate(horizons):  # boot times rise with the number
         quicker_w = np.where(kind <= number, reserved_w, 0.0)
         reach_w = horizon.reach_w + np.cumsum(quicker_w) - quicker_w

@@ -123,8 +123,6 @@ class _Cycle:
         commands = self._commands(wanted_before, setpoint, goal)
         waves.note_batch(state, commands, now)
         progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
-        if measured is not None:
-            ramp.remember(state, measured, now)
         state.now = now
         powers = figures.figures_of(
             self.facts,
@@ -211,9 +209,8 @@ class _Cycle:
         self._assume_offset(trust, wanted)
         if state.offset_w is None:
             return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
-        present = state.offset_w + float(
-            estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum()
-        )
+        soon_w = float(estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum())
+        present = max(state.offset_w + soon_w, 0.0)  # a blackout shows in the offset before it does in the miners
         forbidden = failsafe.why_not_raised(trust, state, self.snapshot.journal_writable, now) or self._unread()
         doubtful = forbidden != "" or state.surplus_cap_w is None
         held = present if state.setpoint_w is None else state.setpoint_w
@@ -235,11 +232,16 @@ class _Cycle:
         if self.urgent is not None and setpoint.power_w > self.urgent.power_w:
             setpoint = self.urgent
         state.setpoint_w = setpoint.power_w
+        # Trims and sleeps on their way count whole, for they are there in seconds; boots as far as they have come.
+        committed = max(state.offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
+        there = abs(committed - setpoint.power_w) <= policy.fleet.deadband_up_w
+        ramp.remember(state, setpoint.power_w if there else committed, now)
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
-        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful)
+        exact = Bound.SURPLUS not in (wanted.bound, setpoint.bound)
+        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful, exact)
         return setpoint, goal
 
     def _unread(self) -> str:

@@ -20,6 +20,7 @@ SLEEP, WAKE = VERB_CODES[Verb.SLEEP], VERB_CODES[Verb.WAKE]
 EVERYBODY = slice(None)
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6
+METER_NOISE_S = 2.0  # how long one noisy reading of the site meter is felt
 HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
 
@@ -126,7 +127,10 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     lowest_w, highest_w = _bracket_w(state.fleet, sample.taken_at)
     middle_w = float(expected_power_w(state.fleet, sample.taken_at).sum())
     known = sample.value - middle_w if state.offset_w is None else state.offset_w
-    state.offset_w = min(max(known, sample.value - highest_w), sample.value - lowest_w)
+    shown = min(max(known, sample.value - highest_w), sample.value - lowest_w)
+    if abs(shown - known) <= policy.fleet.deadband_down_w:  # it could be the meter's noise, which is not to be chased
+        shown = known + (shown - known) * -math.expm1(-(sample.taken_at - state.offset_at) / METER_NOISE_S)
+    state.offset_w = shown
     # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
     told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)
     state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))

@@ -1,7 +1,7 @@
 """How fast the setpoint may move: two envelopes, one for normal moves and none for shedding.
 
-Up is always limited: per minute and within any 15 s, counted from what the site really drew. Down is limited too,
-unless the grid is getting less than its despatch or somebody orders a shed.
+Up is always limited: per minute and within any 15 s, counted from what the site drew and was committed to. Down is
+limited too, unless the grid is getting less than its despatch or somebody orders a shed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _highest(state: State, ramp: RampPolicy, last: float, present_w: float, now:
 
 
 def remember(state: State, power_w: float, now: float) -> None:
-    """Keep what the site drew for the last minute, about one value a second."""
+    """Keep what the site was committed to draw for the last minute, about one value a second: what the meter shows, and
+    with it what was in flight. What it shows alone comes seconds later, and would be asked to wait for itself."""
     history = state.power_history
     if history and now - history[-1][0] < 0.8:
         return

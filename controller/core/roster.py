@@ -21,6 +21,7 @@ class Goal:
     power_w: the ramped setpoint. wanted_w: where the ramp ends that holds it back, above it or below it.
     up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
     dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
+    exact: the goal is an order or a fixed limit, not the measured surplus with its noise.
     """
 
     power_w: float
@@ -29,6 +30,7 @@ class Goal:
     shed: bool
     waived: bool
     may_raise: bool = True
+    exact: bool = False
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""

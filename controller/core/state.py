@@ -167,6 +167,7 @@ class State:
     setpoint_w: float | None = None
     surplus_cap_w: float | None = None
     cap_peak_w: float = 0.0
+    cap_trough_w: float = math.inf
     offset_w: float | None = None
     offset_at: float = -math.inf
     offset_until: float = -math.inf

@@ -80,6 +80,9 @@ def lower(
         on, trim_gain = on & among, np.where(among, trim_gain, 0.0)
     has_dwelt = dwelt(roster, roster.policy.dwell_on_s)
     on_worst_first = worst_first[on[worst_first]]
+    if not goal.waived:  # what follows a signal is trimmed: it keeps its range, and blocks make room
+        trims = roster.facts.trims[on_worst_first]
+        on_worst_first = np.concatenate((on_worst_first[~trims], on_worst_first[trims]))
     free = on_worst_first[roster.switchable[on_worst_first]]
     spent = on_worst_first[~roster.switchable[on_worst_first]]
     rested, restless = free[has_dwelt[free]], free[~has_dwelt[free]]

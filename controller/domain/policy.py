@@ -91,6 +91,7 @@ class FleetPolicy:
     commands_per_cycle_max: int
     deadband_up_w: float
     deadband_down_w: float
+    deadband_order_w: float
     tolerance_ratio: float
     tolerance_w: float
     deadline_factor: float

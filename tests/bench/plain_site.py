@@ -94,6 +94,7 @@ def policy_of(size: int) -> Policy:
             commands_per_cycle_max=200,
             deadband_up_w=0.01 * rated_w,
             deadband_down_w=0.005 * rated_w,
+            deadband_order_w=0.001 * rated_w,
             tolerance_ratio=0.1,
             tolerance_w=100.0,
             deadline_factor=2.0,

@@ -73,6 +73,7 @@ KEYS = [
     ("control", 'household_tolerance = "3 kW"', "household_tolerance_w", 3_000),
     ("control", 'deadband_up = "5 %"', "fleet.deadband_up_w", 1_000),
     ("control", 'deadband_down = "0 W"', "fleet.deadband_down_w", 0),
+    ("control", 'deadband_order = "50 W"', "fleet.deadband_order_w", 50),
     ("ramp", 'up = "40 %/min"', "ramp.up_w_per_min", 8_000),
     ("ramp", 'down = "9 kW/min"', "ramp.down_w_per_min", 9_000),
     ("ramp", 'up_15s = "500 W"', "ramp.up_w_per_15s", 500),

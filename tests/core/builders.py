@@ -115,6 +115,7 @@ class Builders:
                 commands_per_cycle_max=100,
                 deadband_up_w=100.0,
                 deadband_down_w=100.0,
+                deadband_order_w=100.0,
                 tolerance_ratio=0.08,
                 tolerance_w=150.0,
                 deadline_factor=2.0,

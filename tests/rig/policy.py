@@ -101,6 +101,7 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
             commands_per_cycle_max=max(50, -(-fleet_size // 5)),
             deadband_up_w=deadband_up_w,
             deadband_down_w=0.005 * rated_w,
+            deadband_order_w=max(0.001 * rated_w, 2 * METER_STEP_W),
             tolerance_ratio=0.15,
             tolerance_w=100.0,
             deadline_factor=2.0,

@@ -20,7 +20,7 @@ def test_dark_ones_are_planned_idle_and_the_others_take_what_is_left(block, swee
     assert any("dark" in text for *_, text in said), said
     assert not site.state.fleet.want_hashing[list(LOST)].any()
     assert site.state.fleet.to_w[list(LOST)].sum() == 0.0
-    site.cycles(150)
+    site.cycles(170)
     assert site.commands_to(LOST) == []
     assert {c.miner for c in site.sent if c.verb is Verb.WAKE} == {16, 17, 18, 19}, "the ones that slept"
     assert site.load_w() == pytest.approx(1_000.0 + 14 * 3_500.0, abs=150)
