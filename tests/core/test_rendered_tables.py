@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.core import failsafe, lifecycle
+from controller.core import failsafe, failsafe_table, lifecycle
 from controller.domain.plan import InputState
+from controller.runtime.journal import JournalLimits
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "render_tables.py"
@@ -28,6 +29,11 @@ def tables():
 def test_the_page_holds_the_tables_as_the_code_has_them(tables, page):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert tables.rendered(page, text) == text, "run: python docs/render_tables.py"
+
+
+def test_a_hanging_commit_counts_as_long_as_the_table_says():
+    limits = JournalLimits(keep_s=1.0, keep_bytes=1)
+    assert failsafe_table.After.COMMIT.value == f"{limits.stalled_after_s:g} s"
 
 
 def test_a_changed_table_is_noticed(tables):
