@@ -29,7 +29,7 @@ def picture(day: Day, loads_w: dict[str, FloatArray], titles: dict[str, str]) ->
     pad = 0.1 * max(high - low, 0.1)
     for name, load_w in loads_w.items():
         load_mw = load_w[day.scored] / 1e6
-        frame = _Frame(top, TALL, min(low, float(load_mw.min())) - pad, max(high, float(load_mw.max())) + pad)
+        frame = Frame(top, TALL, min(low, float(load_mw.min())) - pad, max(high, float(load_mw.max())) + pad)
         title = f"{NAMES.get(name, name)}: {titles.get(name, '')}"
         strips.append(frame.box(title, "MW"))
         strips.append(frame.line(reference_mw, COLOURS["reference"], 2.0))
@@ -38,13 +38,13 @@ def picture(day: Day, loads_w: dict[str, FloatArray], titles: dict[str, str]) ->
     ours_w = loads_w["ours"]
     error_kw = (ours_w - day.reference_w)[day.scored] / 1e3
     reach = float(np.percentile(np.abs(error_kw), 99.5)) or 1.0
-    frame = _Frame(top, LOW, -reach, reach)
+    frame = Frame(top, LOW, -reach, reach)
     strips.append(frame.box("ours less the reference", "kW"))
     strips.append(frame.line(np.clip(error_kw, -reach, reach), COLOURS["error"], 0.8))
     top += LOW + GAP
     steps = hours_of(day, ours_w, day.reference_w).steps
     steps = np.mean(steps[~np.isnan(steps).any(axis=1)], axis=1)  # the last ten minutes have no whole window
-    frame = _Frame(top, LOW, 0.5, 1.0)
+    frame = Frame(top, LOW, 0.5, 1.0)
     strips.append(frame.box("ours: accuracy, delay and precision at each step, their mean", ""))
     strips.append(frame.line(np.clip(steps, 0.5, 1.0), COLOURS["score"], 0.8))
     top += LOW + GAP
@@ -61,7 +61,7 @@ def picture(day: Day, loads_w: dict[str, FloatArray], titles: dict[str, str]) ->
     return "\n".join([head, *strips, "</svg>"]) + "\n"
 
 
-class _Frame:
+class Frame:
     """A strip of a picture: where it is and what its lowest and highest values are."""
 
     def __init__(self, top: float, height: float, low: float, high: float) -> None:
