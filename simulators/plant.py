@@ -6,6 +6,7 @@ moves slowly, within the ramps of the units, and despatch takes up the differenc
 plant that cannot be lowered further.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -257,13 +258,11 @@ class Plant:
             self._despatch_seq += 1
 
     def _wander(self, dt_s: float) -> None:
-        keep = float(np.exp(-dt_s / self.spec.wander_time_s))
-        kick = float(np.sqrt(1.0 - keep * keep))
-        noise = self._rng.standard_normal(2)
-        self._frequency_wander_hz = keep * self._frequency_wander_hz + kick * self.spec.frequency_sigma_hz * float(
-            noise[0]
-        )
-        self._voltage_wander = keep * self._voltage_wander + kick * self.spec.voltage_sigma_fraction * float(noise[1])
+        keep = math.exp(-dt_s / self.spec.wander_time_s)
+        kick = math.sqrt(1.0 - keep * keep)
+        frequency, voltage = self._rng.standard_normal(2).tolist()
+        self._frequency_wander_hz = keep * self._frequency_wander_hz + kick * self.spec.frequency_sigma_hz * frequency
+        self._voltage_wander = keep * self._voltage_wander + kick * self.spec.voltage_sigma_fraction * voltage
 
     def _truth(self, miner_w_by_feeder: Sequence[float]) -> PlantTruth:
         load = site_load(self.spec.site, miner_w_by_feeder)

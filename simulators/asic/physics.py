@@ -30,6 +30,7 @@ _HASHRATE_LAG_S: Final = 1.5
 _TEMPERATURE_LAG_S: Final = 45.0
 _AMBIENT_C: Final = 25.0
 _RISE_AT_NAMEPLATE_C: Final = 40.0
+_LAGS_S: Final = (np.array(_HASHRATE_LAG_S), np.array(_TEMPERATURE_LAG_S), np.array(HASHRATE_MEAN_WINDOWS_S))
 _REPORT_EVERY_S: Final = 1.0
 _REVIVES_AFTER_S: Final = 5.0
 _GIVES_UP_90_S: Final = 0.5  # how quickly a failed boot is back at sleep watts
@@ -120,6 +121,8 @@ class FleetPhysics:
         self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
         self._hashrate_goal_th: Floats = self.hashrate_th.copy()
 
+        self._weights_for_s = -1.0
+        self._weights: tuple[Floats, ...] = ()
         self._pending: Codes = np.zeros(count, dtype=np.int8)
         self._next_to_90_s: Floats = np.ones(count)
         self._dead_left_s: Floats = np.zeros(count)
@@ -216,11 +219,14 @@ class FleetPhysics:
 
     def _lag(self, dt_s: float) -> None:
         """Hash rate trails power, temperature trails both, and the firmware's means trail the hash rate."""
-        self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * -np.expm1(-dt_s / _HASHRATE_LAG_S)
+        if dt_s != self._weights_for_s:  # most runs have one step size
+            self._weights_for_s = dt_s
+            self._weights = tuple(-np.expm1(-dt_s / lag) for lag in _LAGS_S)
+        hashrate, temperature, means = self._weights
+        self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * hashrate
         settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
-        self.temperature_c += (settled_c - self.temperature_c) * -np.expm1(-dt_s / _TEMPERATURE_LAG_S)
-        weights = -np.expm1(-dt_s / np.array(HASHRATE_MEAN_WINDOWS_S))
-        self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * weights
+        self.temperature_c += (settled_c - self.temperature_c) * temperature
+        self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * means
 
     def _report(self, indices: Ints) -> None:
         noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))

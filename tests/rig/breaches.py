@@ -36,7 +36,7 @@ def horizon_s(setup: Setup) -> float:
     slowest = max(setup.fleet.response_scale or (1.0,))
     verb = max((_slowest_way_down(model) for model in set(setup.fleet.models)), key=lambda one: one.slowest_total_s)
     return violation_horizon_s(
-        setup.meter_period_s,
+        setup.meter_period_s + setup.tick_s,
         setup.policy.cycle_s,
         verb.dead_time.high_s * slowest,
         verb.to_90_percent.high_s * slowest,
@@ -50,14 +50,17 @@ def _slowest_way_down(model: MinerModel) -> VerbResponse:
 
 
 def blind_spells(setup: Setup) -> list[tuple[float, float]]:
-    """When the site could not see: from a fault of an input until it is gone and the load had time to follow."""
-    return [(fault.begin_s, fault.end_s + horizon_s(setup)) for fault in setup.input_faults]
+    """When the site could not see: from a fault of an input, or a crash, until it is gone and the load had time to
+    follow. A start looks at every meter and miner first."""
+    faults = [(fault.begin_s, fault.end_s + horizon_s(setup)) for fault in setup.input_faults]
+    return faults + [(crash.at_s, crash.up_s + setup.sweep_s + horizon_s(setup)) for crash in setup.crashes]
 
 
 def deaf(setup: Setup) -> list[tuple[float, float]]:
-    """When the plant's flags could not be read."""
+    """When the plant's flags could not be read, or nobody was there to read them."""
     kinds = (InputFaultKind.STALE, InputFaultKind.BAD)
-    return [(one.begin_s, one.end_s) for one in setup.input_faults if one.feed == "plant" and one.kind in kinds]
+    faults = [(one.begin_s, one.end_s) for one in setup.input_faults if one.feed == "plant" and one.kind in kinds]
+    return faults + [(crash.at_s, crash.up_s + setup.sweep_s) for crash in setup.crashes]
 
 
 def blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
@@ -83,7 +86,13 @@ def blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
             begin_s = fault.begin_s + after[fault.kind] + slack_s
             if begin_s < fault.end_s:
                 spells.append((begin_s, fault.end_s))
-    return spells
+    steps = [(step.at_s + slack_s, step.at_s + limits.rearm_s) for step in setup.clock_steps]
+    # A start knows no clock before its own: a step is seen by a process that lived through it.
+    return spells + [
+        (begin_s, end_s)
+        for begin_s, end_s in steps
+        if not any(crash.at_s <= end_s and crash.up_s >= begin_s - 2.0 * slack_s for crash in setup.crashes)
+    ]
 
 
 def is_misled(setup: Setup, begin_s: float, end_s: float) -> bool:

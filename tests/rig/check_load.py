@@ -104,7 +104,7 @@ def blind_ends_low(setup: Setup, record: Record) -> list[Breach]:
 def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
     """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it. What
     started by itself with its feeder's power is not ours until it could be put to sleep."""
-    lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP)
+    lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP, InputFaultKind.TENFOLD, InputFaultKind.DELAYED)
     misled = [
         (fault.begin_s, fault.end_s) for fault in setup.input_faults if fault.feed == "site" and fault.kind in lies
     ]

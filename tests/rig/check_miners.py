@@ -65,7 +65,8 @@ def orders_answered(setup: Setup, record: Record) -> list[Breach]:
         order_id = message.received.message.dispatch_id
         said = by_id.get(order_id, [])
         first = next((at for at, _, _ in said if at >= message.at_s - 1e-9), None)
-        if first is None or first - message.at_s > 2.0:
+        heard_s = max([message.at_s, *(crash.up_s for crash in setup.crashes if crash.at_s <= message.at_s + 0.5)])
+        if first is None or first - heard_s > 2.0:
             found.append(Breach("orders_answered", message.at_s, f"{order_id} got no answer within 2 s"))
         terminals = sum(terminal for _, _, terminal in said)
         order = message.received.message
@@ -150,7 +151,8 @@ def power_back_is_idled(setup: Setup, record: Record) -> list[Breach]:
     for miner, at_s in record.self_started_s.items():
         trip = trips[miner]
         known = any(trip.begin_s <= at <= trip.end_s for at in dark_at)
-        if not known or miner in elsewhere or behaviours[miner] is not Behaviour.OBEYS:
+        resumed = any(trip.begin_s <= crash.up_s <= at_s + 15.0 for crash in setup.crashes)
+        if resumed or not known or miner in elsewhere or behaviours[miner] is not Behaviour.OBEYS:
             continue
         latest_s = at_s + setup.sweep_s + 2.0 * setup.policy.cycle_s + 0.5
         if latest_s < setup.duration_s and not any(one == miner and at_s <= at <= latest_s for at, one in told):

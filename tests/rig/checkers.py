@@ -25,6 +25,7 @@ from tests.rig.check_miners import (
     power_back_is_idled,
     well_behaved_stay,
 )
+from tests.rig.check_physics import ledger_balances, no_limit_cycle, ramp_down_kept
 from tests.rig.record import Record
 from tests.rig.setup import Setup
 
@@ -48,9 +49,11 @@ CHECKERS: dict[str, Checker] = {
         many_are_one_event,
     )
 }
+HARSH = {check.__name__: check for check in (ramp_down_kept, ledger_balances, no_limit_cycle)}
 
 
-def judge(setup: Setup, record: Record) -> list[Breach]:
-    """Every checker's breaches, earliest first."""
-    found = [breach for check in CHECKERS.values() for breach in check(setup, record)]
+def judge(setup: Setup, record: Record, harsh: bool = False) -> list[Breach]:
+    """Every checker's breaches, earliest first; of the harsh ones too where asked."""
+    asked = {**CHECKERS, **(HARSH if harsh else {})}
+    found = [breach for check in asked.values() for breach in check(setup, record)]
     return sorted(found, key=lambda breach: breach.at_s)

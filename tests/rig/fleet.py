@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from controller.domain.fleet import Fleet, Level, MinerModel, MinerUnit, ResponseClass, build_fleet
 from simulators.asic import models
@@ -48,13 +48,14 @@ CLASSES = {
 }
 
 
-def core_model(model: models.MinerModel) -> MinerModel:
-    """One simulated model as the core sees it: the whole ladder, the response class, what it cannot do."""
+def core_model(model: models.MinerModel, response: ResponseClass | None = None) -> MinerModel:
+    """One simulated model as the core sees it: the whole ladder, the response class, what it cannot do. `response`:
+    the class of a machine that is of no family."""
     levels = tuple(Level(rung.name, rung.power_w, rung.hashrate_th) for rung in model.profiles)
     return MinerModel(
         model.key,
         levels,
-        CLASSES[model.family],
+        response or CLASSES[model.family],
         nameplate_level=model.default_profile,
         trims=model.trims,
         reports_power=model.family is not models.Family.ANTMINER,
@@ -62,10 +63,13 @@ def core_model(model: models.MinerModel) -> MinerModel:
 
 
 def core_fleet(
-    miners: Sequence[models.MinerModel], feeder_of_miner: Sequence[int], feeder_rating_w: Sequence[int]
+    miners: Sequence[models.MinerModel],
+    feeder_of_miner: Sequence[int],
+    feeder_rating_w: Sequence[int],
+    classes: Mapping[str, ResponseClass] | None = None,
 ) -> Fleet:
-    """The inventory of a simulated fleet, every miner capped at its nameplate rung."""
-    known = {model.key: core_model(model) for model in miners}
+    """The inventory of a simulated fleet, everybody capped at its nameplate rung. `classes`: of some models, by key."""
+    known = {model.key: core_model(model, (classes or {}).get(model.key)) for model in miners}
     units = tuple(
         MinerUnit(f"m-{index:04d}", known[model.key], feeder, model.default_profile, model.family.value)
         for index, (model, feeder) in enumerate(zip(miners, feeder_of_miner, strict=True))

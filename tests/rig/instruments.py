@@ -24,6 +24,8 @@ FEEDS: dict[str, tuple[Point, ...]] = {
         Point.PERMIT,
     ),
 }
+DELAY_S = 5.0
+DROPPED = 0.5
 SIGNED = frozenset({Point.POI_EXPORT_W, Point.SITE_LOAD_W})
 
 
@@ -32,12 +34,21 @@ class Instruments:
     of some feeders."""
 
     def __init__(
-        self, seed: int, period_s: float, noise: float, faults: tuple[InputFault, ...], feeders: tuple[int, ...] = ()
+        self,
+        seed: int,
+        period_s: float,
+        noise: float,
+        faults: tuple[InputFault, ...],
+        feeders: tuple[int, ...] = (),
+        step_w: float = 1.0,
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._feeder_rng = np.random.default_rng([seed, 1])
         self._period_s = period_s
         self._noise = noise
+        self._step_w = step_w
+        self._luck = np.random.default_rng([seed, 2])
+        self._past: dict[str, list[tuple[float, dict[Point, float]]]] = {}
         self._faults = faults
         self._due_s = {feed: index * period_s / 3.0 for index, feed in enumerate(FEEDS)}
         self._heart_stopped_at: float | None = None
@@ -78,8 +89,14 @@ class Instruments:
     def _read(self, feed: str, points: tuple[Point, ...], t_s: float, truth: PlantTruth) -> None:
         kinds = {fault.kind for fault in self._faults if fault.feed == feed and fault.active(t_s)}
         values = self._shown(feed, t_s, truth, InputFaultKind.HEARTBEAT_STOPPED in kinds)
-        if InputFaultKind.STALE in kinds:
+        past = self._past.setdefault(feed, [])
+        past.append((t_s, values))
+        while len(past) > 1 and past[1][0] <= t_s - DELAY_S + 1e-9:
+            past.pop(0)
+        if InputFaultKind.STALE in kinds or (InputFaultKind.DROPS in kinds and self._luck.random() < DROPPED):
             return
+        if InputFaultKind.DELAYED in kinds:
+            values = past[0][1]
         for point in points:
             value: float | None = values[point]
             if InputFaultKind.STUCK in kinds and point in self.latest:
@@ -88,6 +105,8 @@ class Instruments:
                 value = None
             elif InputFaultKind.SIGN_FLIP in kinds and point in SIGNED:
                 value = -values[point]
+            elif InputFaultKind.TENFOLD in kinds and point in SIGNED:
+                value = 10.0 * values[point]
             quality = Quality.BAD if value is None else Quality.GOOD
             self.latest[point] = Sample(value, t_s, quality, feed)
 
@@ -119,7 +138,8 @@ class Instruments:
         }
 
     def _noisy(self, power_w: float) -> float:
-        return float(round(power_w * (1.0 + self._noise * float(self._rng.standard_normal()))))
+        shown_w = power_w * (1.0 + self._noise * float(self._rng.standard_normal()))
+        return round(shown_w / self._step_w) * self._step_w
 
 
 def _whole_kw(power_w: float) -> float:

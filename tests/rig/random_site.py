@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
+from controller.domain.fleet import ResponseClass
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from simulators.asic.models import LUXOS_MODELS, MODELS, Family
 from simulators.asic.response import Behaviour
@@ -14,10 +16,14 @@ from simulators.asic.spec import FleetSpec
 from simulators.feeder import FeederSpec, SiteSpec
 from simulators.plant import PlantSpec, UnitSpec
 from simulators.trace import SurplusTrace, bundled_trace_path, load_trace
+from tests.rig import invented
 from tests.rig.fleet import core_fleet
 from tests.rig.policy import Rules, site_policy
 from tests.rig.setup import (
+    TICK_S,
     WALL_AT_START,
+    ClockStep,
+    Crash,
     FeederTrip,
     InputFault,
     InputFaultKind,
@@ -30,6 +36,9 @@ from tests.rig.setup import (
 
 CALM_S = 180.0
 MIXED_SHARE = 0.6  # of the seeds; the others are LuxOS alone
+PLAIN_SIZES = (20, 400)
+FLEET_SIZES = ((20, 120), (120, 400), (400, 2_000), (2_000, 20_000))
+SIZE_SHARES = (0.7, 0.25, 0.045, 0.005)  # what a large one finds in an hour, a hundred small ones do as well
 TRACE_DAYS = ("2016-04-18", "2016-12-21")
 
 
@@ -55,14 +64,20 @@ class Recorded:
         return self.trace.surplus_w(min(t_s, self.calm_from_s))
 
 
-def random_setup(seed: int, minutes: float) -> Setup:
-    """The run of one seed; the last three minutes of it are calm."""
+def random_setup(seed: int, minutes: float, harsh: bool = False) -> Setup:
+    """The run of one seed; the last three minutes of it are calm. harsh: crashes, stepped clocks, invented machines,
+    meters that are wrong in ways that look right, and fleets of up to 20,000."""
     rng = np.random.default_rng(seed)
     luck = np.random.default_rng([seed, 1])  # of its own: a new kind of trouble leaves a seed's other troubles alone
     duration_s = 60.0 * minutes
     calm_from_s = max(duration_s - CALM_S, 0.4 * duration_s)
     mixed = bool(rng.random() < MIXED_SHARE)
-    fleet = _fleet(rng, seed, mixed)
+    odd = np.random.default_rng([seed, 2])  # and so of later kinds
+    fleet = _fleet(rng, seed, mixed, _sizes(odd) if harsh else PLAIN_SIZES)
+    classes: Mapping[str, ResponseClass] = {}
+    if harsh:
+        fleet, classes = invented.mixed_in(odd, fleet)
+    tick_s = float(odd.choice([0.1, 0.25, 0.5], p=[0.15, 0.35, 0.5])) if harsh else TICK_S
     rated_w = round(float(sum(model.nameplate.power_w for model in fleet.models)))
     feeders = int(rng.integers(1, 4))
     feeder_of_miner = tuple(int(feeder) for feeder in rng.integers(0, feeders, len(fleet.models)))
@@ -81,28 +96,29 @@ def random_setup(seed: int, minutes: float) -> Setup:
     )
     faults = _input_faults(rng, calm_from_s)
     messages = _messages(rng, seed, rated_w, calm_from_s)
-    facts = core_fleet(fleet.models, feeder_of_miner, [rated_w] * feeders)
+    facts = core_fleet(fleet.models, feeder_of_miner, [rated_w] * feeders, classes)
+    policy = site_policy(
+        rated_w=rated_w,
+        auxiliary_w=auxiliary_w,
+        power_span_w=8 * rated_w,
+        fleet_size=len(facts),
+        rules=rules,
+    )
     return Setup(
         name=f"seed-{seed}",
         seed=seed,
         duration_s=duration_s,
         facts=facts,
-        policy=site_policy(
-            rated_w=rated_w,
-            auxiliary_w=auxiliary_w,
-            power_span_w=8 * rated_w,
-            fleet_size=len(facts),
-            rules=rules,
-        ),
+        policy=replace(policy, cycle_s=float(odd.choice([1.0, 2.0], p=[0.75, 0.25])) if harsh else policy.cycle_s),
         fleet=fleet,
         feeder_of_miner=feeder_of_miner,
         plant=plant,
         surplus=_surplus(rng, rated_w, calm_from_s),
-        meter_period_s=float(rng.choice([0.2, 0.5, 1.0])),
+        meter_period_s=max(float(rng.choice([0.2, 0.5, 1.0])), tick_s),
         meter_noise=float(rng.choice([0.0002, 0.0005, 0.001])),
-        sweep_s=5.0,
+        sweep_s=5.0 if len(facts) <= 400 else 10.0,
         answers_lost=float(rng.choice([0.0, 0.01, 0.03])),
-        input_faults=faults,
+        input_faults=(*faults, *_late_faults(odd, calm_from_s)) if harsh else faults,
         outages=(*_outages(rng, len(facts), calm_from_s), *_dead_switch(luck, len(facts), calm_from_s)),
         reboots=_reboots(rng, fleet, calm_from_s),
         plant_events=_plant_events(rng, rated_w, calm_from_s),
@@ -115,12 +131,21 @@ def random_setup(seed: int, minutes: float) -> Setup:
         strangers=_strangers(rng, len(facts), calm_from_s),
         writes_per_day=int(rng.choice([10**6, 24, 6], p=[0.6, 0.2, 0.2])),
         trips=_trips(luck, feeders, calm_from_s),
+        tick_s=tick_s,
+        crashes=_crashes(odd, messages, calm_from_s) if harsh else (),
+        clock_steps=_clock_steps(odd, calm_from_s) if harsh else (),
+        # 1 kW is a meter that the fail-safe takes for a dead one.
+        meter_step_w=float(odd.choice([1.0, 10.0, 100.0])) if harsh else 1.0,
     )
 
 
-def _fleet(rng: np.random.Generator, seed: int, mixed: bool) -> FleetSpec:
-    """20 to 400 miners of one to four models, of one family or several; now and then everybody behaves."""
-    count = int(np.exp(rng.uniform(np.log(20), np.log(400))))
+def _sizes(odd: np.random.Generator) -> tuple[int, int]:
+    return FLEET_SIZES[int(odd.choice(len(FLEET_SIZES), p=SIZE_SHARES))]
+
+
+def _fleet(rng: np.random.Generator, seed: int, mixed: bool, sizes: tuple[int, int]) -> FleetSpec:
+    """`sizes` miners of one to four models, of one family or several; now and then everybody behaves."""
+    count = int(np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]))))
     known = list(MODELS) if mixed else list(LUXOS_MODELS)
     keys = [str(key) for key in rng.permutation(known)[: int(rng.integers(1, 5))]]
     listed = [MODELS[keys[int(pick)]] for pick in rng.integers(0, len(keys), count)]
@@ -213,6 +238,43 @@ def _input_faults(rng: np.random.Generator, calm_from_s: float) -> tuple[InputFa
         begin_s, end_s = _spell(rng, calm_from_s, 120.0)
         faults.append(InputFault(feed, kind, begin_s, end_s))
     return tuple(faults)
+
+
+def _late_faults(odd: np.random.Generator, calm_from_s: float) -> tuple[InputFault, ...]:
+    """Meters that are wrong in ways that look right: another CT ratio, values of a while ago, every other read lost."""
+    kinds = (InputFaultKind.TENFOLD, InputFaultKind.DELAYED, InputFaultKind.DROPS)
+    found = []
+    for feed in ("poi", "site"):
+        if odd.random() < 0.15:
+            kind = kinds[int(odd.integers(len(kinds)))]
+            found.append(InputFault(feed, kind, *_spell(odd, calm_from_s, 120.0)))
+    return tuple(found)
+
+
+def _crashes(odd: np.random.Generator, messages: tuple[Message, ...], calm_from_s: float) -> tuple[Crash, ...]:
+    """One in three seeds; down for as long as systemd and a start take. Orders of that while wait at the broker."""
+    if odd.random() > 0.35:
+        return ()
+    crash = Crash(_moment(odd, 20.0, calm_from_s - 40.0), float(odd.uniform(1.0, 10.0)))
+    # An order that would end, or be too old, while nobody is there has no one right answer.
+    waiting = [one for one in messages if crash.at_s - 1.0 <= one.at_s <= crash.up_s]
+    return () if _ends_meanwhile(waiting, crash) else (crash,)
+
+
+def _ends_meanwhile(waiting: list[Message], crash: Crash) -> bool:
+    orders = [one.received.message for one in waiting]
+    return any(isinstance(one, Dispatch) and one.expires_at - WALL_AT_START < crash.up_s + 3.0 for one in orders)
+
+
+def _clock_steps(odd: np.random.Generator, calm_from_s: float) -> tuple[ClockStep, ...]:
+    """One in four seeds, either way; half of them are set right again."""
+    if odd.random() > 0.25:
+        return ()
+    by_s = float(odd.choice([-1.0, 1.0]) * np.exp(odd.uniform(np.log(2.0), np.log(5_000.0))))
+    at_s = _moment(odd, 20.0, calm_from_s - 60.0)
+    back_s = at_s + float(odd.uniform(5.0, 120.0))
+    first = ClockStep(at_s, by_s)
+    return (first, ClockStep(back_s, -by_s)) if odd.random() < 0.5 and back_s < calm_from_s - 35.0 else (first,)
 
 
 def _feeder_faults(rng: np.random.Generator, feeders: int, calm_from_s: float) -> tuple[InputFault, ...]:

@@ -24,6 +24,9 @@ class InputFaultKind(StrEnum):
     STUCK = "stuck"  # fresh stamps, the same value for ever
     SIGN_FLIP = "sign_flip"
     HEARTBEAT_STOPPED = "heartbeat_stopped"  # plant only: every value keeps moving but the counter
+    TENFOLD = "tenfold"  # a CT ratio off by ten
+    DELAYED = "delayed"  # fresh stamps, values of five seconds ago
+    DROPS = "drops"  # every other read is lost, and now and then a few in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,26 @@ class WorkLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """The daemon dies at `at_s` and is back `down_s` later, from its journal."""
+
+    at_s: float
+    down_s: float
+
+    @property
+    def up_s(self) -> float:
+        return self.at_s + self.down_s
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The wall clock, ours and the dispatchers', is set by `by_s` seconds at `at_s`."""
+
+    at_s: float
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a dispatcher at loop second `at_s`; `obeyed` is what the contract says must come of it."""
 
@@ -132,6 +155,7 @@ class Setup:
     recount: whether every plan is added up anew, one miner at a time; a third of a long run's time.
     silences: spells (begin, end) without the dispatcher's heartbeat.
     frequency: corners (second, Hz) of the grid's frequency, joined by lines; empty: nominal.
+    meter_step_w: what the power meters' registers count in.
     """
 
     name: str
@@ -167,6 +191,9 @@ class Setup:
     sags: tuple[Sag, ...] = ()
     unit_trips: tuple[UnitTrip, ...] = ()
     work_losses: tuple[WorkLoss, ...] = ()
+    crashes: tuple[Crash, ...] = ()
+    clock_steps: tuple[ClockStep, ...] = ()
+    meter_step_w: float = 1.0
 
     def heard_at(self, t_s: float) -> float | None:
         """When the dispatcher was last heard, None without one."""
@@ -174,6 +201,14 @@ class Setup:
             return None
         heard_s = min(t_s, self.heartbeats_until_s)
         return next((begin_s for begin_s, end_s in self.silences if begin_s <= heard_s < end_s), heard_s)
+
+    def wall_at(self, t_s: float) -> float:
+        """What the wall clock shows, UTC seconds."""
+        return WALL_AT_START + t_s + self.stepped_s(t_s)
+
+    def stepped_s(self, t_s: float) -> float:
+        """By how much the wall clock was set so far."""
+        return sum(step.by_s for step in self.clock_steps if step.at_s <= t_s)
 
     def tripped(self) -> dict[int, FeederTrip]:
         """By miner, the trip of its feeder; at most one a run."""

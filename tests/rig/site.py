@@ -11,8 +11,9 @@ import numpy as np
 from controller.core import urgency
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.domain.dispatch import Received
-from controller.domain.fleet import BoolArray, Command, Condition, Verdict
+from controller.domain.dispatch import Dispatch, Received
+from controller.domain.fleet import BoolArray, Command, Verdict
+from controller.domain.metering import Point, Sample
 from controller.domain.plan import Decision, OperatorOrder, Snapshot
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour
@@ -23,7 +24,9 @@ from tests.rig.grid import Grid
 from tests.rig.instruments import Instruments
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
-from tests.rig.setup import WALL_AT_START, Setup
+from tests.rig.recount import recount_gap_w
+from tests.rig.setup import Setup
+from tests.rig.survivor import Survivor
 
 SEEN_WITHIN_S = 2.0  # beside a sweep: a read, a cycle, an order
 
@@ -41,7 +44,7 @@ class Site:
         self.plant = Plant(setup.plant, setup.surplus, setup.seed)
         faults = (*setup.input_faults, *setup.feeder_faults)
         self.instruments = Instruments(
-            setup.seed + 1, setup.meter_period_s, setup.meter_noise, faults, setup.feeder_meters
+            setup.seed + 1, setup.meter_period_s, setup.meter_noise, faults, setup.feeder_meters, setup.meter_step_w
         )
         self.grid = Grid(setup, self.plant, self.bank)
         self.link = MinerLink(self.bank, setup)
@@ -71,6 +74,10 @@ class Site:
         self._next_cycle_s = 0.0
         self._urgent = False
         self._watch = urgency.Watch()
+        self._journal = Survivor(setup.facts) if setup.crashes else None
+        self._crashes = sorted(setup.crashes, key=lambda crash: crash.at_s)
+        self._up_s = 0.0
+        """Since when the daemon runs, or will."""
 
     def run(self) -> Record:
         """From where it stands to the end of the setup."""
@@ -90,8 +97,9 @@ class Site:
         self.grid.disturb(t_s)
         truth = self.plant.step(self.setup.tick_s, self._feeder_w())
         if self.instruments.poll(t_s, self.grid.shown(truth, t_s)):
-            self._urgent |= self._watch.notices(self.setup.policy, self.instruments.latest)
+            self._urgent |= self._watch.notices(self.setup.policy, self._readings())
         self._disturb(t_s)
+        self._crash_and_resume(t_s)
         self.link.advance(t_s)
         self.bank.step(self.setup.tick_s)
         self._take_messages(t_s)
@@ -102,11 +110,29 @@ class Site:
                 self.record.self_started_s[miner] = t_s
         self.record.tick(t_s, truth.site_load_w, truth.cap_follow_w, self._stubborn_w(t_s), self._self_started_w(t_s))
         due = t_s + 1e-9 >= self._next_cycle_s
+        if t_s < self._up_s:
+            return
         if due or (self._urgent and t_s - self._last_cycle_s + 1e-9 >= URGENT_GAP_S):
             self._cycle(t_s)
             self._urgent = False
             if due:
                 self._next_cycle_s += self.setup.policy.cycle_s
+
+    def _crash_and_resume(self, t_s: float) -> None:
+        """A crash cuts what is on its way as a real one does; the next start knows what the journal kept, no more."""
+        if self._crashes and self._crashes[0].at_s <= t_s:
+            self._up_s = max(self._crashes.pop(0).up_s, t_s + self.setup.tick_s)
+            self.link.crash(t_s, self._up_s)
+        if self._journal is None or not self._last_cycle_s < self._up_s <= t_s + 1e-9:
+            return
+        self.state = self._journal.state(t_s, self.setup.wall_at(t_s))
+        self._watch, self._urgent = urgency.Watch(), False
+        self._last_cycle_s = self._next_cycle_s = t_s
+
+    def _readings(self) -> dict[Point, Sample]:
+        """What the meters told this process."""
+        latest = self.instruments.latest
+        return {point: sample for point, sample in latest.items() if sample.taken_at >= self._up_s}
 
     def _feeder_w(self) -> tuple[float, ...]:
         return feeder_sums_w(self.grid.drawn_w(self.now_s), self._feeder, len(self.setup.plant.site.feeders))
@@ -154,33 +180,45 @@ class Site:
 
     def _take_messages(self, t_s: float) -> None:
         while self._messages and self._messages[0].at_s <= t_s:
-            received = replace(self._messages.pop(0).received, received_at=WALL_AT_START + t_s)
+            received = replace(self._messages.pop(0).received, received_at=self.setup.wall_at(t_s))
+            stepped_s, order = self.setup.stepped_s(t_s), received.message
+            if stepped_s and isinstance(order, Dispatch):  # the dispatcher's clock is set by the same server
+                ends_at = order.expires_at + stepped_s
+                order = replace(order, issued_at=order.issued_at + stepped_s, expires_at=ends_at)
+                received = replace(received, message=order)
             self._received.append(received)
             self._urgent |= urgency.message_urgent(received)
 
     def _operator_orders(self, t_s: float) -> tuple[OperatorOrder, ...]:
-        due = tuple(operation.order for operation in self._operations if operation.at_s <= t_s)
+        due = [operation.order for operation in self._operations if operation.at_s <= t_s]
         self._operations = [operation for operation in self._operations if operation.at_s > t_s]
-        return due
+        stepped_s = self.setup.stepped_s(t_s)
+        return tuple(
+            order if order.expires_at is None else replace(order, expires_at=order.expires_at + stepped_s)
+            for order in due
+        )
 
     def _cycle(self, t_s: float) -> None:
         telemetry, reports = self.link.drain()
         snapshot = Snapshot(
-            wall=WALL_AT_START + t_s,
-            readings=dict(self.instruments.latest),
+            wall=self.setup.wall_at(t_s),
+            readings=self._readings(),
             telemetry=telemetry,
             reports=reports,
             received=tuple(self._received),
             operator=self._operator_orders(t_s),
             dispatcher_heartbeat_at=self.setup.heard_at(t_s),
-            feeders=dict(self.instruments.feeders),
+            feeders={at: one for at, one in self.instruments.feeders.items() if one.taken_at >= self._up_s},
         )
         self._received = []
         self._last_cycle_s = t_s
         committed_w = (self.state.offset_w or 0.0) + float(self.state.fleet.to_w.sum())
         began = time.perf_counter()
-        self.state, decision = self.engine.step(self.state, snapshot, t_s)
+        before = self.state
+        self.state, decision = self.engine.step(before, snapshot, t_s)
         step_ms = (time.perf_counter() - began) * 1000.0
+        if self._journal is not None:
+            self._journal.note(before, self.state, decision.commands, bool(snapshot.operator), snapshot.wall)
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
@@ -199,7 +237,7 @@ class Site:
             expected_w=decision.figures.expected_w,
             committed_w=committed_w,
             plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
-            recount_gap_w=self._recount_gap_w(decision, sent) if self.setup.recount else 0.0,
+            recount_gap_w=recount_gap_w(self.setup, self.state, decision, sent) if self.setup.recount else 0.0,
             commands=decision.commands,
             quarantined=decision.counts["quarantined"],
             step_ms=step_ms,
@@ -207,51 +245,3 @@ class Site:
         self.record.cycle(row, decision)
         for miner in np.flatnonzero(self.state.fleet.verdict == Verdict.QUARANTINED):
             self.record.quarantined_at.setdefault(int(miner), decision.now)
-
-    def _recount_gap_w(self, decision: Decision, sent: tuple[Command, ...]) -> float:
-        """The plan's watts less those added up anew, one miner at a time: rung or sleep watts for those a plan counts
-        on, and what the others are believed to draw. One that failed and is asked again this cycle may be either."""
-        fleet, facts, plan = self.state.fleet, self.setup.facts, decision.allocation
-        rungs_w = facts.level_power_w[np.arange(len(facts)), plan.level] * fleet.ratio
-        asked_again = {one.miner for one in sent if fleet.attempts[one.miner] + fleet.drifts[one.miner]}
-        least = most = self.state.offset_w or 0.0
-        rows = zip(
-            plan.hashing.tolist(),
-            rungs_w.tolist(),
-            facts.sleep_power_w.tolist(),
-            fleet.to_w.tolist(),
-            fleet.from_w.tolist(),
-            self._counted_on(decision),
-            strict=True,
-        )
-        for miner, (hashing, rung_w, sleep_w, drawn_w, was_w, counted_on) in enumerate(rows):
-            planned_w = rung_w if hashing else sleep_w
-            if miner in asked_again:
-                least, most = least + min(planned_w, was_w), most + max(planned_w, was_w)
-                continue
-            one_w = planned_w if counted_on else drawn_w
-            least, most = least + one_w, most + one_w
-        return plan.allocated_w - min(max(plan.allocated_w, least), most)
-
-    def _counted_on(self, decision: Decision) -> list[bool]:
-        """Per miner: seen lately, judged, obeying, and not asleep by a stranger's hand."""
-        fleet, oldest = self.state.fleet, decision.now - self.setup.policy.fleet.telemetry_stale_s
-        hashing, asleep = int(Condition.HASHING), int(Condition.ASLEEP)
-        doubtful = (int(Verdict.QUARANTINED), int(Verdict.UNSEEN), int(Verdict.STUCK))
-        rows = zip(
-            fleet.condition.tolist(),
-            fleet.verdict.tolist(),
-            fleet.read_at.tolist(),
-            fleet.ours_asleep.tolist(),
-            decision.allocation.hashing.tolist(),
-            fleet.caught.tolist(),
-            strict=True,
-        )
-        return [
-            condition in (hashing, asleep)
-            and verdict not in doubtful
-            and read_at >= oldest
-            and (condition == hashing or ours or wanted)
-            and (wanted or not caught)
-            for condition, verdict, read_at, ours, wanted, caught in rows
-        ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.rig.breaches import Breach, first_cycle
 from tests.rig.check_load import raw_violation_s
-from tests.rig.checkers import CHECKERS, judge
+from tests.rig.checkers import CHECKERS, HARSH, judge
 from tests.rig.demo_like import print_trace
 from tests.rig.large import large_site_ms
 from tests.rig.random_site import random_setup
@@ -43,11 +43,11 @@ class Result:
     step_ms: tuple[float, float]
 
 
-def run_seed(seed: int, minutes: float) -> Result:
+def run_seed(seed: int, minutes: float, harsh: bool = False) -> Result:
     """One site from start to end, judged."""
-    setup = random_setup(seed, minutes)
+    setup = random_setup(seed, minutes, harsh)
     record = Site(setup).run()
-    breaches = tuple(judge(setup, record))
+    breaches = tuple(judge(setup, record, harsh))
     row = first_cycle(record, breaches[0].at_s) if breaches else None
     shown = (
         ""
@@ -71,13 +71,16 @@ def run_seed(seed: int, minutes: float) -> Result:
     )
 
 
-def _job(given: tuple[int, float]) -> Result:
+def _job(given: tuple[int, float, bool]) -> Result:
     return run_seed(*given)
 
 
 def summary(results: Sequence[Result], large_ms: tuple[float, float]) -> dict[str, object]:
     """The report of a swarm as plain values."""
-    broken = {name: sum(any(b.checker == name for b in result.breaches) for result in results) for name in CHECKERS}
+    broken = {
+        name: sum(any(b.checker == name for b in result.breaches) for result in results)
+        for name in {**CHECKERS, **HARSH}
+    }
     return {
         "seeds": len(results),
         "site_hours": round(sum(result.hours for result in results), 3),
@@ -100,23 +103,26 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument(
+        "--harsh", action="store_true", help="with crashes, stepped clocks, invented machines, lying meters"
+    )
     parser.add_argument("--trace", action="store_true", help="one seed only: print every cycle")
     given = parser.parse_args()
     if given.trace:
-        setup = random_setup(given.first_seed, given.minutes)
+        setup = random_setup(given.first_seed, given.minutes, given.harsh)
         record = Site(setup).run()
         print_trace(record)
-        for breach in judge(setup, record):
+        for breach in judge(setup, record, given.harsh):
             print(breach)
         return 0
     began = time.monotonic()
-    jobs = [(seed, given.minutes) for seed in range(given.first_seed, given.first_seed + given.seeds)]
+    jobs = [(seed, given.minutes, given.harsh) for seed in range(given.first_seed, given.first_seed + given.seeds)]
     results: list[Result] = []
     with multiprocessing.get_context("spawn").Pool() as pool:
         for result in pool.imap(_job, jobs):
             results.append(result)
             if result.breaches:
-                _print_breaches(result, given.minutes)
+                _print_breaches(result, given.minutes, given.harsh)
     report = summary(results, large_site_ms())
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -125,13 +131,14 @@ def main() -> int:
     return 1 if any(result.breaches for result in results) else 0
 
 
-def _print_breaches(result: Result, minutes: float) -> None:
+def _print_breaches(result: Result, minutes: float, harsh: bool) -> None:
     names = sorted({breach.checker for breach in result.breaches})
     first = result.breaches[0]
+    replay = f"python -m tests.rig.swarm --trace --first-seed {result.seed} --minutes {minutes:g}"
     print(
         f"seed {result.seed} ({result.miners} miners): {', '.join(names)}; first at {first.at_s:.1f} s: "
         f"{first.checker}: {first.text}; {result.bad_cycle}\n"
-        f"    python -m tests.rig.swarm --trace --first-seed {result.seed} --minutes {minutes:g}",
+        f"    {replay}{' --harsh' if harsh else ''}",
         flush=True,
     )
 

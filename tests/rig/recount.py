@@ -1,0 +1,32 @@
+"""A plan added up anew from its arrays and the core's belief of each miner, another way than the allocator's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controller.core.state import State
+from controller.domain.fleet import Command, Condition, Verdict
+from controller.domain.plan import Decision
+from tests.rig.setup import Setup
+
+
+def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Command, ...]) -> float:
+    """The plan's watts less those added up anew: rung or sleep watts for those a plan counts on, and what the others
+    are believed to draw. One that failed or is out of reach, and is asked again this cycle, may be either."""
+    fleet, facts, plan = state.fleet, setup.facts, decision.allocation
+    rung_w = facts.level_power_w[np.arange(len(facts)), plan.level] * fleet.ratio
+    planned_w = np.where(plan.hashing, rung_w, facts.sleep_power_w)
+    seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    doubtful = np.isin(fleet.verdict, (Verdict.QUARANTINED, Verdict.UNSEEN, Verdict.STUCK))
+    heard = fleet.read_at >= decision.now - setup.policy.fleet.telemetry_stale_s
+    allowed = (fleet.condition == Condition.HASHING) | fleet.ours_asleep | plan.hashing
+    counted_on = seen & ~doubtful & heard & allowed & (plan.hashing | ~fleet.caught)
+    least_w = np.where(counted_on, planned_w, fleet.to_w)
+    most_w = least_w.copy()
+    failed = (fleet.attempts + fleet.drifts > 0) | (fleet.condition == Condition.UNREACHABLE)
+    again = [one.miner for one in sent if failed[one.miner]]
+    least_w[again] = np.minimum(planned_w, fleet.from_w)[again]
+    most_w[again] = np.maximum(planned_w, fleet.from_w)[again]
+    offset_w = state.offset_w or 0.0
+    least, most = offset_w + float(least_w.sum()), offset_w + float(most_w.sum())
+    return plan.allocated_w - min(max(plan.allocated_w, least), most)
