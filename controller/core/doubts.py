@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from controller.core import estimator
 from controller.core import failsafe_table as table
 from controller.core.failsafe_table import Condition, Row
 from controller.core.state import State, StillMemory
@@ -104,8 +105,13 @@ def _implausible(policy: Policy, readings: Readings) -> dict[Point, Doubt]:
 
 
 def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dict[Point, Doubt]:
-    """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm."""
+    """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm.
+
+    The export moves with the generation too: of the site meter it proves something only once the miners moved. A coarse
+    one beside a sleeping fleet would otherwise count as dead, keep the fleet asleep, and stand still for that reason.
+    """
     doubts: dict[Point, Doubt] = {}
+    miners_w = float(estimator.expected_power_w(state.fleet, now).sum())
     for point in (Point.POI_EXPORT_W, Point.SITE_LOAD_W):
         other = Point.SITE_LOAD_W if point is Point.POI_EXPORT_W else Point.POI_EXPORT_W
         value, others = good_value(readings, point), good_value(readings, other)
@@ -113,9 +119,11 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
             continue
         memory = state.still.get(point)
         if memory is None or memory.value != value:
-            state.still[point] = StillMemory(value, now, others)
+            state.still[point] = StillMemory(value, now, others, miners_w)
             continue
         moved = abs(others - memory.others_w) > 0.01 * policy.rated_w
+        if point is Point.SITE_LOAD_W:
+            moved &= abs(miners_w - memory.miners_w) > policy.household_tolerance_w
         if moved and now - memory.since > policy.inputs.frozen_after_s:
             doubts[point] = Doubt.FROZEN
     return doubts

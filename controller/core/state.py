@@ -130,11 +130,13 @@ class InputMemory:
 
 @dataclass(frozen=True, slots=True)
 class StillMemory:
-    """Since when a point shows the very same value, and what the other meter showed then: to catch a frozen one."""
+    """Since when a point shows the very same value, and what the other meter showed and the miners were expected to draw
+    then: to catch a frozen one."""
 
     value: float
     since: float
     others_w: float
+    miners_w: float = 0.0
 
 
 @dataclass(slots=True)

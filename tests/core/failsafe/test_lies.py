@@ -18,10 +18,19 @@ from tests.core.failsafe.conftest import CALM, FALLBACK, FROZEN, GOOD, HOLD, Wat
 def test_a_power_that_stands_still_while_the_other_moved_is_frozen(watch, still, moving, step_w):
     name = "poi" if still == "poi_export_w" else "site"
     watch.policy = watch.kit.policy(inputs={"balance_after_s": 1e9})
+    watch.state.fleet.from_w[:] = watch.state.fleet.to_w[:] = 3_500.0  # a miner woke
     states = [health(watch.see(**{moving: CALM[moving] + step_w + second}), name) for second in range(70)]
     assert states[58].state is GOOD
     assert states[64].condition == "frozen"
     assert states[64].state is not GOOD
+
+
+def test_a_coarse_site_meter_beside_a_fleet_that_rests_is_calm_however_the_export_moves(watch):
+    """It was frozen for ever: in the fallback nothing moves, so the meter showed the same, so the fallback stayed."""
+    watch.policy = watch.kit.policy(inputs={"balance_after_s": 1e9})
+    for second in range(300):
+        trust = watch.see(poi_export_w=CALM["poi_export_w"] + 500.0 + second)
+        assert health(trust, "site").state is GOOD
 
 
 def test_two_powers_that_stand_still_together_are_calm_not_frozen(watch):
