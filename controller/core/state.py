@@ -130,8 +130,8 @@ class InputMemory:
 
 @dataclass(frozen=True, slots=True)
 class StillMemory:
-    """Since when a point shows the very same value, and what the other meter showed then and the miners were expected to
-    draw: to catch a frozen one."""
+    """Since when a point shows the very same value, what the other meter showed then, and what the miners were expected
+    to draw: to catch a frozen one."""
 
     value: float
     since: float
