@@ -15,7 +15,7 @@ import numpy as np
 from controller.core import class_record
 from controller.core.fleet_state import Away
 from controller.core.shadow_state import ShadowState
-from controller.core.state import ActiveOrder, MassState, OrderBook, State
+from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import Fleet, FloatArray, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
@@ -45,6 +45,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
             for entry in state.orders.active
         ],
         "mass": _mass_record(state, now),
+        "work": None if state.work.since is None else {"for_s": now - state.work.since, "most": state.work.most},
         "classes": class_record.of_classes(facts, state),
         "waves": class_record.of_waves(facts, state, now),
         "trims_told": state.trims_told,
@@ -93,6 +94,8 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
             int(fleet.trims_lost[row]),
             now - float(fleet.trim_told_at[row]),
         ]
+    for row in np.flatnonzero(fleet.work).tolist():
+        miners[facts.miner_ids[row]]["work"] = int(fleet.work[row])
     return miners
 
 
@@ -117,6 +120,9 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
     _recall_mass(state, record.get("mass"), now)
+    lost = record.get("work")
+    if lost is not None:
+        state.work = WorkState(since=now - lost["for_s"], most=lost["most"])
     class_record.recall_classes(facts, state, record.get("classes", {}))
     class_record.recall_waves(facts, state, record.get("waves", {}), now)
     state.trims_told = record.get("trims_told", 0)
@@ -181,6 +187,7 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
         fleet.gone_at[row] = now - (kept.get("gone_age_s") or 0.0)  # until it is read it is away as before
     elif kept.get("answers"):
         fleet.gone_at[row] = -math.inf  # who does not any more has vanished since
+    fleet.work[row] = kept.get("work", 0)
     if "trims_lost" in kept:
         times, age_s = kept["trims_lost"]
         fleet.trims_lost[row], fleet.trim_told_at[row] = times, now - age_s

@@ -31,6 +31,7 @@ from controller.core import (
     verify,
     waves,
     wear,
+    work,
 )
 from controller.core.failsafe import Trust
 from controller.core.fleet_state import Wants
@@ -144,6 +145,8 @@ class _Cycle:
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
         classes.watch(self.facts, self.state, fresh)
         self.ask = mass.notice(self.facts, self.state, policy, fresh, self.now, findings)
+        told = self.snapshot.telemetry
+        self.ask += work.notice(self.facts, self.state, policy, fresh, told, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
         if self.policy.mode is not Mode.SHADOW:  # there every miner does as its file says
             classes.learn(self.configured, self.state, fresh, findings.verdicts)
@@ -309,6 +312,7 @@ class _Cycle:
             limit_power_w=figures.limits_w(self.facts, state, expected_w),
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
+            without_work=work.missing(state),
             ask=self.ask,
             classes=classes.reports(self.configured, state),
             waves=waves.reports(self.facts, state, self.policy.fleet, self.now),

@@ -28,6 +28,17 @@ class Away(IntEnum):
     DARK_FOREIGN = 3
 
 
+class Work(IntEnum):
+    """Whether a miner gets work from its pools, while a loss of work stands.
+
+    HAS: as far as anybody knows. LOST: it idled by itself, or came up without. BACK: it did, and hashes again.
+    """
+
+    HAS = 0
+    LOST = 1
+    BACK = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Wants:
     """What was wanted of every miner before the plan changed it, (n,) each."""
@@ -55,6 +66,8 @@ class FleetState:
     unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
     gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
     away: one of many that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
+    rate_th: the hash rate it told, NaN none told; has_rate: one worth the name. idle_at: since when it idles by itself,
+    -inf while it does not. work: a `Work`. See core/work.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at; learned: how many
     times the configured seconds these were, 1 where nothing is learned.
     expected_w moves from from_w to to_w along the response class; without a command both are the settled draw.
@@ -107,6 +120,10 @@ class FleetState:
     gone_said: BoolArray
     away: ByteArray
     back_at: FloatArray
+    rate_th: FloatArray
+    has_rate: BoolArray
+    idle_at: FloatArray
+    work: ByteArray
 
     def wants(self) -> Wants:
         """What is wanted now, as a copy to compare with later."""
@@ -168,4 +185,8 @@ class FleetState:
             gone_said=np.zeros(n, dtype=np.bool_),
             away=np.zeros(n, dtype=np.int8),
             back_at=never.copy(),
+            rate_th=np.full(n, math.nan),
+            has_rate=np.zeros(n, dtype=np.bool_),
+            idle_at=never.copy(),
+            work=np.full(n, Work.HAS, dtype=np.int8),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core import arrivals, estimator, mass
+from controller.core import arrivals, estimator, mass, work
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
@@ -85,6 +85,8 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
     rows = np.arange(len(facts))
     trims_lost = arrivals.held(fleet, now)
     highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
+    soon_w = estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts))
+    ceiling_w = facts.level_power_w[rows, highest] * fleet.ratio
     return Roster(
         facts=facts,
         state=state,
@@ -93,11 +95,11 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         movable=movable,
         on=on,
         steady=steady,
-        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost,
+        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~work.lost(fleet),
         switchable=now >= fleet.switch_again_at,
-        soon_w=estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts)),
+        soon_w=soon_w,
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
-        ceiling_w=facts.level_power_w[rows, highest] * fleet.ratio,
+        ceiling_w=np.where(on & work.lost(fleet), soon_w, ceiling_w),  # no work, no more watts
         best_first=facts.best_first,
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_limit=np.full(len(facts), -1, dtype=np.int64),
@@ -118,8 +120,7 @@ def sleeping_ours(roster: Roster) -> BoolArray:
 def wakeable(roster: Roster) -> BoolArray:
     """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
     ready = dwelt(roster, roster.policy.dwell_off_s) & (roster.now >= roster.state.fleet.retry_at) & roster.switchable
-    wakeable: BoolArray = sleeping_ours(roster) & ready
-    return wakeable
+    return work.wakeable(roster.facts, roster.state, sleeping_ours(roster) & ready)
 
 
 def dwelt(roster: Roster, dwell_s: float) -> BoolArray:

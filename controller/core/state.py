@@ -91,6 +91,18 @@ class MassState:
     asked_at: float = -math.inf
 
 
+@dataclass(slots=True)
+class WorkState:
+    """A loss of work; see core/work. since: None while none stands. most: so many had none. asked_at: when the others
+    were last asked for before their turn. Loop seconds. rests_w: what each feeder showed beside its miners when nobody
+    idled yet: what its meter lost since was no load that somebody switched off."""
+
+    since: float | None = None
+    most: int = 0
+    asked_at: float = -math.inf
+    rests_w: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ActiveOrder:
     """A dispatch in force; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said.
@@ -197,6 +209,7 @@ class State:
     priors: dict[int, str] = field(default_factory=dict)
     wear: dict[int, tuple[int, ...]] = field(default_factory=dict)
     shadow: ShadowState | None = None
+    work: WorkState = field(default_factory=WorkState)
 
     @classmethod
     def fresh(cls, fleet: Fleet, now: float) -> State:
@@ -221,6 +234,7 @@ class State:
             fleet=self.fleet.copy(),
             groups=self.groups.copy(),
             mass=replace(self.mass),
+            work=replace(self.work),
             classes=self.classes.copy(),
             waves=self.waves.copy(),
             inputs=dict(self.inputs),

@@ -140,6 +140,8 @@ def comparable(facts: Fleet, state: State, policy: FleetPolicy, feeder: int, row
     A blind miner that lost its pools counts at its rung and draws who knows what: no sum that holds it proves anything.
     """
     fleet = state.fleet
+    if state.work.since is not None:  # nor while many have none: one that boots without looks like one that boots
+        return False
     idle = (fleet.condition[rows] == Condition.HASHING) & (fleet.verb[rows] == NO_COMMAND) & ~facts.reports_power[rows]
     highest_w = fleet.reported_w[rows] + fleet.power_error_w[rows]  # NaN, no estimate at all, compares false
     if bool((idle & (highest_w < IDLE_RATIO * _awake_w(facts, state, rows))).any()):

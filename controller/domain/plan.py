@@ -231,8 +231,9 @@ class Decision:
     limit_power_w: (k,) watts below each limit of the fleet.
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
-    disconnect, 0 when none stands. ask: miners to be read before their turn. classes, waves: all
-    classes, and the waves that were begun.
+    disconnect, 0 when none stands. without_work: miners whose pools do not answer, as far as is
+    known, 0 when none are lost. ask: miners to be read before their turn. classes, waves: all classes, and the waves
+    that were begun.
     """
 
     cycle: int
@@ -259,3 +260,4 @@ class Decision:
     ask: tuple[int, ...] = ()
     classes: tuple[ClassReport, ...] = ()
     waves: tuple[WaveReport, ...] = ()
+    without_work: int = 0

@@ -125,6 +125,8 @@ class Metrics:
         self._safe_mode.set(0)
         text = "Miners lost together, still away, the last within 20 min."
         self._at_once = gauge("miners_unreachable_at_once", text)
+        text = "Miners whose pools do not answer, when many lost them at once."
+        self._without_work = gauge("miners_without_work", text)
         self._classes = ClassMetrics(families, fleet.feeder_names)
 
     def observe_decision(self, decision: Decision) -> None:
@@ -143,6 +145,7 @@ class Metrics:
         for name, power_w in zip(self._limit_names, decision.limit_power_w.tolist(), strict=False):
             self._limit_power.labels(name).set(power_w)
         self._at_once.set(decision.unreachable_at_once)
+        self._without_work.set(decision.without_work)
         self._classes.observe(decision)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))
