@@ -1,7 +1,7 @@
 """Is the grid's frequency low? One reading proves nothing: a fault's phase jump spoils it, and it cannot be told apart.
 
-Two in a row do. Watch (core/urgency) sees every reading and starts a cycle for each that matters; the arbiter sees what
-the cycles saw.
+Two in a row do. Watch (core/urgency) sees every reading and starts cycles once a second one is low; the arbiter counts
+what the cycles saw.
 """
 
 from __future__ import annotations

@@ -27,23 +27,34 @@ def severity_w(policy: Policy, latest: Readings, low: Low | None = None) -> floa
 
 @dataclass(slots=True)
 class Watch:
-    """Tells news from a standing matter: a trip that stands for days must not start twenty cycles a second for days."""
+    """Tells news from a standing matter: a trip that stands for days must not start twenty cycles a second for days.
+
+    low: the readings of a low frequency; shown: those of them that started a cycle.
+    """
 
     known_w: float = 0.0
     low: Low | None = None
+    shown: Low | None = None
 
     def notices(self, policy: Policy, latest: Readings) -> bool:
         """True when things have become worse, by more than the tolerance, than when it was last said.
 
-        And for a first low frequency and the reading after it, whatever that says: a cycle that saw neither would take
-        two phase jumps for one low frequency.
+        A first low frequency is no news: in the middle of a fault no meter shows what a cycle should act on. Each one
+        after it is, until cycles have seen enough of them: one that saw the first alone would take the next phase jump
+        for the second in a row.
         """
-        before, self.low = self.low, frequency.follow(self.low, latest.get(Point.FREQUENCY_HZ), policy)
-        looked_at = self.low is not before and not (before is not None and before.counts)
-        return self._worse(policy, latest) or looked_at
+        sample, before = latest.get(Point.FREQUENCY_HZ), self.low
+        self.low = frequency.follow(before, sample, policy)
+        known = self.shown
+        if self.low is None or self.low.first_at == self.low.last_at:
+            self.shown = None
+        elif self.low is not before and not (known is not None and known.counts):
+            self.shown = frequency.follow(known, sample, policy)
+        lasts = self.shown is not None and self.shown is not known
+        return self._worse(policy, latest) or lasts
 
     def _worse(self, policy: Policy, latest: Readings) -> bool:
-        severity = severity_w(policy, latest, self.low)
+        severity = severity_w(policy, latest, self.shown)
         worse = severity > 0.0 and severity > self.known_w + (policy.household_tolerance_w if self.known_w else 0.0)
         if worse or severity < self.known_w:
             self.known_w = severity
