@@ -41,14 +41,14 @@ from tests.runtime.conftest import Broker, find_mosquitto
 SAMPLE_EVERY_S = 10.0
 SCRAPE_EVERY_S, SCRAPE_MINERS_EVERY_S = 5.0, 30.0
 # So often that what is remembered of each miner's last commands is full within the warm-up.
-ORDER_EVERY_S, ORDER_FOR_S = 120.0, 60
+ORDER_EVERY_S, ORDER_FOR_S = 60.0, 30
 METER_AWAY_EVERY_S, METER_AWAY_S = 420.0, 25.0
 BROKER_AWAY_EVERY_S, BROKER_AWAY_S = 900.0, 20.0
 FAULTS_PER_MINER_HOUR, FAULT_S = 1.5, 40.0
 # The sorts that hold something of ours while they last, or come back half done.
 KINDS = (Fault.REFUSE, Fault.RESET, Fault.HANG, Fault.GARBAGE, Fault.TRUNCATE, Fault.SLOW_LORIS, Fault.STALE_SESSION)
-JOURNAL_MAX = "24 MB"  # reached within the warm-up, so that its bound is what is seen
-RECORDED_S = 6000.0  # of the demo's stretch of the day from its start second on
+JOURNAL_MAX = "8 MB"  # reached within the warm-up, so that its bound is what is seen
+RECORDED_S = 1700.0  # of the demo's stretch of the day from its start second on; after it comes a night
 FREE = ("127.0.0.1", 0)
 
 
