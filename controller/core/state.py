@@ -95,12 +95,12 @@ class MassState:
 class WorkState:
     """A loss of work; see core/work. since: None while none stands. most: so many had none. asked_at: when the others
     were last asked for before their turn. Loop seconds. rests_w: what each feeder showed beside its miners when nobody
-    idled yet: what its meter lost since was no load that somebody switched off."""
+    idled yet, None unknown: what its meter lost since was no load that somebody switched off."""
 
     since: float | None = None
     most: int = 0
     asked_at: float = -math.inf
-    rests_w: tuple[float, ...] = ()
+    rests_w: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,11 @@ def notice(
     recent = (now - fleet.idle_at <= policy.mass_disconnect_window_s) & fleet.want_hashing
     base = int((hashing & fleet.want_hashing & judged).sum())
     if work.since is None and not bool(recent.any()):
-        work.rests_w = tuple(state.groups.rest_w.tolist())
+        work.rests_w = tuple(None if math.isnan(rest_w) else rest_w for rest_w in state.groups.rest_w.tolist())
     if work.since is None and int(recent.sum()) >= limit_of(policy, base):
         work.since = now
-        state.groups.rest_w[: len(work.rests_w)] = work.rests_w
+        for feeder, rest_w in enumerate(work.rests_w):
+            state.groups.rest_w[feeder] = math.nan if rest_w is None else rest_w
         idle |= recent
         _say_lost(facts, state, recent, base, findings)
     if work.since is not None:
