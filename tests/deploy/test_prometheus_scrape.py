@@ -33,8 +33,11 @@ from tests.runtime.conftest import Broker
 
 DOCS_AS_INSTALLED = "file:///opt/curtaild/current/share/curtaild/docs"
 LIAR = 15  # the last by merit: the first that has to sleep
-# What this small site cannot show: it has no feeder meter, everybody answers, and nothing it fears has happened.
-NOTHING_HERE = re.compile(r"curtaild_feeder_|ALERTS|unreachable\|unknown|changes\(curtaild_process_start_time")
+# What this small site cannot show: it has no feeder meter, everybody answers, nothing it fears has happened, nobody
+# starts and no class was commanded often enough to be learned.
+NOTHING_HERE = re.compile(
+    r"curtaild_feeder_|ALERTS|unreachable\|unknown|changes\(curtaild_process_start_time|curtaild_restore_|_class_learned"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,70 @@ FLEET = Dashboard(
             ),
         ),
         Row(
+            "Limits and waves",
+            (
+                lines(
+                    "Limits",
+                    "Expected below a feeder, transformer, container or phase, as a share of what it may carry.",
+                    "percentunit",
+                    Query(
+                        f"{of('curtaild_limit_power_watts')} / {of('curtaild_limit_rating_watts')}",
+                        "{{site}} {{limit}}",
+                    ),
+                    steps=((None, "green"), (0.95, "yellow"), (1.0, "red")),
+                    width=8,
+                ),
+                lines(
+                    "Starting",
+                    "Miners that boot, by class and feeder, and how many may at once.",
+                    "short",
+                    q("curtaild_restore_starting_miners", "{{site}} {{class}} {{feeder}}"),
+                    q("curtaild_restore_wave_miners", "{{site}} {{class}} {{feeder}} may"),
+                    width=8,
+                ),
+                lines(
+                    "Boots that succeed",
+                    "Of the wakes judged lately; waves stop below waves.success_min.",
+                    "percentunit",
+                    q("curtaild_class_boot_success_ratio", "{{site}} {{class}}"),
+                    width=8,
+                ),
+                table(
+                    "Seconds until power moves, by class and verb",
+                    "As expected now: learned from readings, or as configured.",
+                    "s",
+                    Query(of("curtaild_class_dead_seconds")),
+                ),
+                table(
+                    "Seconds from there to 90 %, by class and verb",
+                    "As expected now.",
+                    "s",
+                    Query(of("curtaild_class_90_seconds")),
+                ),
+                table(
+                    "Commands behind what was learned",
+                    "By class and verb; nothing where the configured seconds still count.",
+                    "short",
+                    Query(
+                        f"{of('curtaild_class_commands')} and on (site, instance, class, verb)"
+                        f" {of('curtaild_class_learned')} == 1"
+                    ),
+                ),
+                table(
+                    "Wakes judged, by class",
+                    "Older ones fade.",
+                    "short",
+                    Query(of("curtaild_class_boots")),
+                ),
+                table(
+                    "Watts asleep, by class",
+                    "What sleepers say that they draw, the middle.",
+                    "watt",
+                    Query(of("curtaild_class_sleep_watts")),
+                ),
+            ),
+        ),
+        Row(
             "Single miners",
             (
                 stacked(
