@@ -25,7 +25,7 @@ from controller.devices import (
     settle_time,
 )
 from controller.domain.fleet import CommandReport
-from controller.domain.metering import MeterError
+from controller.domain.metering import MeterError, MeterFault
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
 from controller.domain.policy import Mode, Policy
 from controller.identity import identity, versions
@@ -340,7 +340,9 @@ class _Daemon:
         self._tell(Event("broker_connected" if up else "broker_lost", level, detail))
 
     def _meter_failed(self, meter_id: str, error: MeterError) -> None:
-        key = f"meter {meter_id} {error.fault.value}"
+        # A timeout that has found its cause (another unit answers) is news beside one that had none yet.
+        cause = error.detail.partition(";")[2] if error.fault is MeterFault.TIMEOUT else ""
+        key = f"meter {meter_id} {error.fault.value}{cause}"
         self._log.failure("meter_failed", key, meter=meter_id, fault=error.fault.value, detail=error.detail)
 
 
