@@ -9,7 +9,7 @@ from typing import Any
 ABSORBED_SHARE = 0.9
 LONGEST_VIOLATION_S = 2.0
 MOVES_EACH_WAY = 3
-CYCLE_P99_MS = 20.0
+CYCLE_P99_MS = 100.0  # a tenth of the cycle; it is wall time, and the machine may be busy with other things
 
 # Shortest runs, s, in which each promise can be kept: the trace needs time to move, a cap needs time for its ramp, a
 # verdict for two attempts.

@@ -112,7 +112,7 @@ def test_no_surplus_at_all_gives_no_percentage() -> None:
     [
         ({"quarantined": ["m-060"]}, "liar, never-wakers"),
         ({"quarantined": ["m-060", "m-061", "m-007"]}, "well-behaved miners"),
-        ({"p99_ms": 20.0}, "control cycle, p99"),
+        ({"p99_ms": 100.0}, "control cycle, p99"),
         ({"p99_ms": None}, "control cycle, p99"),
         ({"exit_code": -9}, "daemon's exit"),
         ({"load_w": lambda t_s: 0.55 * RATED_W}, "moves of the load"),
