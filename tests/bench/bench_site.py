@@ -29,13 +29,13 @@ from simulators.demo.figures import latency_of
 from simulators.demo.metrics import scrape
 from simulators.demo.processes import Child, command_beside, run_to_end
 from simulators.demo.recording import Change, CommandRecord, Truth
-from simulators.demo.settings import DemoSettings, scenario_of
 from simulators.demo.site_files import Wiring, environment_of, write_site
 from simulators.demo.world import World, open_world
 from simulators.faults import Fault
 from simulators.plant import PlantFlags
 from simulators.scenario import Scenario
 from tests.bench.soak import plain_series
+from tests.bench.soak import scenario_for as demo_site
 from tests.runtime.conftest import Broker, find_mosquitto
 
 REPORT = Path("build/bench-site.json")
@@ -73,19 +73,7 @@ class Daemon:
 
 def scenario_for(miners: int, *, hashing: bool) -> Scenario:
     """The demo's site at another size, its miners honest; `hashing`: all of them at the start, and surplus for all."""
-    settings = DemoSettings(
-        seconds=600.0,
-        report=Path("unused"),
-        day=None,
-        start_second=None,
-        trace=None,
-        seed=4,
-        miners=miners,
-        without=(),
-        keep=False,
-        page=False,
-    )
-    scenario = scenario_of(settings)
+    scenario = demo_site(miners)
     fleet = replace(scenario.fleet, liars=(), refusers=(), never_wakers=())
     if not hashing:
         return replace(scenario, fleet=fleet)
