@@ -135,7 +135,7 @@ def random_setup(seed: int, minutes: float, harsh: bool = False) -> Setup:
         crashes=_crashes(odd, messages, calm_from_s) if harsh else (),
         clock_steps=_clock_steps(odd, calm_from_s) if harsh else (),
         # 1 kW is a meter that the fail-safe takes for a dead one.
-        meter_step_w=float(odd.choice([1.0, 10.0, 100.0])) if harsh else 1.0,
+        meter_step_w=float(odd.choice([1.0, 10.0, 100.0, 1_000.0])) if harsh else 1.0,
     )
 
 
