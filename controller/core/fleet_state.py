@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from enum import IntEnum
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.fleet import BoolArray, ByteArray, Code, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
 
 NO_COMMAND = 0
 VERB_CODES: dict[Verb, int] = {Verb.SLEEP: 1, Verb.WAKE: 2, Verb.TRIM: 3}
 VERB_OF_CODE: dict[int, Verb] = {code: verb for verb, code in VERB_CODES.items()}
 
 
-class Away(IntEnum):
+class Away(Code):
     """What is known of one of many miners that vanished at once.
 
     DRAWS: as far as anybody knows it goes on. DARK: a meter shows that it draws nothing; it is planned asleep.
@@ -28,7 +27,7 @@ class Away(IntEnum):
     DARK_FOREIGN = 3
 
 
-class Work(IntEnum):
+class Work(Code):
     """Whether a miner gets work from its pools, while a loss of work stands.
 
     HAS: as far as anybody knows. LOST: it idled by itself, or came up without. BACK: it did, and hashes again.
