@@ -65,9 +65,10 @@ def feeder_sums_w(
     Raises:
         ValueError: when a miner hangs on a feeder that does not exist.
     """
-    if feeder_of_miner.size and (feeder_of_miner.min() < 0 or feeder_of_miner.max() >= feeders):
+    sums_w = np.bincount(feeder_of_miner, weights=miner_w, minlength=feeders)  # refuses what is below 0
+    if len(sums_w) > feeders:
         raise ValueError(f"a miner is on a feeder outside 0..{feeders - 1}")
-    return tuple(float(w) for w in np.bincount(feeder_of_miner, weights=miner_w, minlength=feeders))
+    return tuple(sums_w.tolist())
 
 
 def site_load(spec: SiteSpec, miner_w_by_feeder: Sequence[float]) -> SiteLoad:

@@ -247,7 +247,8 @@ class Plant:
                 continue  # a disturbed plant holds its valves until it gets a new despatch
             reach_w = unit.ramp_w_per_s * dt_s
             gross_w = unit.gross_w + min(max(target_w - unit.gross_w, -reach_w), reach_w)
-            self._units[index] = replace(unit, gross_w=gross_w)
+            if gross_w != unit.gross_w:
+                self._units[index] = replace(unit, gross_w=gross_w)
 
     def _redespatch(self, wanted_surplus_w: float) -> None:
         gross_w = sum(unit.gross_w for unit in self._units)

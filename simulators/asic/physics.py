@@ -91,6 +91,7 @@ class FleetPhysics:
         self._reboot_off: Final = Spans.of(times, lambda t: t.reboot_off)
 
         self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
+        self._silent: Final[Bools] = (self.behaviour & Behaviour.SILENT_DRAW) != 0
         self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
         limit = spec.report_bias_limit
         self.report_bias: Final[Floats] = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
@@ -180,9 +181,9 @@ class FleetPhysics:
         """Move the whole fleet on by `dt_s` seconds. Raises ValueError for a negative step."""
         if dt_s < 0:
             raise ValueError(f"time runs forward, got dt_s={dt_s}")
-        moving = np.flatnonzero(self._curve != NONE)
+        moving = self._curve.nonzero()[0]  # other than NONE
         self._curve_s[moving] += dt_s
-        waiting = np.flatnonzero((self._pending != NONE) | self._rebooting)
+        waiting = ((self._pending != NONE) | self._rebooting).nonzero()[0]
         if waiting.size:
             self._dead_left_s[waiting] -= dt_s
             due = waiting[self._dead_left_s[waiting] <= 0.0]
@@ -191,13 +192,13 @@ class FleetPhysics:
                 self._curve_s[due] += self._dead_left_s[due]
                 self._follow_curves(due[self._curve[due] != NONE])
                 self._fire(due)
-            moving = np.flatnonzero(self._curve != NONE)
+                moving = self._curve.nonzero()[0]
         self._follow_curves(moving)
         self._lag(dt_s)
         self._tries_for_s -= dt_s
         self.uptime_s += dt_s
         self._report_due_s -= dt_s
-        due_reports = np.flatnonzero(self._report_due_s <= 0.0)
+        due_reports = (self._report_due_s <= 0.0).nonzero()[0]
         if due_reports.size:
             self._report(due_reports)
             overdue = self._report_due_s[due_reports]
@@ -208,8 +209,11 @@ class FleetPhysics:
             return
         progress = self._curve_s[moving] / self._to_90_s[moving]
         boots = self._curve[moving] == WAKE
-        fraction = np.where(boots, boot_fraction(progress, self._overshoot[moving]), exponential_fraction(progress))
-        done = progress >= np.where(boots, BOOT_ENDS, EXPONENTIAL_ENDS)
+        fraction = exponential_fraction(progress)
+        done = progress >= EXPONENTIAL_ENDS
+        if boots.any():
+            fraction = np.where(boots, boot_fraction(progress, self._overshoot[moving]), fraction)
+            done = np.where(boots, progress >= BOOT_ENDS, done)
         fraction[done] = 1.0
         start_w, start_th = self._from_w[moving], self._from_th[moving]
         self.true_power_w[moving] = start_w + (self._to_w[moving] - start_w) * fraction
@@ -230,13 +234,14 @@ class FleetPhysics:
 
     def _report(self, indices: Ints) -> None:
         noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))
-        silent = (self.behaviour[indices] & Behaviour.SILENT_DRAW) != 0
-        drawn_w = np.where(silent & ~self.boards_on[indices], self.sleep_power_w[indices], self.true_power_w[indices])
-        self.reported_power_w[indices] = drawn_w * (1.0 + self.report_bias[indices]) * (1.0 + noise[0])
+        hides = self._silent[indices] & ~self.boards_on[indices]
+        drawn_w = np.where(hides, self.sleep_power_w[indices], self.true_power_w[indices])
+        noise += 1.0
+        self.reported_power_w[indices] = drawn_w * (1.0 + self.report_bias[indices]) * noise[0]
         # Below a thousandth of the ladder the lag has only rounding left: the firmware shows a plain zero.
         ladder_th = self.ladder_hashrate_th[indices, self.profile_index[indices]]
-        hashing = self.hashrate_th[indices] > 1e-3 * ladder_th
-        self.reported_hashrate_th[indices] = np.where(hashing, self.hashrate_th[indices] * (1.0 + noise[1]), 0.0)
+        rate_th = self.hashrate_th[indices]
+        self.reported_hashrate_th[indices] = np.where(rate_th > 1e-3 * ladder_th, rate_th * noise[1], 0.0)
 
     # --- commands becoming curves ------------------------------------------------------------------------------
 
@@ -260,8 +265,7 @@ class FleetPhysics:
 
     def _power_down(self, indices: Ints, late_s: Floats) -> None:
         self.boards_on[indices] = False
-        silent = (self.behaviour[indices] & Behaviour.SILENT_DRAW) != 0
-        to_w = np.where(silent, self._profile_power_w(indices), self.sleep_power_w[indices])
+        to_w = np.where(self._silent[indices], self._profile_power_w(indices), self.sleep_power_w[indices])
         self._start_curve(indices, SLEEP, to_w, np.zeros(indices.size), self._next_to_90_s[indices], late_s)
         self._revive_later(indices)
 

@@ -17,16 +17,18 @@ def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Co
     rung_w = facts.level_power_w[np.arange(len(facts)), plan.level] * fleet.ratio
     planned_w = np.where(plan.hashing, rung_w, facts.sleep_power_w)
     seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
-    doubtful = np.isin(fleet.verdict, (Verdict.QUARANTINED, Verdict.UNSEEN, Verdict.STUCK))
+    trusted = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    trusted &= fleet.verdict != Verdict.STUCK
     heard = fleet.read_at >= decision.now - setup.policy.fleet.telemetry_stale_s
     allowed = (fleet.condition == Condition.HASHING) | fleet.ours_asleep | plan.hashing
-    counted_on = seen & ~doubtful & heard & allowed & (plan.hashing | ~fleet.caught)
+    counted_on = seen & trusted & heard & allowed & (plan.hashing | ~fleet.caught)
     least_w = np.where(counted_on, planned_w, fleet.to_w)
     most_w = least_w.copy()
-    failed = (fleet.attempts + fleet.drifts > 0) | (fleet.condition == Condition.UNREACHABLE)
-    again = [one.miner for one in sent if failed[one.miner]]
-    least_w[again] = np.minimum(planned_w, fleet.from_w)[again]
-    most_w[again] = np.maximum(planned_w, fleet.from_w)[again]
+    if sent:
+        failed = (fleet.attempts + fleet.drifts > 0) | (fleet.condition == Condition.UNREACHABLE)
+        again = [one.miner for one in sent if failed[one.miner]]
+        least_w[again] = np.minimum(planned_w, fleet.from_w)[again]
+        most_w[again] = np.maximum(planned_w, fleet.from_w)[again]
     offset_w = state.offset_w or 0.0
     least, most = offset_w + float(least_w.sum()), offset_w + float(most_w.sum())
     return plan.allocated_w - min(max(plan.allocated_w, least), most)
