@@ -24,36 +24,35 @@ METER_NOISE_S = 2.0  # how long one noisy reading of the site meter is felt
 HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
 
-def remaining_share(
-    fleet: FleetState, at: float | FloatArray, stretch: float | FloatArray = 1.0, rows: IntArray | slice = EVERYBODY
+def _share_left(
+    fleet: FleetState, miners: IntArray, at: float, stretch: float | FloatArray | None = None
 ) -> FloatArray:
-    """Share of each miner's commanded move that has not happened yet at time `at`, (n,) in [0, 1].
+    """Share of the commanded moves of `miners`, (k,), all in flight, that has not happened yet at time `at`, in [0, 1].
 
     Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
     which is nearer to a boot's S-shape and never promises the watts too late. `stretch` multiplies dead and 90 % time,
-    of each miner or of all. rows: of these miners only.
+    of each miner or of all.
     """
-    verb = fleet.verb[rows]
-    share = np.zeros(len(verb))
-    flying = np.flatnonzero(verb != NO_COMMAND)  # most of a fleet is at rest most of the time
-    if not len(flying):
-        return share
-    miners = flying if isinstance(rows, slice) else rows[flying]
-    moment = at if isinstance(at, float | int) else at[flying]
-    times = stretch if isinstance(stretch, float | int) else stretch[flying]
-    running = np.maximum(moment - fleet.sent_at[miners] - fleet.dead_s[miners] * times, 0.0)
-    in_90s = running / (fleet.to_90_s[miners] * times)
-    decaying = np.power(10.0, -np.minimum(in_90s, 12.0))
-    climbing = np.maximum(1.0 - 0.9 * in_90s, 0.0)
-    moving = np.where(verb[flying] == WAKE, climbing, decaying)
-    share[flying] = np.where(fleet.unheard[miners], 1.0, moving)  # a fall that nobody has seen
+    dead_s, to_90_s = fleet.dead_s[miners], fleet.to_90_s[miners]
+    if stretch is not None:
+        dead_s, to_90_s = dead_s * stretch, to_90_s * stretch
+    in_90s = np.maximum(at - fleet.sent_at[miners] - dead_s, 0.0) / to_90_s
+    share: FloatArray = np.power(10.0, -np.minimum(in_90s, 12.0))
+    boots = fleet.verb[miners] == WAKE
+    if boots.any():
+        share = np.where(boots, np.maximum(1.0 - 0.9 * in_90s, 0.0), share)
+    share[fleet.unheard[miners]] = 1.0  # a fall that nobody has seen
     return share
 
 
-def expected_power_w(fleet: FleetState, at: float, rows: IntArray | slice = EVERYBODY) -> FloatArray:
+def expected_power_w(fleet: FleetState, at: float, rows: IntArray | None = None) -> FloatArray:
     """Each miner's draw at time `at`, (n,) watts, if it obeys as its class does; with `rows`, of these only."""
-    to_w = fleet.to_w[rows]
-    return to_w + (fleet.from_w[rows] - to_w) * remaining_share(fleet, at, rows=rows)
+    power_w = fleet.to_w.copy() if rows is None else fleet.to_w[rows]
+    flying = (fleet.verb if rows is None else fleet.verb[rows]).nonzero()[0]  # most are at rest most of the time
+    if len(flying):
+        miners = flying if rows is None else rows[flying]
+        power_w[flying] += (fleet.from_w[miners] - power_w[flying]) * _share_left(fleet, miners, at)
+    return power_w
 
 
 def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
@@ -70,18 +69,24 @@ def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
 def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArray:
     """Each miner's draw when a trim ordered now has worked, (n,) watts: quick moves count whole, boots as far as
     they will be by then."""
-    slow = (fleet.verb == WAKE) | fleet.unheard
-    share = np.where(slow, remaining_share(fleet, now + horizon_s), 0.0)
-    return fleet.to_w + (fleet.from_w - fleet.to_w) * share
+    soon_w = fleet.to_w.copy()
+    slow = ((fleet.verb == WAKE) | (fleet.unheard & (fleet.verb != NO_COMMAND))).nonzero()[0]
+    if len(slow):
+        soon_w[slow] += (fleet.from_w[slow] - soon_w[slow]) * _share_left(fleet, slow, now + horizon_s)
+    return soon_w
 
 
 def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
     """By how much the boots may be ahead of `expected_soon_w`, watts for the whole fleet: trim needs seconds to make
     room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out."""
-    at, booting = now + horizon_s, fleet.verb == WAKE
-    sooner = remaining_share(fleet, at) - remaining_share(fleet, at, HASTY * np.minimum(1.0 / fleet.learned, 1.0))
-    ahead_w = float(((fleet.to_w - fleet.from_w) * np.where(booting, sooner, 0.0)).sum())
-    return ahead_w / math.sqrt(max(int(booting.sum()), 1))
+    booting = (fleet.verb == WAKE).nonzero()[0]
+    if not len(booting):
+        return 0.0
+    at, hasty = now + horizon_s, HASTY * np.minimum(1.0 / fleet.learned[booting], 1.0)
+    sooner = _share_left(fleet, booting, at) - _share_left(fleet, booting, at, hasty)
+    ahead_w = np.zeros(len(fleet.verb))
+    ahead_w[booting] = (fleet.to_w[booting] - fleet.from_w[booting]) * sooner
+    return float(ahead_w.sum()) / math.sqrt(len(booting))
 
 
 def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
@@ -93,9 +98,9 @@ def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     at = now + float((facts.trim_dead_s + facts.trim_90_s)[facts.trims].min(initial=math.inf))
     total_w = 0.0
     # Of a slow one that tells watts telemetry says so; a blind one may be as late as miners can be.
-    for who, stretch in ((falling & facts.reports_power, 1.0), (falling & ~facts.reports_power, LATE)):
+    for who, stretch in ((falling & facts.reports_power, None), (falling & ~facts.reports_power, LATE)):
         rows = np.flatnonzero(who)
-        total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * remaining_share(fleet, at, stretch, rows)).sum())
+        total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at, stretch)).sum())
     return total_w
 
 
@@ -124,8 +129,7 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
         return
     if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
         return
-    lowest_w, highest_w = _bracket_w(state.fleet, sample.taken_at)
-    middle_w = float(expected_power_w(state.fleet, sample.taken_at).sum())
+    lowest_w, middle_w, highest_w = _bracket_w(state.fleet, sample.taken_at)
     known = sample.value - middle_w if state.offset_w is None else state.offset_w
     shown = min(max(known, sample.value - highest_w), sample.value - lowest_w)
     if abs(shown - known) <= policy.fleet.deadband_down_w:  # it could be the meter's noise, which is not to be chased
@@ -158,16 +162,26 @@ def load_at_w(state: State, sample: Sample | None, at: float) -> float | None:
     return None if state.offset_w is None else state.offset_w + there_w
 
 
-def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float]:
-    """Fleet power at time `at` if every quick move in flight is as far from its aim, or as near, as miners can be."""
-    way_w = fleet.from_w - fleet.to_w
-    middle = remaining_share(fleet, at)
-    quick = fleet.verb != WAKE  # a boot is slow enough to be corrected on the way
-    # What a class was learned to do narrows nothing: who keeps to the configured figures is within as well.
-    early_w = way_w * np.where(quick, remaining_share(fleet, at, EARLY * np.minimum(1.0 / fleet.learned, 1.0)), middle)
-    late_w = way_w * np.where(quick, remaining_share(fleet, at, LATE * np.maximum(1.0 / fleet.learned, 1.0)), middle)
+def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float, float]:
+    """Fleet power at time `at` if every quick move in flight is as far from its aim as miners can be, as its class has
+    it, or as near: the least of these, the middle and the most."""
     base_w = float(fleet.to_w.sum())
-    return base_w + float(np.minimum(early_w, late_w).sum()), base_w + float(np.maximum(early_w, late_w).sum())
+    flying = fleet.verb.nonzero()[0]
+    if not len(flying):
+        return base_w, base_w, base_w
+    to_w = fleet.to_w[flying]
+    way_w = fleet.from_w[flying] - to_w
+    middle = _share_left(fleet, flying, at)
+    boots = fleet.verb[flying] == WAKE  # slow enough to be corrected on the way
+    # What a class was learned to do narrows nothing: who keeps to the configured figures is within as well.
+    learned = 1.0 / fleet.learned[flying]
+    early = np.where(boots, middle, _share_left(fleet, flying, at, EARLY * np.minimum(learned, 1.0)))
+    late = np.where(boots, middle, _share_left(fleet, flying, at, LATE * np.maximum(learned, 1.0)))
+    expected_w, lowest_w, highest_w = fleet.to_w.copy(), np.zeros(len(fleet.verb)), np.zeros(len(fleet.verb))
+    expected_w[flying] += way_w * middle
+    lowest_w[flying] = np.minimum(way_w * early, way_w * late)
+    highest_w[flying] = np.maximum(way_w * early, way_w * late)
+    return base_w + float(lowest_w.sum()), float(expected_w.sum()), base_w + float(highest_w.sum())
 
 
 def put_in_flight(
