@@ -85,8 +85,8 @@ def tightest(bounds: list[Proposal], worst: InputState, fallback_w: float, floor
     """
     if worst is InputState.FALLBACK:
         bounds = [*bounds, Proposal(Bound.FALLBACK, fallback_w, "failsafe")]
-    reachable = [replace(proposal, power_w=max(proposal.power_w, floor_w)) for proposal in bounds]
-    return min(reachable, key=lambda proposal: (proposal.power_w, RANK[proposal.bound]))
+    limit = min(bounds, key=lambda proposal: (max(proposal.power_w, floor_w), RANK[proposal.bound]))
+    return replace(limit, power_w=max(limit.power_w, floor_w))
 
 
 def urgent_limit(bounds: list[Proposal], floor_w: float) -> Setpoint | None:

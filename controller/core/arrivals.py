@@ -29,6 +29,8 @@ ARRIVED = (Outcome.ACKNOWLEDGED, Outcome.APPLIED, Outcome.ROUNDED, Outcome.REFUS
 
 def held(fleet: FleetState, now: float) -> BoolArray:
     """(n,) who is planned without trim, for trims to it do not arrive."""
+    if not fleet.trims_lost.any():
+        return np.zeros(len(fleet.trims_lost), dtype=np.bool_)
     doublings = np.maximum(fleet.trims_lost - LOST_IN_A_ROW, 0)
     hold_s = np.where(fleet.trims_lost >= LOST_IN_A_ROW, HOLD_S * 2.0**doublings, REST_S)
     waits: BoolArray = (fleet.trims_lost > 0) & (now < fleet.trim_told_at + hold_s)
@@ -60,7 +62,7 @@ def lost(facts: Fleet, state: State, miner: int, now: float) -> bool:
 
 def say(state: State, findings: Findings) -> None:
     """One event when it begins and one when it is ten times as many: thousands share them."""
-    count = int((state.fleet.trims_lost >= LOST_IN_A_ROW).sum())
+    count = int(np.count_nonzero(state.fleet.trims_lost >= LOST_IN_A_ROW))
     if count >= max(SAY_AGAIN * state.trims_told, 1):
         state.trims_told = count
         text = (

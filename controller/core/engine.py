@@ -255,7 +255,7 @@ class _Cycle:
         fleet = self.state.fleet
         if self.now - self.state.started_at > self.policy.fleet.telemetry_stale_s:
             return ""
-        waiting = int(((fleet.condition == Condition.UNKNOWN) & ~np.isfinite(fleet.read_at)).sum())
+        waiting = int(np.count_nonzero((fleet.condition == Condition.UNKNOWN) & ~np.isfinite(fleet.read_at)))
         return f"{waiting} miners not read yet" if waiting else ""
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:

@@ -70,8 +70,8 @@ def notice(
     out = fleet.condition == Condition.UNREACHABLE
     gone = out & np.isfinite(fleet.gone_at)
     recent = gone & (now - fleet.gone_at <= window_s)
-    base = len(facts) - int((out & ~recent).sum())  # who was not there before does not count
-    if int(recent.sum()) >= limit_of(policy, base):
+    base = len(facts) - int(np.count_nonzero(out & ~recent))  # who was not there before does not count
+    if int(np.count_nonzero(recent)) >= limit_of(policy, base):
         if now - state.mass.crowd_at > window_s:
             _begin(state, float(fleet.gone_at[recent].min()), window_s, now)
         state.mass.crowd_at = float(fleet.gone_at[recent].max())

@@ -22,7 +22,7 @@ def say_one_by_one(
     """Single miners at once; where they are more, the others when the window is over and no mass disconnect came."""
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
     unsaid = gone & ~fleet.gone_said & ~_absent(state)
-    room = SAID_AT_ONCE - int((gone & fleet.gone_said & (now - fleet.gone_at <= window_s)).sum())
+    room = SAID_AT_ONCE - int(np.count_nonzero(gone & fleet.gone_said & (now - fleet.gone_at <= window_s)))
     why = {miner: detail for miner, detail in findings.gone if unsaid[miner]}
     late = [miner for miner in np.flatnonzero(unsaid).tolist() if now - fleet.gone_at[miner] > window_s]
     said = [*list(why)[: max(room, 0)], *late[:SAID_AT_ONCE]]

@@ -131,7 +131,8 @@ def dwelt(roster: Roster, dwell_s: float) -> BoolArray:
 def beside_w(facts: Fleet, state: State) -> FloatArray:
     """What the feeders' meters show there beside the miners, below each limit, (k + 1,)."""
     groups = state.groups
-    return facts.limits.feeders_w(np.maximum(np.nan_to_num(groups.rest_w) + groups.excess_w, 0.0))
+    rest_w = np.where(np.isnan(groups.rest_w), 0.0, groups.rest_w)
+    return facts.limits.feeders_w(np.maximum(rest_w + groups.excess_w, 0.0))
 
 
 def limit_room_w(roster: Roster) -> FloatArray:

@@ -55,13 +55,11 @@ class Ledger:
 
 def expire(ledger: Ledger, wall: float, now: float) -> None:
     """End the orders whose time is over; `now` is loop seconds."""
-    kept: list[ActiveOrder] = []
-    for entry in ledger.book.active:
-        if entry.ends_at <= now:
-            ledger.say(entry.dispatch, S.EXPIRED, wall)
-        else:
-            kept.append(entry)
-    ledger.book = replace(ledger.book, active=tuple(kept))
+    over = [entry for entry in ledger.book.active if entry.ends_at <= now]
+    for entry in over:
+        ledger.say(entry.dispatch, S.EXPIRED, wall)
+    if over:
+        ledger.book = replace(ledger.book, active=tuple(one for one in ledger.book.active if one.ends_at > now))
 
 
 def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall: float, now: float) -> bool:
@@ -114,7 +112,7 @@ def end_of_life(expires_at: float, wall: float, now: float) -> float:
 
 def mark_reached(ledger: Ledger, measured_w: float | None, tolerance_w: float, wall: float) -> None:
     """Say REACHED, once, for every order the site meter now shows fulfilled."""
-    if measured_w is None:
+    if measured_w is None or not ledger.book.active:
         return
     marked: list[ActiveOrder] = []
     for entry in ledger.book.active:

@@ -164,8 +164,9 @@ def _sizes(state: State, rules: WavePolicy) -> IntArray:
 
 def _shrink_after_blackout(facts: Fleet, state: State, rules: WavePolicy) -> None:
     """Where power was lost nothing is proved any more: those that come back are let in by small waves."""
-    dark = _by_cell(facts, mass.dark(state.fleet)) > 0
-    if bool(dark.any()):
+    miners = mass.dark(state.fleet)
+    if bool(miners.any()):
+        dark = _by_cell(facts, miners) > 0
         state.waves.size[dark] = np.minimum(_sizes(state, rules)[dark], rules.first)
 
 

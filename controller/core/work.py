@@ -53,7 +53,7 @@ def notice(
     fleet.idle_at[turned] = now
     fleet.idle_at[fresh & (fleet.has_rate | ~hashing)] = -math.inf
     recent = (now - fleet.idle_at <= policy.mass_disconnect_window_s) & fleet.want_hashing
-    base = int((hashing & fleet.want_hashing & judged).sum())
+    base = int(np.count_nonzero(hashing & fleet.want_hashing & judged))
     if work.since is None and not bool(recent.any()):
         work.rests_w = tuple(None if math.isnan(rest_w) else rest_w for rest_w in state.groups.rest_w.tolist())
     if work.since is None and int(recent.sum()) >= limit_of(policy, base):
@@ -76,7 +76,7 @@ def notice(
 
 def missing(state: State) -> int:
     """Miners without work in the loss that stands, asleep or watching; 0 while none does."""
-    return 0 if state.work.since is None else int((state.fleet.work == Work.LOST).sum())
+    return 0 if state.work.since is None else int(np.count_nonzero(state.fleet.work == Work.LOST))
 
 
 def lost(fleet: FleetState) -> BoolArray:
@@ -111,7 +111,7 @@ def _enter(facts: Fleet, fleet: FleetState, fresh: BoolArray, readings: tuple[Mi
 
 def _draws_little(facts: Fleet, fleet: FleetState) -> BoolArray:
     """(n,) whose watts, as far as they are told and known, are not those of one that hashes."""
-    least_w = np.nan_to_num(fleet.reported_w) - fleet.power_error_w
+    least_w = np.where(np.isnan(fleet.reported_w), 0.0, fleet.reported_w) - fleet.power_error_w
     little: BoolArray = least_w <= DRAW_RATIO * facts.level_power_w[:, 0]
     return little
 
