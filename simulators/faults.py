@@ -58,6 +58,8 @@ class Fault(StrEnum):
     """The device gives out no more tokens."""
     IGNORE = "ignore"
     """Every write is acknowledged and nothing happens."""
+    REFUSE_SLEEP = "refuse-sleep"
+    """The order to sleep is answered with an error and not carried out; every other write is obeyed."""
     OBEY_WITH_ERROR = "obey-with-error"
     """Every write is carried out and answered with an error."""
     REBOOT_ON_WRITE = "reboot-on-write"

@@ -60,7 +60,7 @@ def follow_up(
                 fleet.attempts[miner] = 0
                 fleet.refused[miner] = False
         case Verdict.STUCK:
-            fleet.retry_at[miner] = now
+            fleet.retry_at[miner] = _again_at(state, miner, now)
             if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:
                 fleet.want_level[miner] = fleet.level[miner]  # a trim that failed is planned anew, not repeated
             findings.events.append(Event("miner_stuck", EventLevel.WARNING, _doing(state, miner), name))
@@ -76,6 +76,15 @@ def follow_up(
             findings.events.append(Event("miner_released", EventLevel.INFO, "quarantine ended", name))
         case Verdict.APPROACHING:
             pass
+
+
+def _again_at(state: State, miner: int, now: float) -> float:
+    """When a stuck miner may be asked again: at once. A shed asks a second time without a look; after that no it waits
+    for as long as a miner takes that obeyed all the same."""
+    fleet = state.fleet
+    if state.shed_by is None or fleet.attempts[miner] < 2 or fleet.failed_verb[miner] != VERB_CODES[Verb.SLEEP]:
+        return now
+    return max(now, float(fleet.sent_at[miner] + fleet.dead_s[miner] + fleet.to_90_s[miner]))
 
 
 def _obeyed_after_all(fleet: FleetState, miner: int, before: Verdict) -> bool:

@@ -25,6 +25,7 @@ from controller.core import (
     ramp,
     reconcile,
     shadow,
+    shed_left,
     surplus,
     telemetry,
     timeline,
@@ -120,6 +121,7 @@ class _Cycle:
         if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
             setpoint = replace(setpoint, power_w=allocation.allocated_w)
         findings.events.extend(arbiter.shed_events(state, setpoint))
+        findings.events.extend(shed_left.events(self.facts, self.before, state, self.policy.fleet, now))
         findings.events.extend(limits.events(self.facts, self.before, state, now))
         commands = self._commands(wanted_before, setpoint, goal)
         waves.note_batch(state, commands, now)
@@ -313,6 +315,7 @@ class _Cycle:
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             without_work=work.missing(state),
+            shed_left_w=float(shed_left.left_w(self.facts, state, self.policy.fleet, self.now).sum()),
             ask=self.ask,
             classes=classes.reports(self.configured, state),
             waves=waves.reports(self.facts, state, self.policy.fleet, self.now),

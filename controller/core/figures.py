@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from controller.core import allocator, estimator, witness
+from controller.core.fleet_state import FleetState
 from controller.core.roster import beside_w
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, Verdict
@@ -22,15 +23,20 @@ def floor_w(facts: Fleet, state: State, policy: Policy) -> float:
     feeder or of one miner, must not hold the site up.
     """
     fleet = state.fleet
-    stubborn = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
-    stubborn |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked | (fleet.condition == Condition.CONTRADICTS)
-    stubborn |= fleet.caught
+    stubborn = beyond_orders(fleet) | fleet.caught
     known_w = np.where(fleet.unheard, fleet.from_w, fleet.to_w)
     draw_w = float(np.where(stubborn, np.maximum(known_w, facts.sleep_power_w), facts.sleep_power_w).sum())
     believed_w = policy.auxiliary_w + draw_w + float(state.groups.excess_w.sum())
     beside_w = policy.auxiliary_w if state.offset_w is None else state.offset_w
     everybody_asleep_w = policy.auxiliary_w + float(facts.sleep_power_w.sum())
     return min(believed_w, max(beside_w + draw_w, everybody_asleep_w))
+
+
+def beyond_orders(fleet: FleetState) -> BoolArray:
+    """(n,) whom no order moves: quarantined, out of reach, not read yet, another machine, or not ours."""
+    beyond: BoolArray = (fleet.verdict == Verdict.QUARANTINED) | (fleet.condition == Condition.UNREACHABLE)
+    beyond |= (fleet.verdict == Verdict.UNSEEN) | fleet.parked | (fleet.condition == Condition.CONTRADICTS)
+    return beyond
 
 
 def figures_of(

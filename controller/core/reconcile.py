@@ -29,7 +29,7 @@ def commands_due(
     Lowering commands come first and are never limited; raising ones are limited per cycle, to none when in doubt.
     """
     fleet = state.fleet
-    again = _due_again(fleet, now)
+    again = _due_again(fleet, now, shed)
     went_down = before.hashing & ~fleet.want_hashing
     went_up = ~before.hashing & fleet.want_hashing
     stays_on = before.hashing & fleet.want_hashing
@@ -63,11 +63,18 @@ def commands_due(
         _enter(facts, state, policy, verb, miners, planned[miners], now)
         # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
         urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
-        due.extend(_messages(state, miners, verb, raises, urgent, reason))
+        escalated = _failed_to_sleep(fleet)[miners] & (shed and policy.trim and verb is Verb.SLEEP)
+        due.extend(_messages(state, miners, verb, raises, urgent, reason, escalated))
     return tuple(due)
 
 
-def _due_again(fleet: FleetState, now: float) -> BoolArray:
+def _failed_to_sleep(fleet: FleetState) -> BoolArray:
+    """(n,) who did not sleep when it was last told to."""
+    failed: BoolArray = (fleet.attempts > 0) & (fleet.failed_verb == estimator.SLEEP)
+    return failed
+
+
+def _due_again(fleet: FleetState, now: float, shed: bool) -> BoolArray:
     """Who failed and is to be asked once more: stuck or drifted, reachable, and not what is wanted, or only says so."""
     failed = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
     reachable = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
@@ -76,8 +83,10 @@ def _due_again(fleet: FleetState, now: float) -> BoolArray:
         (fleet.condition != Condition.HASHING) | ((fleet.level >= 0) & (fleet.level != fleet.want_level)),
         (fleet.condition != Condition.ASLEEP) | fleet.caught,
     )
-    # A miner that says no may have obeyed: it is looked at before it is asked again.
-    looked_at = fleet.read_at > fleet.sent_at
+    # A miner that says no may have obeyed: it is looked at before it is asked again. A shed asks a second time at once:
+    # that harms nobody, and who obeyed all the same is given up by no word, only by a look; see verify.
+    hasty = shed & fleet.refused & _failed_to_sleep(fleet)
+    looked_at = np.where(hasty, (fleet.attempts < 2) | (fleet.read_at >= fleet.retry_at), fleet.read_at > fleet.sent_at)
     due: BoolArray = failed & reachable & wrong & looked_at & (now >= fleet.retry_at) & ~fleet.parked
     return due
 
@@ -113,11 +122,12 @@ def _enter(
 
 
 def _messages(
-    state: State, miners: IntArray, verb: Verb, raises: bool, urgent: BoolArray, reason: str
+    state: State, miners: IntArray, verb: Verb, raises: bool, urgent: BoolArray, reason: str, escalated: BoolArray
 ) -> Iterator[Command]:
     """One for each of `miners` (k,), entered in the ledger before. Plain numbers: arrays give single ones slowly."""
     fleet, priors = state.fleet, state.priors if verb is Verb.WAKE else {}
     levels: list[int | None] = fleet.want_level[miners].tolist() if verb is Verb.TRIM else [None] * len(miners)
-    each = zip(fleet.command_id[miners].tolist(), miners.tolist(), levels, urgent.tolist(), strict=True)
-    for command_id, miner, level, at_once in each:
-        yield Command(command_id, miner, verb, level, raises, at_once, reason, priors.get(miner))
+    columns = (fleet.command_id[miners].tolist(), miners.tolist(), levels, urgent.tolist(), escalated.tolist())
+    for command_id, miner, level, at_once, otherwise in zip(*columns, strict=True):
+        why = f"{reason}, by another verb" if otherwise else reason
+        yield Command(command_id, miner, verb, level, raises, at_once, why, priors.get(miner), otherwise)

@@ -161,7 +161,8 @@ class State:
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
     before it, for the wall clock was stepped; see core/clock. contacts: the plant's, as they were last read.
-    shed_by: what sheds the site now, None while nothing does. low_frequency: readings of the frequency below its
+    shed_by: what sheds the site now, None while nothing does; shed_said_at: when to say what it left, inf when that is
+    said or nothing sheds. low_frequency: readings of the frequency below its
     guard, None once it is clearly above; see core/frequency. trims_told: so many miners were said to be held because
     trims to them do not arrive; 0 while there is nothing to say. limit_load_w, limit_over_since: (k,) what each limit
     will carry soon, and since when that has been too much, inf while it is not; see core/limits.
@@ -200,6 +201,7 @@ class State:
     held_until: float = -math.inf
     contacts: dict[Point, Sample] = field(default_factory=dict)
     shed_by: Bound | None = None
+    shed_said_at: float = math.inf
     low_frequency: Low | None = None
     trims_told: int = 0
     progress: OrderProgress | None = None

@@ -49,7 +49,8 @@ def take_reports(
         trim = fleet.verb[miner] == VERB_CODES[Verb.TRIM]
         if trim and report.outcome in arrivals.ARRIVED:
             arrivals.arrived(state, miner, now, findings)
-        if report.outcome in FAILED:
+        lowered = report.outcome is Outcome.ROUNDED and fleet.verb[miner] == estimator.SLEEP
+        if report.outcome in FAILED or lowered:
             said_no[miner] = True
             fleet.refused[miner] = True
         elif report.outcome in NEVER_ARRIVED:
@@ -96,6 +97,11 @@ def judge(
     fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
     fleet.failed_verb = np.where(failed, fleet.verb, fleet.failed_verb)
     exhausted = failed & (fleet.attempts >= policy.attempts_max)
+    if (
+        state.shed_by is not None
+    ):  # so quickly asked again, nobody is convicted by a no: who obeyed all the same shows it
+        by_word = said_no & (fleet.verb == estimator.SLEEP) & ~fleet.caught
+        exhausted = (exhausted & ~by_word) | _given_up(fleet, policy, proves & ~agrees)
     fleet.disagreed = np.where(proves & ~flying, np.where(agrees, 0, fleet.disagreed + 1), fleet.disagreed)
     moved = proves & ~flying & (fleet.disagreed >= policy.drift_reads)
     released = (fleet.verdict == Verdict.QUARANTINED) & (now >= fleet.quarantined_until)
@@ -131,6 +137,14 @@ def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     tells_watts = ~np.isnan(fleet.reported_w) & (fleet.power_error_w == 0.0)
     arrived: BoolArray = in_time | booted | (~fleet.want_hashing & tells_watts)
     return arrived
+
+
+def _given_up(fleet: FleetState, policy: FleetPolicy, disagrees: BoolArray) -> BoolArray:
+    """(n,) who said no to its last sleep, and whom a read shows hashing when it had the time to obey."""
+    said_all = (fleet.verdict == Verdict.STUCK) & (fleet.attempts >= policy.attempts_max) & ~fleet.want_hashing
+    in_time = fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
+    given_up: BoolArray = disagrees & said_all & in_time & (fleet.failed_verb == estimator.SLEEP)
+    return given_up
 
 
 def _unheard(fleet: FleetState, now: float) -> BoolArray:

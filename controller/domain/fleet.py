@@ -54,6 +54,7 @@ class Verb(StrEnum):
 class Outcome(StrEnum):
     """What a driver learned from one command. Only core/verify judges watts.
 
+    ROUNDED: it took another level than asked for; of a sleep, a level instead of the sleep.
     WITHHELD: on our side of the wire; nothing was asked of the miner. A newer command took its place, the journal
     could not be written, the site only observes, somebody else holds the miner's one session, or the miner's budget
     of writes and restarts for the day is used up.
@@ -97,6 +98,7 @@ class Command:
     raises: True when obeying can only increase the load; such a command waits for the journal.
     urgent: True on a shed; the actuator sends it before anything else and skips the read-back.
     prior: for a WAKE, what the miner's owner had set, in the firmware's own words; None when never observed.
+    escalated: for a SLEEP in a shed that failed before: another verb of the same miner first, then sleep once more.
     """
 
     command_id: int
@@ -107,6 +109,7 @@ class Command:
     urgent: bool
     reason: str
     prior: str | None = None
+    escalated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,8 +232,8 @@ class Decision:
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
     disconnect, 0 when none stands. without_work: miners whose pools do not answer, as far as is
-    known, 0 when none are lost. ask: miners to be read before their turn. classes, waves: all classes, and the waves
-    that were begun.
+    known, 0 when none are lost. shed_left_w: what a shed has not taken off the miners, 0 while nothing sheds. ask:
+    miners to be read before their turn. classes, waves: all classes, and the waves that were begun.
     """
 
     cycle: int
@@ -261,3 +261,4 @@ class Decision:
     classes: tuple[ClassReport, ...] = ()
     waves: tuple[WaveReport, ...] = ()
     without_work: int = 0
+    shed_left_w: float = 0.0

@@ -127,6 +127,8 @@ class Metrics:
         self._at_once = gauge("miners_unreachable_at_once", text)
         text = "Miners whose pools do not answer, when many lost them at once."
         self._without_work = gauge("miners_without_work", text)
+        text = "What miners draw beyond sleep though a shed wants them asleep; 0 while nothing sheds."
+        self._shed_left = gauge("shed_left_watts", text)
         self._classes = ClassMetrics(families, fleet.feeder_names)
 
     def observe_decision(self, decision: Decision) -> None:
@@ -146,6 +148,7 @@ class Metrics:
             self._limit_power.labels(name).set(power_w)
         self._at_once.set(decision.unreachable_at_once)
         self._without_work.set(decision.without_work)
+        self._shed_left.set(decision.shed_left_w)
         self._classes.observe(decision)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))

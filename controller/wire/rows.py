@@ -58,6 +58,7 @@ def report_body(report: CommandReport) -> list[object]:
 
 
 def command_body(command: Command) -> list[object]:
+    rare = [command.prior, True] if command.escalated else [] if command.prior is None else [command.prior]
     return [
         command.command_id,
         command.miner,
@@ -66,7 +67,7 @@ def command_body(command: Command) -> list[object]:
         command.raises,
         command.urgent,
         command.reason,
-        *([] if command.prior is None else [command.prior]),
+        *rare,
     ]
 
 

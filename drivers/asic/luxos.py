@@ -25,7 +25,7 @@ from drivers.asic.identity import IdentityCheck, told_by_version
 from drivers.asic.luxos_outcome import CODE_INVALID_COMMAND, Done, after, compare, session_unknown
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of
 from drivers.asic.luxos_session import LuxosSession, NotOpened, Opened, said
-from drivers.asic.profiles import LadderUnreadableError, ModelFacts
+from drivers.asic.profiles import LadderUnreadableError, ModelFacts, lowers
 from drivers.asic.rpc import Reply, ReplyKind, RpcWire, words_of
 
 _ATM_KNOWN_S: Final = 30.0
@@ -34,13 +34,15 @@ _ATM_KNOWN_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """One change to make. `profile` None means curtail, to sleep or awake; `may_borrow` see luxos_session."""
+    """One change to make. `profile` None means curtail, to sleep or awake; `may_borrow` see luxos_session; `first`: a
+    profile to be set before."""
 
     profile: str | None
     sleep: bool
     may_borrow: bool
     urgent: bool
     give_up_at: float
+    first: str | None = None
 
 
 class LuxosMiner:
@@ -72,6 +74,7 @@ class LuxosMiner:
         self._deadline_s = deadline_s
         self._session = LuxosSession(self._wire)
         self._identity = IdentityCheck(facts)
+        self._power_w: float | None = None
         self._atm_seen: tuple[bool, float] | None = None
         self._atm_owed = False
 
@@ -85,6 +88,7 @@ class LuxosMiner:
             self._identity.lost()
         else:
             await self._identify(started_at + self._deadline_s)
+        self._power_w = seen.power_w
         if seen.atm_on is not None:
             self._atm_seen = (seen.atm_on, started_at)
         reading = MinerReading(
@@ -118,6 +122,7 @@ class LuxosMiner:
             may_borrow=not command.raises,
             urgent=command.urgent,
             give_up_at=self._now() + self._deadline_s,
+            first=self._levels[0].name if command.escalated and lowers(self._power_w, self._levels[0]) else None,
         )
         if command.raises:
             await self._identify(order.give_up_at)
@@ -176,13 +181,27 @@ class LuxosMiner:
         opened = await self._session.open(may_borrow=order.may_borrow, reuse=order.urgent, give_up_at=order.give_up_at)
         if isinstance(opened, NotOpened):
             return Done(opened.outcome, opened.detail)
+        lowered, opened = await self._lower_first(opened, order)
         done, opened = await self._write(opened, order)
+        if lowered is not None and done.outcome in (Outcome.REFUSED, Outcome.UNSUPPORTED):
+            done = replace(lowered, outcome=Outcome.ROUNDED, detail=f"{lowered.detail}; curtail: {done.detail}")
         owed = await self._settle_atm(opened)
         if not order.urgent and done.outcome not in (Outcome.UNKNOWN, Outcome.UNREACHABLE):
             if done.outcome is Outcome.ACKNOWLEDGED:
                 done = await self._read_back(done, order)
             await self._session.drop(opened, self._now() + self._deadline_s)
         return replace(done, detail=f"{done.detail}; {owed}") if owed else done
+
+    async def _lower_first(self, opened: Opened, order: _Order) -> tuple[Done | None, Opened]:
+        """The other verb of an escalated sleep, in half of the time; None unless the miner took it."""
+        if order.first is None:
+            return None, opened
+        give_up_at = min(order.give_up_at, self._now() + self._deadline_s / 2)
+        done, opened = await self._write(opened, replace(order, profile=order.first, give_up_at=give_up_at))
+        if done.outcome not in (Outcome.ACKNOWLEDGED, Outcome.ROUNDED):
+            return None, opened
+        profile = done.profile or order.first
+        return replace(done, profile=profile, detail=f"profile {profile!r} instead"), opened
 
     async def _write(self, opened: Opened, order: _Order) -> tuple[Done, Opened]:
         """The write itself, once more with a new session when the miner no longer knows this one."""

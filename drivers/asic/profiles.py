@@ -21,6 +21,9 @@ from controller.domain.fleet import Level, MinerModel, ResponseClass
 WATTS_TOLERANCE: Final = 0.01
 """A rung whose watts differ by more than this share is another rung."""
 
+_LOWERS_FROM: Final = 0.25
+"""Reported watts miss by 5 to 20 %: one that is nearer to its lowest rung than this may be at it, or below."""
+
 _RESPONSE_KEYS: Final = (
     "sleep_dead_s",
     "sleep_90_s",
@@ -148,6 +151,11 @@ def mismatches(on_file: tuple[Level, ...], told: tuple[Level, ...]) -> tuple[str
         if other is not None and abs(other.power_w - level.power_w) > WATTS_TOLERANCE * level.power_w:
             found.append(f"profile {name!r} draws {other.power_w} W, on file {level.power_w} W")
     return tuple(found)
+
+
+def lowers(power_w: float | None, lowest: Level) -> bool:
+    """Whether a miner that reports `power_w` surely draws less at its lowest rung: its owner may run it below that."""
+    return power_w is not None and power_w > (1.0 + _LOWERS_FROM) * lowest.power_w
 
 
 def _levels(table: Mapping[str, Any], file_name: str) -> tuple[Level, ...]:

@@ -25,7 +25,7 @@ from controller.domain.fleet import (
 )
 from drivers.asic.budget import Budget
 from drivers.asic.identity import IdentityCheck, Told, told_by_devdetails
-from drivers.asic.profiles import LadderUnreadableError, ModelFacts
+from drivers.asic.profiles import LadderUnreadableError, ModelFacts, lowers
 from drivers.asic.rpc import Reply, ReplyKind, RpcWire
 from drivers.asic.whatsminer_percent import FULL, Percent
 from drivers.asic.whatsminer_reading import (
@@ -91,6 +91,7 @@ class WhatsMinerV2:
         self._percent = Percent(self._levels)
         self._prior: str | None = None
         self._condition = Condition.UNKNOWN
+        self._power_w: float | None = None
         self._off_at: float | None = None
 
     async def read(self) -> MinerReading:
@@ -126,6 +127,8 @@ class WhatsMinerV2:
         if self._identity.sentence:
             return self._report(command.command_id, Done(Outcome.WITHHELD, self._identity.sentence))
         match command.verb:
+            case Verb.SLEEP if command.escalated:
+                return await self._sleep_or_lowest(command, give_up_at)
             case Verb.SLEEP:
                 done = await self._sleep(command.urgent, give_up_at)
             case Verb.WAKE:
@@ -181,6 +184,7 @@ class WhatsMinerV2:
         if figures.uptime_s is not None:
             self._writer.running_since(asked_at - figures.uptime_s - 1.0)
         self._condition = condition
+        self._power_w = figures.power_w
         return _Seen(condition, figures, detail)
 
     def _reading(self, seen: _Seen, started_at: float) -> MinerReading:
@@ -213,6 +217,18 @@ class WhatsMinerV2:
         if done.outcome in (Outcome.ACKNOWLEDGED, Outcome.UNKNOWN):
             self._off_at = done.sent_at
         return done if urgent else await self._read_back(done, True, give_up_at)
+
+    async def _sleep_or_lowest(self, command: Command, give_up_at: float) -> CommandReport:
+        """The lowest percentage first, where that surely lowers, then off; ROUNDED when off is turned away again."""
+        lowest, lowered = self._levels[0], False
+        if lowers(self._power_w, lowest):
+            trim = await self._trim(lowest.name, True, min(give_up_at, self._now() + self._deadline_s / 2))
+            lowered = trim.outcome is Outcome.ACKNOWLEDGED
+        done = await self._sleep(command.urgent, give_up_at)
+        if not lowered or done.outcome not in (Outcome.REFUSED, Outcome.UNSUPPORTED):
+            return self._report(command.command_id, done)
+        done = replace(done, outcome=Outcome.ROUNDED, detail=f"{lowest.name} percent instead; power_off: {done.detail}")
+        return replace(self._report(command.command_id, done), rounded_to_level=0)
 
     async def _wake(self, command: Command, give_up_at: float) -> CommandReport:
         """A wake starts the mining process anew, which counts against the day's budget; a sleep does not."""

@@ -9,6 +9,7 @@ import json
 from typing import Any, Final
 
 from simulators.asic.antminer import AntminerStock, ConfRead
+from simulators.asic.antminer_conf import SLEEP
 from simulators.asic.digest import DigestGate, Verdict
 from simulators.asic.http_server import KeepAlive, Request, Response, error_page, web_site
 from simulators.asic.response import Answer, Behaviour
@@ -135,7 +136,8 @@ class _Site:
             return _script(_DEVICE_ERROR)
         if Fault.FOREIGN_SESSION in self._faults or miner.is_writing:
             return _script(_BUSY)  # one writer at a time: a second one is turned away, not queued
-        if sent is None or behaviour & Behaviour.REFUSES:
+        no_sleep = Fault.REFUSE_SLEEP in self._faults and sent is not None and str(sent.get("miner-mode")) == SLEEP
+        if sent is None or no_sleep or behaviour & Behaviour.REFUSES:
             return _script(_ILLEGAL)
         if Fault.IGNORE not in self._faults and not behaviour & Behaviour.IGNORES:
             miner.write(sent)

@@ -167,6 +167,8 @@ class LuxOSMiner:
         if action not in _CURTAIL_ACTIONS:
             return self._invalid_parameter(f"action '{action}'")
         verb = self.bank.command_sleep if action == "sleep" else self.bank.command_wake
+        if action == "sleep" and Fault.REFUSE_SLEEP in self.faults:
+            return status(45, "Access denied to 'curtail' command", error=True)
         if self._act(lambda: verb(self.index)) is Answer.REFUSED:
             return status(45, "Access denied to 'curtail' command", error=True)
         return payload("CURTAIL", [{"Action": _CURTAIL_ACTIONS[action]}], 335, "Curtailment command sent")

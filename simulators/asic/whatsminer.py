@@ -151,6 +151,8 @@ class WhatsMiner:
     def _write(self, name: str, inner: Reply) -> Reply:
         if self.bank.behaviour[self.index] & Behaviour.REFUSES:
             return self._error(45, "can't access write cmd")
+        if name == "power_off" and Fault.REFUSE_SLEEP in self.faults:
+            return self._error(132, "API command ERROR")
         if Fault.IGNORE in self.faults or self.bank.behaviour[self.index] & Behaviour.IGNORES:
             return answer(131, OK)
         reply = self._writes.commands[name](inner)

@@ -26,6 +26,7 @@ class Site:
     `strangers` are other machines than the inventory has, each with what gives it away. `liars` say that they sleep and
     hash on. Who tells no watts is estimated: what it draws, 10 % uncertain, or sleep watts when it says so.
     `poolless` miners hash nothing and draw `idle_share` of their watts; who tells none is estimated at up to a half.
+    Who has `refusals` left says no to that many sleeps; told otherwise, it goes to its lowest rung and says so.
     Trims to `slow` miners never arrive, which is known TOO_LATE_S later; they sleep and wake and are read like others.
     `metered` feeders have a meter, `feeder_extra_w` is what it shows beyond its miners and, where there is
     `feeder_noise`, a watt now and then. `wall_step_s` is by how much the wall clock was stepped.
@@ -61,6 +62,7 @@ class Site:
         self.feeder_noise = True
         self.wall_step_s = 0.0
         self.slow: set[int] = set()
+        self.refusals: dict[int, int] = {}
         self.told: list[tuple[float, CommandReport]] = []
 
     def draws_w(self) -> FloatArray:
@@ -148,6 +150,8 @@ class Site:
             if command.miner in self.deaf:
                 continue
             match command.verb:
+                case Verb.SLEEP if self.refusals.get(command.miner, 0) > 0:
+                    self._refuse(command)
                 case Verb.SLEEP if command.miner in self.liars:
                     self.lying.add(command.miner)
                 case Verb.SLEEP:
@@ -160,6 +164,14 @@ class Site:
                 case Verb.TRIM:
                     self.told.append((self.now, Builders.report(command, Outcome.ACKNOWLEDGED, self.now)))
                     self.set_hashing(command.miner, True, command.level, times=self._times(command))
+
+    def _refuse(self, command: Command) -> None:
+        self.refusals[command.miner] -= 1
+        outcome = Outcome.ROUNDED if command.escalated else Outcome.REFUSED
+        self.told.append((self.now, Builders.report(command, outcome, self.now)))
+        if command.escalated:
+            dead_s, to_90_s = estimator.response_s(self.facts, Verb.TRIM)
+            self.set_hashing(command.miner, True, 0, (float(dead_s[command.miner]), float(to_90_s[command.miner])))
 
     def _times(self, command: Command) -> tuple[float, float]:
         dead_s, to_90_s = estimator.response_s(self.facts, command.verb)

@@ -35,9 +35,10 @@ class Done:
 
 
 class Devices:
-    """Every miner of a bank behind its driver. `writes_per_day`: budget of flash writes and restarts of each."""
+    """Every miner of a bank behind its driver. `writes_per_day`: budget of flash writes and restarts of each.
+    `refusals`: so many sleeps each says no to at first."""
 
-    def __init__(self, bank: MinerBank, facts: Fleet, writes_per_day: int) -> None:
+    def __init__(self, bank: MinerBank, facts: Fleet, writes_per_day: int, refusals: dict[int, int]) -> None:
         self._bank = bank
         self._facts = facts
         self._writes_per_day = writes_per_day
@@ -50,6 +51,7 @@ class Devices:
         self._woken_at = np.full(bank.count, np.nan)
         self._slept_from: dict[int, int] = {}
         self._spent: dict[int, list[float]] = {}
+        self._refusals = refusals
 
     def read(self, miner: int, began_at: float, at: float) -> MinerReading:
         """Telemetry of one miner that answers."""
@@ -79,11 +81,26 @@ class Devices:
             again_at = self._withheld_until(miner, needed, at)
             if again_at is not None and not (command.urgent and command.verb is Verb.SLEEP):
                 return Done(Outcome.WITHHELD, "its writes of the last 24 h are used up", again_at)
-        answer = self._order(command, at)
-        if answer is Answer.REFUSED:
-            return Done(Outcome.REFUSED)
+        lowered = command.escalated and self._lowers(command.miner)
+        if self._refuses(command) or self._order(command, at) is Answer.REFUSED:
+            return Done(Outcome.ROUNDED if lowered else Outcome.REFUSED)
         self._spent.setdefault(miner, []).extend([at] * wear)
         return Done(Outcome.ACKNOWLEDGED, wear=wear)
+
+    def _lowers(self, miner: int) -> bool:
+        """The other verb of an escalated sleep: to the lowest rung, where a miner trims, runs above it and listens."""
+        reported_w = self._bank.reported_power_w[miner]
+        if not self._facts.trims[miner] or reported_w <= 1.25 * self._lowest_w[miner]:
+            return False
+        return self._bank.command_profile(miner, 0) is Answer.ACKNOWLEDGED
+
+    def _refuses(self, command: Command) -> bool:
+        """Whether this sleep is one of those that its miner says no to."""
+        left = self._refusals.get(command.miner, 0)
+        if command.verb is not Verb.SLEEP or not left:
+            return False
+        self._refusals[command.miner] = left - 1
+        return True
 
     def _condition(self, miner: int) -> Condition:
         """What the watts and the supply prove, whatever the miner claims."""

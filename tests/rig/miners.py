@@ -54,7 +54,7 @@ class MinerLink:
 
     def __init__(self, bank: MinerBank, setup: Setup) -> None:
         self._bank = bank
-        self._devices = Devices(bank, setup.facts, setup.writes_per_day)
+        self._devices = Devices(bank, setup.facts, setup.writes_per_day, dict(setup.refusals))
         self._outages, self._strangers = _by_miner(setup.outages), _by_miner(setup.strangers)
         self._sweep_s = setup.sweep_s
         self._lost = setup.answers_lost

@@ -155,7 +155,7 @@ class Setup:
     recount: whether every plan is added up anew, one miner at a time; a third of a long run's time.
     silences: spells (begin, end) without the dispatcher's heartbeat.
     frequency: corners (second, Hz) of the grid's frequency, joined by lines; empty: nominal.
-    meter_step_w: what the power meters' registers count in.
+    meter_step_w: what the power meters' registers count in. refusals: (miner, so many) sleeps it says no to at first.
     """
 
     name: str
@@ -194,6 +194,7 @@ class Setup:
     crashes: tuple[Crash, ...] = ()
     clock_steps: tuple[ClockStep, ...] = ()
     meter_step_w: float = 1.0
+    refusals: tuple[tuple[int, int], ...] = ()
 
     def heard_at(self, t_s: float) -> float | None:
         """When the dispatcher was last heard, None without one."""

@@ -221,7 +221,7 @@ async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(
     assert seen["curtaild_process_open_fds", ()] > 2
     for dropped, held in ((3, 0), (3, 9)):
         metrics.observe_log(lines_dropped=dropped, held_back=held)
-    metrics.observe_decision(replace(decision, unreachable_at_once=30, without_work=12))
+    metrics.observe_decision(replace(decision, unreachable_at_once=30, without_work=12, shed_left_w=3_450.0))
     metrics.observe_safe_mode(40_000.0, 25_000.0)
     seen = await samples_of(metrics)
     assert seen["curtaild_log_lines_dropped_total", ()] == 3
@@ -230,6 +230,7 @@ async def test_the_log_s_losses_safe_mode_and_miners_lost_at_once_are_told(
     assert (seen["curtaild_expected_watts", ()], seen["curtaild_target_watts", ()]) == (40_000.0, 25_000.0)
     assert seen["curtaild_miners_unreachable_at_once", ()] == 30
     assert seen["curtaild_miners_without_work", ()] == 12
+    assert seen["curtaild_shed_left_watts", ()] == 3_450.0
 
 
 async def test_a_class_and_its_wave_are_told_and_what_nobody_can_say_is_no_number(

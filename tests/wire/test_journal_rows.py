@@ -155,13 +155,17 @@ def test_what_was_ordered_answered_and_proved_stands_before_the_decision(decisio
 
 def test_what_few_commands_carry_is_written_only_for_them(decision: Decision) -> None:
     woken = Command(6, 1, Verb.WAKE, None, True, False, "surplus", prior="3")
+    again = Command(7, 2, Verb.SLEEP, None, False, True, "trip, by another verb", escalated=True)
     held = CommandReport(5, 2, Outcome.WITHHELD, None, 3.0, "budget used", again_at=90.5)
     worn = CommandReport(4, 0, Outcome.ACKNOWLEDGED, 1.0, 2.0, wear=1)
     plain = CommandReport(3, 0, Outcome.ACKNOWLEDGED, 1.0, 2.0)
     snapshot = Snapshot(3.0, {}, reports=(held, worn, plain))
-    rows = CycleRecorder().rows_of_cycle(snapshot, replace(decision, commands=(woken,)))
+    rows = CycleRecorder().rows_of_cycle(snapshot, replace(decision, commands=(woken, again)))
     bodies = {row.kind: json.loads(row.body) for row in rows}
-    assert bodies[RowKind.COMMAND] == {"commands": [[6, 1, "wake", None, True, False, "surplus", "3"]]}
+    assert bodies[RowKind.COMMAND]["commands"] == [
+        [6, 1, "wake", None, True, False, "surplus", "3"],
+        [7, 2, "sleep", None, False, True, "trip, by another verb", None, True],
+    ]
     assert bodies[RowKind.OUTCOME]["reports"] == [
         [5, 2, "withheld", None, 3.0, "budget used", None, 90.5, 0],
         [4, 0, "acknowledged", 1.0, 2.0, "", None, None, 1],

@@ -11,6 +11,7 @@ import pytest
 from controller.core import mass, reconcile, telemetry, verify
 from controller.core.consequences import Findings
 from controller.domain.fleet import Condition, Verdict
+from controller.domain.reasons import Bound
 
 HASHING, ASLEEP = Condition.HASHING, Condition.ASLEEP
 
@@ -24,6 +25,7 @@ class Story:
         self.facts = kit.fleet(len(hashing))
         self.state = kit.seen_state(self.facts, hashing)
         self.now = 0.0
+        self.shed = False
         self.findings = Findings()
 
     @property
@@ -44,11 +46,12 @@ class Story:
 
     def due(self, before=None):
         before = before or self.fleet.wants()
-        return reconcile.commands_due(self.facts, before, self.state, self.policy, False, "test", self.now)
+        return reconcile.commands_due(self.facts, before, self.state, self.policy, self.shed, "test", self.now)
 
     def at(self, now, *readings, reports=()):
         """One cycle's verification; returns the verdicts it reported."""
         self.now = now
+        self.state.shed_by = Bound.GRID_EMERGENCY if self.shed else None
         self.findings = Findings()
         said_no = verify.take_reports(self.facts, self.state, tuple(reports), now, self.findings)
         fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)

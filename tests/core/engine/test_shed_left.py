@@ -1,0 +1,89 @@
+"""Whole steps: miners that do not sleep in a shed are asked otherwise, quarantined, and what still draws is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.domain.dispatch import DispatchClass
+from controller.domain.fleet import Verdict
+from controller.domain.metering import Point
+from controller.domain.plan import EventLevel
+
+
+def shedding(kit, **fleet):
+    """Four miners that hash, and the flag that puts them to sleep."""
+    site = kit.site(kit.policy(fleet={"attempts_max": 2, **fleet}), hashing=[True] * 4, surplus_w=15_000.0)
+    site.cycles(5)
+    site.extra[Point.GRID_EMERGENCY] = kit.sample(1.0, site.now)
+    return site
+
+
+def flagged(site, kit, seconds):
+    """So many cycles with the flag seen in each."""
+    found = []
+    for _ in range(seconds):
+        site.extra[Point.GRID_EMERGENCY] = kit.sample(1.0, site.now + 1.0)
+        found.append(site.cycle())
+    return found
+
+
+def events(decisions, name):
+    return [event for decision in decisions for event in decision.events if event.name == name]
+
+
+def test_a_miner_that_refuses_once_sleeps_at_the_second_order_and_nothing_is_left(kit):
+    site = shedding(kit)
+    site.refusals = {3: 1}
+    decisions = flagged(site, kit, 40)
+    assert [command.escalated for command in site.sent if command.miner == 3] == [False, True]
+    assert not site.hashing.any()
+    assert decisions[0].shed_left_w == pytest.approx(4 * 3_450.0)
+    assert decisions[-1].shed_left_w == 0.0
+    assert events(decisions, "shed_incomplete") == events(decisions, "miner_quarantined") == []
+
+
+def test_what_refuses_to_sleep_ends_at_its_lowest_rung_in_quarantine_and_its_watts_are_told(kit):
+    site = shedding(kit)
+    site.refusals = {3: 99}
+    decisions = flagged(site, kit, 40)
+    assert Verdict(int(site.state.fleet.verdict[3])) is Verdict.QUARANTINED
+    assert len([command for command in site.sent if command.miner == 3]) == 2
+    assert decisions[-1].shed_left_w == pytest.approx(1_950.0)
+    (told,) = events(decisions, "shed_incomplete")
+    assert told.level is EventLevel.ERROR
+    assert told.text == "2.0 kW still drawn 30 s after it began: 1 quarantined (m3 1950 W)"
+
+
+def test_who_cannot_be_reached_or_was_given_back_is_told_too(kit):
+    site = shedding(kit)
+    site.state.fleet.parked[2] = True
+    site.deaf = {3}
+    decisions = flagged(site, kit, 50)
+    (told,) = events(decisions, "shed_incomplete")
+    assert "1 parked (m2 3450 W)" in told.text
+    assert "m3 3450 W" in told.text
+
+
+def test_after_the_shed_nothing_is_left_and_a_released_miner_comes_back_to_its_owners_rung(kit):
+    site = shedding(kit, quarantine_s=60.0)
+    site.refusals = {3: 2}
+    flagged(site, kit, 40)
+    assert site.level[3] == 0
+    site.extra.clear()
+    assert site.cycle().shed_left_w == 0.0
+    site.cycles(400)
+    assert site.hashing.all()
+    assert list(site.level) == [3] * 4
+
+
+def test_an_order_of_limited_power_leaves_nothing_that_it_wants(kit):
+    """Those whom an emergency order lets hash are not what a shed has left."""
+    site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
+    site.cycles(5)
+    emergency = kit.order(power_w=8_200, dispatch_class=DispatchClass.EMERGENCY, issued_at=kit.wall + site.now)
+    site.cycle(received=(site.receive(emergency),))
+    decision = site.cycles(40)[-1]
+    assert decision.setpoint.shed
+    assert site.hashing.any()
+    assert decision.shed_left_w == 0.0
+    assert events(site.decisions, "shed_incomplete") == []

@@ -1,0 +1,114 @@
+"""A sleep that fails in a shed: asked once more by another verb, given up by what is seen and by no word."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.domain.fleet import Outcome, Verb, Verdict
+from tests.core.verify.conftest import Story
+
+
+@pytest.fixture
+def shed(kit):
+    """A shed on one miner that hashes; two attempts, as a site has them by default."""
+    story = Story(kit, attempts_max=2)
+    story.shed = True
+    return story
+
+
+def no(story, command, at, outcome=Outcome.REFUSED):
+    """The miner turns the command away, and the cycle that hears it."""
+    return story.at(at, reports=[story.kit.report(command, outcome, at - 0.5)])
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNSUPPORTED])
+def test_a_refused_sleep_is_asked_again_at_once_by_another_verb(shed, outcome):
+    (first,) = shed.want(hashing=False)
+    assert (first.urgent, first.escalated) == (True, False)
+    assert no(shed, first, 1.0, outcome) == [("sleep", "stuck")]
+    (second,) = shed.due()
+    assert (second.verb, second.urgent, second.escalated, second.raises) == (Verb.SLEEP, True, True, False)
+    assert second.reason == "test, by another verb"
+
+
+def test_a_sleep_that_is_not_obeyed_by_its_deadline_is_asked_again_by_another_verb(shed):
+    (first,) = shed.want(hashing=False)
+    shed.at(1.0, reports=[shed.kit.report(first, Outcome.ACKNOWLEDGED, 0.0)])
+    assert shed.at(17.9, shed.hashes(at=17.8)) == []
+    assert shed.due() == ()
+    assert shed.at(18.1, shed.hashes(at=18.0)) == [("sleep", "stuck")]
+    (second,) = shed.due()
+    assert second.escalated
+
+
+def test_nothing_is_believed_gone_before_it_is_seen(shed):
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    shed.due()
+    assert (shed.fleet.from_w[0], shed.fleet.to_w[0]) == (3_500.0, 3_500.0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.ROUNDED])
+def test_a_second_no_is_followed_by_a_look_and_the_look_by_quarantine_at_what_it_draws(shed, outcome):
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    (second,) = shed.due()
+    assert no(shed, second, 2.0, outcome) == [("sleep", "stuck")]
+    assert shed.due() == (), "no attempt is left"
+    shed.at(4.0, shed.hashes(at=3.9, power_w=2_900.0, level=0))
+    assert (shed.verdict(), shed.due()) == (Verdict.STUCK, ()), "it had not the time to obey yet"
+    shed.at(5.5, shed.hashes(at=5.4, power_w=2_000.0, level=0))
+    assert (shed.verdict(), shed.events()) == (Verdict.QUARANTINED, ["miner_quarantined"])
+    shed.at(6.5, shed.hashes(at=6.4, power_w=2_000.0, level=0))
+    assert shed.fleet.to_w[0] == 2_000.0
+    assert shed.due() == ()
+
+
+def test_who_says_no_twice_and_sleeps_all_the_same_is_settled_and_clean(shed):
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    (second,) = shed.due()
+    no(shed, second, 2.0)
+    shed.at(5.5, shed.sleeps(at=5.4))
+    assert (shed.verdict(), int(shed.fleet.attempts[0]), bool(shed.fleet.refused[0])) == (Verdict.SETTLED, 0, False)
+
+
+def test_a_third_attempt_waits_for_a_look(kit):
+    shed = Story(kit, attempts_max=3)
+    shed.shed = True
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    (second,) = shed.due()
+    no(shed, second, 2.0)
+    shed.at(3.0, shed.hashes(at=2.9))
+    assert shed.due() == ()
+    shed.at(6.0, shed.hashes(at=5.9))
+    (third,) = shed.due()
+    assert third.escalated
+
+
+def test_no_other_verb_is_used_where_trimming_is_switched_off(kit):
+    shed = Story(kit, attempts_max=2, trim=False)
+    shed.shed = True
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    (second,) = shed.due()
+    assert (second.verb, second.escalated) == (Verb.SLEEP, False)
+
+
+def test_outside_a_shed_it_is_looked_at_first_and_asked_the_same_again(story):
+    (first,) = story.want(hashing=False)
+    no(story, first, 1.0)
+    assert story.due() == ()
+    story.at(2.0, story.hashes(at=1.9))
+    (second,) = story.due()
+    assert (second.verb, second.escalated) == (Verb.SLEEP, False)
+
+
+def test_a_miner_that_failed_to_wake_is_first_told_plainly_to_sleep(kit):
+    story = Story(kit, hashing=(False,), attempts_max=2)
+    (wake,) = story.want(hashing=True)
+    no(story, wake, 1.0)
+    story.shed = True
+    (sleep,) = story.want(hashing=False)
+    assert (sleep.verb, sleep.escalated) == (Verb.SLEEP, False)
