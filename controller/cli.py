@@ -74,13 +74,20 @@ def _broker_options(command: Callable[..., None]) -> Callable[..., None]:
 @_broker_options
 @click.option("--for", "lifetime", default="15m", show_default=True, help="How long the order holds, as 90s, 15m, 2h.")
 @click.option(
+    "--at",
+    "begins",
+    help="When it begins: 18:05 by this machine's local time, 18:05Z in UTC, or a whole ISO 8601 time.",
+)
+@click.option(
     "--class", "dispatch_class", type=click.Choice(["normal", "economic", "emergency", "test"]), default="normal"
 )
 @click.option("--priority", default=0, show_default=True, help="Breaks ties between targets; the highest counts.")
 @click.option("--issuer", help="Who orders; this account at this machine unless given.")
 @click.option("--reason", default="", help="A few words for the journal.")
 @click.option("--wait", type=click.Choice(["accepted", "reached", "end"]), default="reached", show_default=True)
-@click.option("--within", default="2m", show_default=True, help="Give up waiting after this long.")
+@click.option(
+    "--within", default="2m", show_default=True, help="Give up waiting after this long, or so long after --at."
+)
 @click.option("--json", "as_json", is_flag=True, help="Answers as JSON lines.")
 @click.argument("kind", type=click.Choice(["cap", "target", "release"]))
 @click.argument("power", required=False)

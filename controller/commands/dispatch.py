@@ -11,9 +11,11 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TextIO
 
+from controller.commands.start_time import parse_start
 from controller.config.secrets import environment_name, find_secret
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind
 from controller.runtime.dispatcher import SiteState, send_order
@@ -82,21 +84,24 @@ def make_order(
     priority: int,
     reason: str,
     wall: float,
+    not_before: float | None = None,
 ) -> Dispatch:
     """A new order issued at `wall` (UTC seconds). Its sequence number is that moment in milliseconds, so that it rises
-    from one call to the next without a file to remember it in."""
+    from one call to the next without a file to remember it in. It holds for `lifetime_s` from when it begins."""
     milliseconds = int(wall * 1000)
+    begins = milliseconds / 1000 if not_before is None else not_before
     return Dispatch(
         dispatch_id=new_id(wall),
         issuer=issuer,
         seq=milliseconds,
         issued_at=milliseconds / 1000,
-        expires_at=round(milliseconds / 1000 + lifetime_s, 3),
+        expires_at=round(begins + lifetime_s, 3),
         dispatch_class=dispatch_class,
         kind=kind,
         power_w=power_w,
         priority=priority,
         reason=reason,
+        not_before=not_before,
     )
 
 
@@ -106,6 +111,8 @@ def dispatch_from_arguments(given: Mapping[str, Any], env: Mapping[str, str], ou
     power = given["power"]
     if (power is None) != (kind is DispatchKind.RELEASE):
         raise ValueError("a release has no power" if power else f"a {kind.value} needs a power, as in 400kW")
+    wall = time.time()
+    begins = None if given["begins"] is None else parse_start(given["begins"], wall)
     order = make_order(
         kind,
         None if power is None else parse_power(power),
@@ -114,10 +121,12 @@ def dispatch_from_arguments(given: Mapping[str, Any], env: Mapping[str, str], ou
         dispatch_class=DispatchClass(given["dispatch_class"]),
         priority=given["priority"],
         reason=given["reason"],
-        wall=time.time(),
+        wall=wall,
+        not_before=begins,
     )
-    within_s = parse_duration(given["within"])
     wait = Wait(given["wait"])
+    waits_for_it = begins is not None and wait is not Wait.ACCEPTED
+    within_s = parse_duration(given["within"]) + (max((begins or wall) - wall, 0.0) if waits_for_it else 0.0)
     return run_dispatch(
         broker_of_arguments(given, env),
         given["site"],
@@ -223,6 +232,9 @@ def exit_code_of(answer: Answer, order: Dispatch, wait: Wait) -> int | None:
 def describe(order: Dispatch, site: str) -> str:
     """The order in one line, as it was sent."""
     what = order.kind.value if order.power_w is None else f"{order.kind.value} {order.power_w / 1000:g} kW"
+    if order.not_before is not None:
+        local = datetime.fromtimestamp(order.not_before).astimezone()
+        what += f" at {utc_text(order.not_before)} ({local:%H:%M:%S} here)"
     return f"{order.dispatch_id}  {site}: {what} until {utc_text(order.expires_at)}, {order.dispatch_class.value}"
 
 

@@ -104,6 +104,9 @@ def status_page(view: View) -> list[str]:
     if view["orders"]:
         lines += ["", "orders"]
         lines += table([_order_row(order) for order in view["orders"]])
+    if view.get("scheduled"):
+        lines += ["", "orders scheduled"]
+        lines += table([_scheduled_row(order) for order in view["scheduled"]])
     if view["operator_caps"]:
         lines += ["", "caps of operators"]
         lines += table([_cap_row(cap) for cap in view["operator_caps"]])
@@ -251,6 +254,18 @@ def _by_count(miners: Mapping[str, int]) -> list[tuple[str, int]]:
 def _order_row(order: View) -> list[str]:
     reached = "reached" if order.get("reached") else "not reached yet"
     return [order["id"], order["issuer"], order["kind"], _kw(order["kw"]), f"until {order['expires_at']}", reached]
+
+
+def _scheduled_row(order: View) -> list[str]:
+    begins = f"starts in {_span(order['starts_in_s'])}, at {order['not_before']}"
+    return [order["id"], order["issuer"], order["kind"], _kw(order["kw"]), begins, f"until {order['expires_at']}"]
+
+
+def _span(seconds: float) -> str:
+    """As people say it."""
+    if seconds < 90.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.1f} min" if seconds < 5_400.0 else f"{seconds / 3600.0:.1f} h"
 
 
 def _kw(value: float | None) -> str:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 from controller.core import frequency
 from controller.core.failsafe_table import TABLE, Action, Condition, Row
-from controller.core.state import State
+from controller.core.state import ActiveOrder, State
 from controller.domain.dispatch import DispatchClass, DispatchKind
 from controller.domain.metering import Point, Sample, good_value
 from controller.domain.plan import Event, EventLevel, InputState, Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
 
+REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 RANK = {bound: rank for rank, bound in enumerate(Bound)}
 # The guards whose word the fail-safe table answers with a shed, and an order that is one by itself.
 BOUND_OF_GUARD = {
@@ -65,15 +66,22 @@ def proposals(
         for order in state.operator_caps
         if order.power_w is not None
     )
-    for entry in state.orders.active:
+    found.extend(order_bounds(state.orders.active))
+    if surplus_cap_w is not None:
+        found.append(Proposal(Bound.SURPLUS, surplus_cap_w, "poi"))
+    return found
+
+
+def order_bounds(orders: tuple[ActiveOrder, ...]) -> list[Proposal]:
+    """Those of them that are upper bounds."""
+    found: list[Proposal] = []
+    for entry in orders:
         dispatch = entry.dispatch
         power = float(dispatch.power_w or 0)  # not what was answered: the floor may have moved since
         if dispatch.dispatch_class is DispatchClass.EMERGENCY:
             found.append(Proposal(Bound.EMERGENCY_DISPATCH, power, dispatch.dispatch_id, dispatch.expires_at))
         elif dispatch.kind is DispatchKind.CAP:
             found.append(Proposal(Bound.DISPATCH_CAP, power, dispatch.dispatch_id, dispatch.expires_at))
-    if surplus_cap_w is not None:
-        found.append(Proposal(Bound.SURPLUS, surplus_cap_w, "poi"))
     return found
 
 
@@ -102,7 +110,7 @@ def urgent_limit(bounds: list[Proposal], floor_w: float) -> Setpoint | None:
 def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
     """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
     limit = tightest(bounds, worst, fallback_w, floor_w)
-    wish = _wish(state)
+    wish = wish_of(state.orders.active)
     chosen = wish if wish is not None and max(wish.power_w, floor_w) < limit.power_w else limit
     return Setpoint(
         power_w=max(chosen.power_w, floor_w),
@@ -124,11 +132,11 @@ def shed_events(state: State, setpoint: Setpoint) -> list[Event]:
     return [Event("shed", EventLevel.WARNING, text)]
 
 
-def _wish(state: State) -> Proposal | None:
+def wish_of(orders: tuple[ActiveOrder, ...]) -> Proposal | None:
     """The target order that counts: highest priority, then the lowest power."""
     targets = [
         entry
-        for entry in state.orders.active
+        for entry in orders
         if entry.dispatch.kind is DispatchKind.TARGET and entry.dispatch.dispatch_class is not DispatchClass.EMERGENCY
     ]
     if not targets:

@@ -7,7 +7,7 @@ be given back, dwell, quarantine, orders, sequence numbers - and the last known 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,8 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         "cycle": state.cycle,
         "next_command_id": state.next_command_id,
         "miners": _miners_record(facts, state, now),
-        "orders": [
-            {
-                "dispatch": asdict(entry.dispatch),
-                "answered_w": entry.answered_w,
-                "reached": entry.reached,
-                "ends_in_s": entry.ends_at - now,
-            }
-            for entry in state.orders.active
-        ],
+        "orders": [_order_record(entry, now) for entry in state.orders.active],
+        **_scheduled_record(state, now),
         "mass": _mass_record(state, now),
         "work": None if state.work.since is None else {"for_s": now - state.work.since, "most": state.work.most},
         "classes": class_record.of_classes(facts, state),
@@ -126,15 +119,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
     class_record.recall_classes(facts, state, record.get("classes", {}))
     class_record.recall_waves(facts, state, record.get("waves", {}), now)
     state.trims_told = record.get("trims_told", 0)
-    active = tuple(
-        ActiveOrder(
-            _dispatch(entry["dispatch"]),
-            entry["answered_w"],
-            entry["reached"],
-            now + entry.get("ends_in_s", entry["dispatch"]["expires_at"] - wall),
-        )
-        for entry in record["orders"]
-    )
+    active = tuple(_order(entry, now, wall) for entry in record["orders"])
     lease = record.get("lease", {})
     state.orders = OrderBook(
         active,
@@ -143,6 +128,10 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
         lease_held=bool(lease.get("held")),
         lease_order_at=_moment(now, lease.get("order_age_s")),
         lease_heard_at=_moment(now, lease.get("heard_age_s")),
+        scheduled=tuple(
+            replace(_order(entry, now, wall), starts_at=now + entry["starts_in_s"])
+            for entry in record.get("scheduled", [])
+        ),
     )
     state.operator_caps = tuple(
         OperatorOrder(**{**entry, "verb": OperatorVerb(entry["verb"]), "miners": tuple(entry["miners"])})
@@ -257,6 +246,32 @@ def _ages(now: float, moments: FloatArray) -> list[float | None]:
 
 def _moment(now: float, age_s: float | None) -> float:
     return -math.inf if age_s is None else now - age_s
+
+
+def _order_record(entry: ActiveOrder, now: float) -> dict[str, Any]:
+    """Without a start: that of an order in force is over, and earlier programs know none."""
+    dispatch = asdict(entry.dispatch)
+    del dispatch["not_before"]
+    return {
+        "dispatch": dispatch,
+        "answered_w": entry.answered_w,
+        "reached": entry.reached,
+        "ends_in_s": entry.ends_at - now,
+    }
+
+
+def _scheduled_record(state: State, now: float) -> dict[str, Any]:
+    """By themselves: an earlier program that takes over leaves them alone rather than begins them at once."""
+    scheduled = [
+        {**_order_record(entry, now), "dispatch": asdict(entry.dispatch), "starts_in_s": entry.starts_at - now}
+        for entry in state.orders.scheduled
+    ]
+    return {"scheduled": scheduled} if scheduled else {}
+
+
+def _order(entry: dict[str, Any], now: float, wall: float) -> ActiveOrder:
+    ends_in_s = entry.get("ends_in_s", entry["dispatch"]["expires_at"] - wall)
+    return ActiveOrder(_dispatch(entry["dispatch"]), entry["answered_w"], entry["reached"], now + ends_in_s)
 
 
 def _dispatch(fields: dict[str, Any]) -> Dispatch:

@@ -100,6 +100,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     roster.held_by_limit[candidates[full]] = ways[full, room_w[ways[full]].argmin(axis=1)]
     roster.held_by_wave[candidates[due & fits & ~may_start]] = True
 
+    until_then_w, early_w = _before_the_rise(roster, goal, lowest_w, boot_w)
     low_in_the_end_w = roster.offset_w + float(np.where(roster.on, lowest_w, roster.soon_w).sum())
     lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
     budget = policy.wakes_per_cycle_max
@@ -115,7 +116,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
         spare = not needed[place] and not goal.waived and beyond_trim
-        if at.closed or spare:
+        if at.closed or spare or early_w[miner] > until_then_w:
             continue
         limit, left_w = tightest(roster, room_w, miner)
         if left_w < needed_w[place]:
@@ -127,12 +128,29 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         want_awake(roster, miner)
         woken.append(miner)
         budget -= 1
+        until_then_w -= float(early_w[miner])
         room_w[facts.limits.of_miner[miner]] -= float(needed_w[place])
         low_in_the_end_w += added_w
         for horizon in horizons:
             horizon.low_w += added_w if horizon.boot_s >= at.boot_s else 0.0
             horizon.booting_w += boots_w if abs(horizon.boot_s - at.boot_s) < STEP_WINDOW_S else 0.0
     return woken
+
+
+def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: FloatArray) -> tuple[float, FloatArray]:
+    """What boots may bring before a rise that waits, while what binds now still does: watts there is room for, and what
+    each would draw by then if it were woken now and boots as quickly as the quick ones do, (n,)."""
+    facts, fleet, rise = roster.facts, roster.state.fleet, goal.rise
+    if rise is None or not rise.waits:
+        return np.inf, np.zeros(len(facts))
+    booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
+    left = estimator.remaining_share(fleet, roster.now + rise.in_s, estimator.HASTY)
+    booted_w = fleet.to_w + (fleet.from_w - fleet.to_w) * left
+    low_w = np.where(booting, booted_w, np.where(roster.on, lowest_w, roster.soon_w))
+    limit_w = min(goal.wanted_w, goal.power_w + goal.up_w_per_s * rise.in_s)
+    running_s = np.maximum(rise.in_s - estimator.HASTY * facts.wake_dead_s, 0.0)
+    share = np.minimum(0.9 * running_s / (estimator.HASTY * facts.wake_90_s), 1.0)
+    return limit_w - roster.offset_w - float(low_w.sum()), share * (boot_w - facts.sleep_power_w)
 
 
 def _look_ahead(roster: Roster, goal: Goal, boot_s: float, lowest_w: FloatArray) -> _Horizon:

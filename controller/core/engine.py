@@ -18,6 +18,7 @@ from controller.core import (
     figures,
     groups,
     limits,
+    lookahead,
     mass,
     mass_meters,
     operator,
@@ -44,8 +45,6 @@ from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
 from controller.domain.policy import Mode, Policy
 from controller.domain.reasons import Bound
-
-REACHED_TOLERANCE_RATIO = 0.02  # of rated: grid programmes count a load as there within 2 % of its rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,7 @@ class _Cycle:
     before: State
     cap_w: float | None = None
     urgent: Setpoint | None = None
+    ahead: lookahead.Ahead | None = None
     ask: tuple[int, ...] = ()
 
     def run(self) -> tuple[State, Decision]:
@@ -125,7 +125,7 @@ class _Cycle:
         findings.events.extend(limits.events(self.facts, self.before, state, now))
         commands = self._commands(wanted_before, setpoint, goal)
         waves.note_batch(state, commands, now)
-        progress.follow(state, measured, REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
+        progress.follow(state, measured, arbiter.REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         state.now = now
         powers = figures.figures_of(
             self.facts,
@@ -160,14 +160,22 @@ class _Cycle:
         state, policy, wall = self.state, self.policy, self.snapshot.wall
         ledger = timeline.Ledger(state.orders)
         timeline.expire(ledger, wall, self.now)
+        for message in timeline.begin(ledger, wall, self.now):
+            self._begin_progress(message, measured, floor)
         accepted_any = False
+
+        def late(order: Dispatch) -> str:
+            return lookahead.why_late(self.facts, state, policy, order, floor, wall)
+
         for received in self.snapshot.received:
-            message = received.message
-            accepted = timeline.admit(ledger, policy, received, round(floor), wall, self.now)
-            if accepted and isinstance(message, Dispatch) and message.dispatch_class is not DispatchClass.TEST:
+            order = received.message
+            accepted = timeline.admit(ledger, policy, received, round(floor), wall, self.now, late)
+            moves = isinstance(order, Dispatch) and order.dispatch_class is not DispatchClass.TEST
+            # One for later says nothing of now: it is no fresh order that would end a fail-safe.
+            if accepted and moves and isinstance(order, Dispatch) and not timeline.is_scheduled(order, wall):
                 accepted_any = True
-                self._begin_progress(message, measured, floor)
-        timeline.mark_reached(ledger, measured, REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
+                self._begin_progress(order, measured, floor)
+        timeline.mark_reached(ledger, measured, arbiter.REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
         dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
         alive = dispatcher is not None and dispatcher.condition != failsafe.NO_HEARTBEAT
         held = dispatcher is not None and dispatcher.state is InputState.GOOD
@@ -206,7 +214,9 @@ class _Cycle:
         self.urgent = arbiter.urgent_limit(bounds, floor)
         followed = state.surplus_cap_w is not None or not policy.required_points
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
-        return arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
+        wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
+        self.ahead = lookahead.prepare(self.facts, state, policy, wanted, bounds, floor, self.now)
+        return self.ahead.setpoint
 
     def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
@@ -246,7 +256,9 @@ class _Cycle:
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
         exact = Bound.SURPLUS not in (wanted.bound, setpoint.bound)
-        goal = Goal(setpoint.power_w, wanted.power_w, up_w_per_s, setpoint.shed, waived, not doubtful, exact)
+        ahead = self.ahead or lookahead.Ahead(wanted)
+        in_the_end_w = min(wanted.power_w, ahead.aim_w)
+        goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, not doubtful, exact, ahead.rise)
         return setpoint, goal
 
     def _unread(self) -> str:
@@ -309,6 +321,9 @@ class _Cycle:
             priors=tuple(findings.priors),
             counts=figures.counts(state),
             active_orders=tuple(entry.dispatch.dispatch_id for entry in state.orders.active),
+            scheduled_orders=tuple(
+                (entry.dispatch.dispatch_id, entry.dispatch.not_before or 0.0) for entry in state.orders.scheduled
+            ),
             progress=state.progress,
             expected_power_w=expected_w,
             limit_power_w=figures.limits_w(self.facts, state, expected_w),

@@ -28,7 +28,7 @@ def _obey(facts: Fleet, state: State, order: OperatorOrder, wall: float, now: fl
             others = (cap for cap in state.operator_caps if cap.operator != order.operator)
             state.operator_caps = (*others, order)
             if order.expires_at is not None:
-                state.operator_ends[order.operator] = timeline.end_of_life(order.expires_at, wall, now)
+                state.operator_ends[order.operator] = timeline.moment_of(order.expires_at, wall, now)
         case OperatorVerb.RELEASE:
             state.operator_caps = tuple(cap for cap in state.operator_caps if cap.expires_at is None)
         case OperatorVerb.ADOPT:

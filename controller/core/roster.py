@@ -15,13 +15,34 @@ from controller.domain.policy import FleetPolicy
 
 
 @dataclass(frozen=True, slots=True)
+class Rise:
+    """A rise that is ordered for later, watts: in `in_s` seconds from `from_w` or less to `power_w`.
+
+    waits: what binds now binds until then, and the site rises from then on; else it is there by then, on a line.
+    """
+
+    in_s: float
+    power_w: float
+    from_w: float
+    up_w_per_s: float
+    waits: bool
+
+    def lead_w(self, after_s: float) -> float:
+        """Where the setpoint may be because of it, `after_s` seconds from now."""
+        if self.waits and after_s < self.in_s:
+            return 0.0
+        return min(self.power_w, self.from_w + self.up_w_per_s * (after_s - self.in_s if self.waits else after_s))
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What the allocator is asked for, watts at the site meter.
 
     power_w: the ramped setpoint. wanted_w: where the ramp ends that holds it back, above it or below it.
     up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
     dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
-    exact: the goal is an order or a fixed limit, not the measured surplus with its noise.
+    exact: the goal is an order or a fixed limit, not the measured surplus with its noise. rise: what is ordered for
+    later.
     """
 
     power_w: float
@@ -31,10 +52,12 @@ class Goal:
     waived: bool
     may_raise: bool = True
     exact: bool = False
+    rise: Rise | None = None
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""
-        return min(self.wanted_w, self.power_w + self.up_w_per_s * boot_s)
+        lead_w = min(self.wanted_w, self.power_w + self.up_w_per_s * boot_s)
+        return lead_w if self.rise is None else max(lead_w, self.rise.lead_w(boot_s))
 
 
 @dataclass(slots=True)

@@ -105,20 +105,23 @@ class WorkState:
 
 @dataclass(frozen=True, slots=True)
 class ActiveOrder:
-    """A dispatch in force; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said.
+    """An accepted dispatch; `answered_w` is what we hold ourselves to, `reached` whether its REACHED has been said.
 
-    ends_at: loop seconds, counted from its acceptance: a wall clock set back or forward moves no end.
+    ends_at, starts_at: loop seconds, counted from its acceptance: a wall clock set back or forward moves neither.
+    starts_at is -inf for one that began as it was accepted.
     """
 
     dispatch: Dispatch
     answered_w: int | None
     reached: bool
     ends_at: float
+    starts_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class OrderBook:
-    """Dispatches in force, the last sequence of each issuer, and the ids already answered (oldest first).
+    """Dispatches in force, those whose time is still to come, the last sequence of each issuer, and the ids already
+    answered (oldest first).
 
     lease_order_at, lease_heard_at: when an order was last accepted, and a heartbeat last heard; -inf never.
     """
@@ -129,6 +132,7 @@ class OrderBook:
     lease_held: bool = False
     lease_order_at: float = -math.inf
     lease_heard_at: float = -math.inf
+    scheduled: tuple[ActiveOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """The order book: which dispatches are in force at a moment, and every answer their issuers get.
 
 Pure bookkeeping. Whether an order may be obeyed is judged by wall time (UTC seconds), for that is what its issuer
-wrote; from then on its life is counted in loop seconds, for a wall clock can be stepped (decision 0016). What an order
-is worth in watts is the arbiter's business.
+wrote; from then on its life is counted in loop seconds, its start too, for a wall clock can be stepped (decision 0016).
+Of each issuer one order is in force, the one that began last; others may be scheduled (decision 0027). What an order is
+worth in watts is the arbiter's business.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.core.state import ActiveOrder, OrderBook
@@ -55,17 +57,55 @@ class Ledger:
 
 def expire(ledger: Ledger, wall: float, now: float) -> None:
     """End the orders whose time is over; `now` is loop seconds."""
-    over = [entry for entry in ledger.book.active if entry.ends_at <= now]
-    for entry in over:
-        ledger.say(entry.dispatch, S.EXPIRED, wall)
+    over: list[ActiveOrder] = []
+    for entry in (*ledger.book.active, *ledger.book.scheduled):
+        if entry.ends_at <= now:
+            ledger.say(entry.dispatch, S.EXPIRED, wall)
+            over.append(entry)
     if over:
-        ledger.book = replace(ledger.book, active=tuple(one for one in ledger.book.active if one.ends_at > now))
+        ledger.book = _without(ledger.book, over)
 
 
-def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall: float, now: float) -> bool:
+def begin(ledger: Ledger, wall: float, now: float) -> list[Dispatch]:
+    """Put the scheduled orders into force whose time has come, each in the place of its issuer's running one."""
+    due = sorted((e for e in ledger.book.scheduled if e.starts_at <= now), key=lambda entry: entry.starts_at)
+    for entry in due:
+        _supersede(ledger, entry.dispatch, _replaced_by(entry.dispatch, ledger.book.active), wall)
+        ledger.book = replace(ledger.book, active=(*ledger.book.active, entry))
+    if due:
+        later = tuple(entry for entry in ledger.book.scheduled if entry.starts_at > now)
+        ledger.book = replace(ledger.book, scheduled=later)
+    return [entry.dispatch for entry in due]
+
+
+def in_force_at(book: OrderBook, at: float) -> tuple[ActiveOrder, ...]:
+    """Which orders will be in force at loop second `at`, if no other comes and none is released."""
+    found = book.active
+    for entry in sorted(book.scheduled, key=lambda one: one.starts_at):
+        if entry.starts_at <= at:
+            replaced = _replaced_by(entry.dispatch, found)
+            found = (*(one for one in found if one not in replaced), entry)
+    return tuple(entry for entry in found if entry.ends_at > at)
+
+
+def is_scheduled(order: Dispatch, wall: float) -> bool:
+    """Whether its time is still to come; a start that has passed is one at once."""
+    return order.not_before is not None and order.not_before > wall
+
+
+def admit(
+    ledger: Ledger,
+    policy: Policy,
+    received: Received,
+    floor_w: int,
+    wall: float,
+    now: float,
+    late: Callable[[Dispatch], str] = lambda order: "",
+) -> bool:
     """Judge one message and answer it; True when an order was accepted. Nothing moves for a message that is refused.
 
-    `now` is loop seconds: an accepted order's life is counted from it.
+    `now` is loop seconds: an accepted order's life is counted from it. late: what its issuer should know of a scheduled
+    order that cannot be met at its time, nothing when it can.
     """
     message = received.message
     duplicate = _known(ledger.book, message.dispatch_id)
@@ -86,27 +126,34 @@ def admit(ledger: Ledger, policy: Policy, received: Received, floor_w: int, wall
         ledger.say(message, S.ACCEPTED, wall)
         if message.dispatch_class is DispatchClass.TEST:
             return True
-        _end_orders_of(ledger, message, wall)
+        _supersede(ledger, message, _of(message.issuer, (*ledger.book.active, *ledger.book.scheduled)), wall)
         ledger.say(message, S.REACHED, wall)
         return True
     assert message.power_w is not None  # decoded orders carry one unless they release
-    answered = message.power_w
+    answered, scheduled = message.power_w, is_scheduled(message, wall)
+    too_late = late(message) if scheduled else ""
     if answered < floor_w:
         answered = floor_w
         why = f"below what auxiliaries and sleeping miners draw; {floor_w / 1000:.1f} kW is achievable"
-        ledger.say(message, S.CLAMPED, wall, answered, why)
+        ledger.say(message, S.CLAMPED, wall, answered, "; ".join(text for text in (why, too_late) if text))
     else:
-        ledger.say(message, S.ACCEPTED, wall, answered)
+        ledger.say(message, S.ACCEPTED, wall, answered, too_late)
     if message.dispatch_class is DispatchClass.TEST:
         return True
-    _end_orders_of(ledger, message, wall)
-    entry = ActiveOrder(message, answered, reached=False, ends_at=end_of_life(message.expires_at, wall, now))
-    ledger.book = replace(ledger.book, active=(*ledger.book.active, entry))
+    entry = ActiveOrder(message, answered, reached=False, ends_at=moment_of(message.expires_at, wall, now))
+    if scheduled:
+        assert message.not_before is not None
+        entry = replace(entry, starts_at=moment_of(message.not_before, wall, now))
+        _supersede(ledger, message, _at_the_same_time(ledger.book, message), wall)
+        ledger.book = replace(ledger.book, scheduled=(*ledger.book.scheduled, entry))
+    else:
+        _supersede(ledger, message, _of(message.issuer, ledger.book.active), wall)
+        ledger.book = replace(ledger.book, active=(*ledger.book.active, entry))
     return True
 
 
-def end_of_life(expires_at: float, wall: float, now: float) -> float:
-    """The loop second at which something that expires at a wall second does, by the two clocks as they stand now."""
+def moment_of(expires_at: float, wall: float, now: float) -> float:
+    """The loop second at which something that ends or begins at a wall second does, by the clocks as they are now."""
     return now + round(expires_at - wall, 3)  # beyond a millisecond a UTC second of this century is noise
 
 
@@ -151,16 +198,38 @@ def _fault_of(
     if order.expires_at <= order.issued_at:
         return RejectCode.INVALID_DATA, "expires_at is not after issued_at"
     if order.expires_at - wall > limits.lifetime_max_s:
-        return RejectCode.INVALID_DATA, f"would live longer than {limits.lifetime_max_s:g} s"
+        wait = ", the wait for not_before included" if is_scheduled(order, wall) else ""
+        return RejectCode.INVALID_DATA, f"would live longer than {limits.lifetime_max_s:g} s{wait}"
+    if order.not_before is not None:
+        if order.kind is DispatchKind.RELEASE:
+            return RejectCode.INVALID_DATA, "a release ends orders at once: leave out not_before"
+        if order.dispatch_class is DispatchClass.EMERGENCY:
+            return RejectCode.INVALID_DATA, "an emergency is never scheduled: leave out not_before, or use class normal"
+        if order.not_before >= order.expires_at:
+            return RejectCode.INVALID_DATA, "expires_at is not after not_before"
     if order.kind is not DispatchKind.RELEASE and order.power_w is None:
         return RejectCode.INVALID_DATA, f"a {order.kind.value} needs kw"
     if order.power_w is not None and not 0 <= order.power_w <= policy.site_cap_w:
         asked, cap = order.power_w / 1000, policy.site_cap_w / 1000
         return RejectCode.INVALID_DATA, f"{asked:g} kW is outside 0 to {cap:g} kW, the site's contract"
-    others = [entry for entry in book.active if entry.dispatch.issuer != order.issuer]
-    if order.kind is not DispatchKind.RELEASE and len(others) >= limits.active_max:
-        return RejectCode.NOT_ALLOWED, f"{len(others)} orders of other issuers are in force, the most allowed"
+    staying = _staying(book, order, wall)
+    if order.kind is not DispatchKind.RELEASE and staying >= limits.active_max:
+        return RejectCode.NOT_ALLOWED, f"{staying} other orders are in force or scheduled, the most allowed"
     return None
+
+
+def _staying(book: OrderBook, order: Dispatch, wall: float) -> int:
+    """How many orders there will be beside this one. What is scheduled takes no place from an emergency."""
+    if is_scheduled(order, wall):
+        return len(book.active) + len(book.scheduled) - len(_at_the_same_time(book, order))
+    others = sum(entry.dispatch.issuer != order.issuer for entry in book.active)
+    return others if order.dispatch_class is DispatchClass.EMERGENCY else others + len(book.scheduled)
+
+
+def _at_the_same_time(book: OrderBook, order: Dispatch) -> tuple[ActiveOrder, ...]:
+    """Its issuer's scheduled orders with the very same start: this one corrects them."""
+    mine = _of(order.issuer, book.scheduled)
+    return tuple(entry for entry in mine if entry.dispatch.not_before == order.not_before)
 
 
 def _reject(
@@ -171,7 +240,8 @@ def _reject(
 
 def _known(book: OrderBook, dispatch_id: str) -> bool:
     """Whether this id has its answers already; an order in force is known even when its id was crowded out."""
-    return dispatch_id in book.seen_ids or any(entry.dispatch.dispatch_id == dispatch_id for entry in book.active)
+    accepted = (*book.active, *book.scheduled)
+    return dispatch_id in book.seen_ids or any(entry.dispatch.dispatch_id == dispatch_id for entry in accepted)
 
 
 def _remember(ledger: Ledger, policy: Policy, dispatch_id: str, executed: Dispatch | None = None) -> None:
@@ -186,12 +256,23 @@ def _remember(ledger: Ledger, policy: Policy, dispatch_id: str, executed: Dispat
     ledger.book = replace(ledger.book, seen_ids=seen, last_seq=last)
 
 
-def _end_orders_of(ledger: Ledger, by: Dispatch, wall: float) -> None:
-    """A later order of the same issuer takes the place of its earlier ones."""
-    kept: list[ActiveOrder] = []
-    for entry in ledger.book.active:
-        if entry.dispatch.issuer == by.issuer:
-            ledger.say(entry.dispatch, S.SUPERSEDED, wall, why=f"by {by.dispatch_id}")
-        else:
-            kept.append(entry)
-    ledger.book = replace(ledger.book, active=tuple(kept))
+def _of(issuer: str, entries: tuple[ActiveOrder, ...]) -> tuple[ActiveOrder, ...]:
+    return tuple(entry for entry in entries if entry.dispatch.issuer == issuer)
+
+
+def _replaced_by(order: Dispatch, in_force: tuple[ActiveOrder, ...]) -> tuple[ActiveOrder, ...]:
+    """Whose place a scheduled order takes as it begins. Not an emergency's: nobody meant to end one beforehand."""
+    mine = _of(order.issuer, in_force)
+    return tuple(entry for entry in mine if entry.dispatch.dispatch_class is not DispatchClass.EMERGENCY)
+
+
+def _supersede(ledger: Ledger, by: Dispatch, gone: tuple[ActiveOrder, ...], wall: float) -> None:
+    """These, in force or scheduled, have given way to a later one of their issuer."""
+    for entry in gone:
+        ledger.say(entry.dispatch, S.SUPERSEDED, wall, why=f"by {by.dispatch_id}")
+    ledger.book = _without(ledger.book, gone)
+
+
+def _without(book: OrderBook, gone: Sequence[ActiveOrder]) -> OrderBook:
+    active, scheduled = (tuple(e for e in entries if e not in gone) for entries in (book.active, book.scheduled))
+    return replace(book, active=active, scheduled=scheduled)

@@ -51,7 +51,7 @@ class Dispatch:
     """One valid-looking order, decoded from the wire.
 
     power_w: site-meter active power, auxiliaries included; None for RELEASE only.
-    issued_at, expires_at: UTC seconds since the epoch.
+    issued_at, expires_at: UTC seconds since the epoch; not_before: when it begins, likewise, None at once.
     """
 
     dispatch_id: str
@@ -64,6 +64,7 @@ class Dispatch:
     power_w: int | None
     priority: int = 0
     reason: str = ""
+    not_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,8 @@ class Decision:
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
     disconnect, 0 when none stands. without_work: miners whose pools do not answer, as far as is
     known, 0 when none are lost. shed_left_w: what a shed has not taken off the miners, 0 while nothing sheds. ask:
-    miners to be read before their turn. classes, waves: all classes, and the waves that were begun.
+    miners to be read before their turn. classes, waves: all classes, and the waves that were begun. scheduled_orders:
+    accepted ones whose time is still to come, with that time (UTC seconds).
     """
 
     cycle: int
@@ -262,3 +263,4 @@ class Decision:
     waves: tuple[WaveReport, ...] = ()
     without_work: int = 0
     shed_left_w: float = 0.0
+    scheduled_orders: tuple[tuple[str, float], ...] = ()

@@ -143,4 +143,5 @@ class Cycle:
 
 def _binds_otherwise(before: State, after: State) -> bool:
     """Whether what the site is held to has changed: a crash must not forget an order whose ACCEPTED has gone out."""
-    return before.orders.active != after.orders.active or before.operator_caps != after.operator_caps
+    orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
+    return orders[0] != orders[1] or before.operator_caps != after.operator_caps

@@ -9,7 +9,7 @@ import numpy as np
 
 from controller.core.failsafe import points_of
 from controller.core.figures import by_state
-from controller.core.state import State
+from controller.core.state import ActiveOrder, State
 from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
 from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
 from controller.domain.policy import Policy
@@ -115,6 +115,7 @@ class Views:
                 self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.condition == Condition.CONTRADICTS)
             ],
             "orders": _orders(state),
+            "scheduled": _scheduled(state),
             "operator_caps": _operator_caps(state),
             "progress": None
             if progress is None
@@ -258,18 +259,30 @@ def _metered(facts: Fleet, report: FeederReport) -> View:
 
 
 def _orders(state: State) -> list[View]:
+    return [{**_order(entry), "reached": entry.reached} for entry in state.orders.active]
+
+
+def _scheduled(state: State) -> list[View]:
+    """Accepted, and not begun; counted by the clock nobody can set."""
     return [
         {
-            "id": entry.dispatch.dispatch_id,
-            "issuer": entry.dispatch.issuer,
-            "class": entry.dispatch.dispatch_class.value,
-            "kind": entry.dispatch.kind.value,
-            "kw": kw_of(entry.answered_w),
-            "expires_at": utc_text(entry.dispatch.expires_at),
-            "reached": entry.reached,
+            **_order(entry),
+            "not_before": utc_text(entry.dispatch.not_before or 0.0),
+            "starts_in_s": round(entry.starts_at - state.now, 1),
         }
-        for entry in state.orders.active
+        for entry in sorted(state.orders.scheduled, key=lambda one: one.starts_at)
     ]
+
+
+def _order(entry: ActiveOrder) -> dict[str, object]:
+    return {
+        "id": entry.dispatch.dispatch_id,
+        "issuer": entry.dispatch.issuer,
+        "class": entry.dispatch.dispatch_class.value,
+        "kind": entry.dispatch.kind.value,
+        "kw": kw_of(entry.answered_w),
+        "expires_at": utc_text(entry.dispatch.expires_at),
+    }
 
 
 def _operator_caps(state: State) -> list[View]:

@@ -158,6 +158,8 @@ class CycleRecorder:
             body["shadow"] = decision.shadow.load_w
         if decision.active_orders:
             body["orders"] = list(decision.active_orders)
+        if decision.scheduled_orders:
+            body["scheduled"] = [list(entry) for entry in decision.scheduled_orders]
         if progress is not None:
             body["progress"] = [progress.label, progress.to_50_s, progress.to_90_s, progress.to_100_s]
         body.update(self._plan(decision.allocation))

@@ -33,7 +33,7 @@ PRIORITY_MAX = 1000
 STATE_MAX_BYTES = 262_144
 
 _REQUIRED = ("id", "issuer", "seq", "issued_at", "expires_at", "class", "kind")
-_KNOWN = frozenset((*_REQUIRED, "kw", "priority", "reason"))
+_KNOWN = frozenset((*_REQUIRED, "kw", "not_before", "priority", "reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ def encode_dispatch(order: Dispatch) -> bytes:
     }
     if order.power_w is not None:
         fields["kw"] = kw_of(order.power_w)
+    if order.not_before is not None:
+        fields["not_before"] = utc_text(order.not_before)
     if order.reason:
         fields["reason"] = order.reason
     return canonical(fields).encode()
@@ -147,6 +149,7 @@ def encode_state(site: str, mode: Mode, decision: Decision) -> bytes:
             "expires_at": None if setpoint.expires_at is None else utc_text(setpoint.expires_at),
             "shedding": setpoint.shed,
             "orders": list(decision.active_orders),
+            "scheduled": [{"id": name, "not_before": utc_text(at)} for name, at in decision.scheduled_orders],
             "miners": decision.counts,
             "quarantined": decision.counts.get("quarantined"),
             "inputs": [
@@ -207,6 +210,7 @@ def _dispatch_of(fields: dict[str, object]) -> Dispatch:
         power_w=power_w,
         priority=integer(fields, "priority", PRIORITY_MAX) if "priority" in fields else 0,
         reason=reason,
+        not_before=utc(fields, "not_before") if "not_before" in fields else None,
     )
 
 

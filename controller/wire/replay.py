@@ -227,6 +227,7 @@ def _received(body: dict[str, Any]) -> Received:
             power_w=order["power_w"],
             priority=order["priority"],
             reason=order["reason"],
+            not_before=order.get("not_before"),
         )
     else:
         bad = body["malformed"]

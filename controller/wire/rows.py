@@ -75,7 +75,7 @@ def received_body(received: Received) -> Json:
     body: Json = {"received_at": received.received_at, "retained": received.retained}
     message = received.message
     if isinstance(message, Dispatch):
-        body["order"] = {
+        order: Json = {
             "id": message.dispatch_id,
             "issuer": message.issuer,
             "seq": message.seq,
@@ -87,6 +87,7 @@ def received_body(received: Received) -> Json:
             "priority": message.priority,
             "reason": message.reason,
         }
+        body["order"] = order if message.not_before is None else {**order, "not_before": message.not_before}
     else:
         body["malformed"] = {
             "id": message.dispatch_id,

@@ -56,6 +56,21 @@ def test_what_telemetry_cannot_tell_survives(kit):
     assert back.wear == {2: (1_799_999_000, 1_799_999_500)}
 
 
+def test_an_order_for_later_begins_when_it_would_have_and_records_without_any_are_as_they_were(kit):
+    facts, state = kit.fleet(4), lived(kit, kit.fleet(4))
+    plain = checkpoint.to_record(facts, state, 1_000.0)
+    later = ActiveOrder(
+        replace(kit.order(seq=2), not_before=WALL + 90.0), 10_000, False, ends_at=1_600.0, starts_at=1_090.0
+    )
+    state.orders = replace(state.orders, scheduled=(later,))
+    back = through_the_journal(facts, state, 1_000.0, 5.0)
+    assert back.orders.scheduled == (replace(later, ends_at=605.0, starts_at=95.0),)
+    record = checkpoint.to_record(facts, state, 1_000.0)
+    assert {key for key in record if key not in plain} == {"scheduled"}, "an earlier program reads the rest"
+    assert "not_before" not in record["orders"][0]["dispatch"]
+    assert checkpoint.from_record(facts, plain, 5.0, WALL).orders.scheduled == ()
+
+
 def test_a_record_of_the_version_before_is_read_and_knows_no_wear(kit):
     facts = kit.fleet(4)
     record = checkpoint.to_record(facts, lived(kit, facts), 1_000.0)

@@ -40,16 +40,27 @@ class Desk:
         return self._run(lambda ledger: timeline.admit(ledger, self.policy, received, floor, self.wall, self.now))
 
     def order(self, *args, **fields):
-        return self.admit(self.kit.order(*args, **{"issued_at": self.wall, **fields}))
+        starts = fields.pop("starts_in_s", None)
+        order = self.kit.order(*args, **{"issued_at": self.wall, **fields})
+        return self.admit(order if starts is None else replace(order, not_before=self.wall + starts))
 
     def expire(self):
-        return self._run(lambda ledger: timeline.expire(ledger, self.wall, self.now))
+        """What time alone does: orders end, and begin."""
+
+        def pass_time(ledger):
+            timeline.expire(ledger, self.wall, self.now)
+            timeline.begin(ledger, self.wall, self.now)
+
+        return self._run(pass_time)
 
     def meter(self, measured_w, tolerance_w=800.0):
         return self._run(lambda ledger: timeline.mark_reached(ledger, measured_w, tolerance_w, self.wall))
 
     def active(self):
         return [entry.dispatch.dispatch_id for entry in self.book.active]
+
+    def scheduled(self):
+        return [entry.dispatch.dispatch_id for entry in self.book.scheduled]
 
 
 @pytest.fixture
@@ -318,17 +329,139 @@ def test_the_book_remembers_no_more_ids_than_it_may(kit):
     assert len(desk.book.seen_ids) == 5
 
 
+# --- scheduled orders -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [CAP, TARGET])
+def test_an_order_for_later_is_accepted_now_and_in_force_from_its_time_on(desk, kind):
+    assert statuses(desk.order(kind, 10_000, starts_in_s=60.0)) == [S.RECEIVED, S.ACCEPTED]
+    assert (desk.active(), desk.scheduled()) == ([], ["desk-1"])
+    assert desk.meter(10_000.0) == [], "not reached before it begins"
+    desk.wall += 59.9
+    assert desk.expire() == []
+    assert desk.active() == []
+    desk.wall += 0.1
+    assert desk.expire() == []
+    assert (desk.active(), desk.scheduled()) == (["desk-1"], [])
+    assert statuses(desk.meter(10_000.0)) == [S.REACHED]
+
+
+@pytest.mark.parametrize("starts_in_s", [0.0, -20.0])
+def test_a_start_that_has_passed_is_one_at_once(desk, starts_in_s):
+    assert statuses(desk.order(CAP, 10_000, starts_in_s=starts_in_s)) == [S.RECEIVED, S.ACCEPTED]
+    assert (desk.active(), desk.scheduled()) == (["desk-1"], [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"kind": RELEASE, "power_w": None}, "leave out not_before"),
+        ({"dispatch_class": DispatchClass.EMERGENCY}, "an emergency is never scheduled"),
+        ({"dispatch_class": DispatchClass.EMERGENCY, "starts_in_s": -5.0}, "an emergency is never scheduled"),
+        ({"starts_in_s": 900.0}, "expires_at is not after not_before"),
+        ({"starts_in_s": 86_300.0, "lasts_s": 86_401.0}, "would live longer than 86400 s, the wait for not_before"),
+        ({"dispatch_class": DispatchClass.TEST, "starts_in_s": 901.0}, "expires_at is not after not_before"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_with_words(desk, fields, says):
+    fields = {"kind": CAP, "power_w": 10_000, "starts_in_s": 60.0, **fields}
+    answers = desk.order(fields.pop("kind"), fields.pop("power_w"), **fields)
+    assert refusal(answers) is RejectCode.INVALID_DATA
+    assert says in answers[-1].reason
+    assert (desk.active(), desk.scheduled()) == ([], [])
+
+
+def test_a_test_for_later_is_judged_and_waits_for_nothing(desk):
+    answers = desk.order(CAP, 0, starts_in_s=60.0, dispatch_class=DispatchClass.TEST)
+    assert [(a.status, a.terminal, a.power_w) for a in answers][-1] == (S.CLAMPED, True, FLOOR)
+    assert desk.scheduled() == []
+
+
+def test_the_running_order_is_superseded_when_the_scheduled_one_begins_and_not_before(desk):
+    desk.order(CAP, 10_000)
+    assert statuses(desk.order(CAP, 8_000, seq=2, starts_in_s=60.0)) == [S.RECEIVED, S.ACCEPTED]
+    assert desk.active() == ["desk-1"]
+    desk.wall += 60.0
+    assert [(a.dispatch_id, a.status, a.reason) for a in desk.expire()] == [("desk-1", S.SUPERSEDED, "by desk-2")]
+    assert desk.active() == ["desk-2"]
+
+
+def test_an_order_at_once_leaves_those_for_later_alone(desk):
+    desk.order(CAP, 10_000)
+    desk.order(CAP, 8_000, seq=2, starts_in_s=60.0)
+    desk.order(CAP, 9_000, seq=3)
+    assert (desk.active(), desk.scheduled()) == (["desk-3"], ["desk-2"])
+    desk.wall += 60.0
+    assert [(a.dispatch_id, a.status) for a in desk.expire()] == [("desk-3", S.SUPERSEDED)]
+
+
+def test_an_order_for_the_very_same_time_corrects_the_one_before(desk):
+    desk.order(CAP, 8_000, starts_in_s=60.0)
+    answers = desk.order(CAP, 7_000, seq=2, starts_in_s=60.0)
+    assert [(a.dispatch_id, a.status) for a in answers][-1] == ("desk-1", S.SUPERSEDED)
+    desk.order(CAP, 6_000, issuer="other", starts_in_s=60.0)
+    assert desk.scheduled() == ["desk-2", "other-1"], "another issuer's stays"
+
+
+def test_a_release_ends_what_is_scheduled_too(desk):
+    desk.order(CAP, 10_000, seq=1)
+    desk.order(CAP, 8_000, seq=2, starts_in_s=60.0)
+    desk.order(CAP, 7_000, seq=3, starts_in_s=120.0)
+    ended = [a.dispatch_id for a in desk.order(RELEASE, None, seq=4) if a.status is S.SUPERSEDED]
+    assert (ended, desk.active(), desk.scheduled()) == (["desk-1", "desk-2", "desk-3"], [], [])
+
+
+def test_an_emergency_is_not_ended_by_a_start_that_was_ordered_before_it(desk):
+    desk.order(TARGET, 10_000, starts_in_s=60.0)
+    desk.order(CAP, 0, seq=2, dispatch_class=DispatchClass.EMERGENCY)
+    desk.wall += 60.0
+    assert desk.expire() == []
+    assert desk.active() == ["desk-2", "desk-1"]
+    assert statuses(desk.order(CAP, 9_000, seq=3)) == [S.RECEIVED, S.ACCEPTED, S.SUPERSEDED, S.SUPERSEDED]
+
+
+def test_scheduled_orders_count_among_the_most_there_may_be(desk):
+    for seq in (1, 2, 3):
+        assert statuses(desk.order(CAP, 10_000, seq=seq, starts_in_s=60.0 * seq))[-1] is S.ACCEPTED
+    for fields in ({"seq": 4, "starts_in_s": 240.0}, {"seq": 4}, {"issuer": "other"}):
+        answers = desk.order(CAP, 10_000, dispatch_id=f"x{fields}", **fields)
+        assert refusal(answers) is RejectCode.NOT_ALLOWED
+        assert "3 other orders are in force or scheduled" in answers[-1].reason
+    assert statuses(desk.order(CAP, 9_000, seq=5, starts_in_s=120.0))[-1] is S.SUPERSEDED, "a correction"
+    urgent = desk.order(CAP, 0, issuer="other", dispatch_class=DispatchClass.EMERGENCY, dispatch_id="now")
+    assert statuses(urgent)[-1] is S.CLAMPED, "what is scheduled keeps no emergency out"
+
+
+def test_what_will_be_in_force_is_known_beforehand(desk):
+    desk.order(TARGET, 10_000, lasts_s=100.0)
+    desk.order(CAP, 8_000, issuer="other", starts_in_s=30.0, lasts_s=120.0)
+    desk.order(TARGET, 9_000, seq=2, starts_in_s=60.0)
+    found = {
+        at: [entry.dispatch.dispatch_id for entry in timeline.in_force_at(desk.book, desk.now + at)]
+        for at in (0.0, 30.0, 60.0, 120.0)
+    }
+    assert found == {
+        0.0: ["desk-1"],
+        30.0: ["desk-1", "other-1"],
+        60.0: ["other-1", "desk-2"],
+        120.0: ["desk-2"],
+    }
+
+
 def messages(kit):
     order = st.builds(
-        lambda kind, power, seq, issuer, name, age, lasts, klass: kit.order(
-            kind,
-            power,
-            seq=seq,
-            issuer=issuer,
-            dispatch_id=name,
-            issued_at=kit.wall - age,
-            lasts_s=lasts,
-            dispatch_class=klass,
+        lambda kind, power, seq, issuer, name, age, lasts, klass, wait: replace(
+            kit.order(
+                kind,
+                power,
+                seq=seq,
+                issuer=issuer,
+                dispatch_id=name,
+                issued_at=kit.wall - age,
+                lasts_s=lasts,
+                dispatch_class=klass,
+            ),
+            not_before=None if wait is None else kit.wall + wait,
         ),
         st.sampled_from(DispatchKind),
         st.integers(-2_000, 45_000),
@@ -338,6 +471,7 @@ def messages(kit):
         st.floats(-4, 40),
         st.floats(-5, 400),
         st.sampled_from(DispatchClass),
+        st.none() | st.floats(-5, 200),
     )
     garbage = st.integers(0, 12).map(lambda number: Malformed(f"id-{number}", "a", RejectCode.INVALID_DATA, "no order"))
     return st.tuples(order | garbage, st.booleans(), st.floats(0, 30), st.none() | st.floats(0, 40_000))
@@ -352,12 +486,14 @@ def test_every_order_gets_exactly_one_terminal_answer_whatever_comes_in(kit, dat
         if not isinstance(message, Malformed):
             shift = desk.wall - kit.wall
             message = replace(message, issued_at=message.issued_at + shift, expires_at=message.expires_at + shift)
+            if message.not_before is not None:
+                message = replace(message, not_before=message.not_before + shift)
         answers += desk.expire()
-        before = desk.active()
+        before = desk.active(), desk.scheduled()
         said = desk.admit(message, retained)
         answers += said
         if S.REJECTED in statuses(said):
-            assert desk.active() == before, "a refused message moved something"
+            assert (desk.active(), desk.scheduled()) == before, "a refused message moved something"
         moved[message.dispatch_id] = message
         answers += desk.meter(measured_w)
     desk.wall += 100_000.0

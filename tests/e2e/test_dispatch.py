@@ -6,7 +6,9 @@ The contract is tested on NATS and on mosquitto; what no broker has a part in, o
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -79,6 +81,24 @@ def test_a_target_is_drawn_and_ends_by_itself(dispatcher: Dispatcher, site: Smal
     assert ran.lines()[-1]["terminal"] is True
 
 
+def test_a_cap_for_later_waits_in_sight_and_is_there_when_it_begins(
+    dispatcher: Dispatcher, site: SmallSite, broker: Broker
+) -> None:
+    begins = time.time() + 8.0
+    ran = order(broker, site, "cap", "42kW", "--at", stamp(8.0), "--for", "6s", "--wait", "accepted")
+    assert statuses(ran) == ["RECEIVED", "ACCEPTED"]
+    name = ran.lines()[0]["id"]
+    status = site.status()
+    assert status["orders"] == []
+    assert [entry["id"] for entry in status["scheduled"]] == [name]
+    assert 0 < status["scheduled"][0]["starts_in_s"] < 8
+    until(lambda: dispatcher.statuses(name)[-1] == "REACHED", 12, "the order's start")
+    reached = datetime.fromisoformat(dispatcher.last(name)["at"]).timestamp()
+    assert begins - 0.5 <= reached <= begins + 1.5
+    assert site.sim.load_kw < 42 + 0.02 * site.sim.rated_w / 1e3
+    until(lambda: dispatcher.statuses(name)[-1] == "EXPIRED", 10, "the end of it")
+
+
 def test_a_test_order_is_judged_and_moves_nothing(dispatcher: Dispatcher, site: SmallSite, broker: Broker) -> None:
     ran = order(broker, site, "cap", "5kW", "--class", "test")
     assert (ran.code, statuses(ran)) == (0, ["RECEIVED", "ACCEPTED"])
@@ -104,6 +124,8 @@ def test_an_order_the_broker_kept_from_before_the_start_is_rejected(dispatcher: 
         ({"issued_at": -20, "expires_at": -1}, "455", "expires_at"),
         ({"issued_at": 600, "expires_at": 900}, "454", "future"),
         ({"expires_at": 40 * 86400}, "454", "longer"),
+        ({"not_before": 90, "expires_at": 80}, "454", "not after not_before"),
+        ({"not_before": 30, "class": "emergency"}, "454", "never scheduled"),
         ({"surprise": 1}, "454", "surprise"),
     ],
     ids=lambda value: "-".join(f"{k}-{v}" for k, v in value.items()) if isinstance(value, dict) else "",
@@ -112,7 +134,8 @@ def test_what_is_no_good_order_is_rejected_with_a_reason_and_moves_nothing(
     dispatcher: Dispatcher, site: SmallSite, fields: dict[str, object], code: str, words: str
 ) -> None:
     """Times in `fields` are seconds from now."""
-    fields = {key: stamp(float(str(value))) if key.endswith("_at") else value for key, value in fields.items()}
+    times = ("issued_at", "not_before", "expires_at")
+    fields = {key: stamp(float(str(value))) if key in times else value for key, value in fields.items()}
     number = next(_NUMBERS)
     dispatcher.send(id=f"bad-{number}", seq=number, issuer="mallory", **fields)
     until(lambda: "REJECTED" in dispatcher.statuses(f"bad-{number}"), 5, "a refusal")

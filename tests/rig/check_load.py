@@ -194,24 +194,37 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
 
 def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, bool, str]]:
     """(begin_s, end_s, cap_w, urgent, name) of every cap the run's messages and operators impose."""
-    valid = [message for message in setup.messages if message.obeyed]
-    for index, message in enumerate(valid):
-        order = message.received.message
-        if not isinstance(order, Dispatch) or order.kind is not DispatchKind.CAP or order.power_w is None:
+    valid = [
+        (message.at_s, message.received.message)
+        for message in setup.messages
+        if message.obeyed and isinstance(message.received.message, Dispatch)
+    ]
+    for index, (at_s, order) in enumerate(valid):
+        if order.kind is not DispatchKind.CAP or order.power_w is None:
             continue
-        later = [
-            other.at_s
-            for other in valid[index + 1 :]
-            if isinstance(other.received.message, Dispatch) and other.received.message.issuer == order.issuer
-        ]
-        end_s = min([order.expires_at - WALL_AT_START, *later])
-        urgent = order.dispatch_class is DispatchClass.EMERGENCY
-        yield message.at_s, end_s, float(order.power_w), urgent, order.dispatch_id
+        begin_s, urgent = _begins_s(at_s, order), order.dispatch_class is DispatchClass.EMERGENCY
+        ends = [order.expires_at - WALL_AT_START]
+        for place, (other_at_s, other) in enumerate(valid):
+            if place == index or other.issuer != order.issuer:
+                continue
+            if other.kind is DispatchKind.RELEASE:
+                ends += [other_at_s] if place > index else []
+                continue
+            ends_it = (begin_s, index) < (_begins_s(other_at_s, other), place)
+            spared = urgent and other.not_before is not None  # nobody meant to end an emergency beforehand
+            ends += [_begins_s(other_at_s, other)] if ends_it and not spared else []
+        if min(ends) > begin_s:
+            yield begin_s, min(ends), float(order.power_w), urgent, order.dispatch_id
     for operation in setup.operations:
         order_by_hand = operation.order
         if order_by_hand.verb is OperatorVerb.CAP and order_by_hand.power_w is not None:
             end_s = (order_by_hand.expires_at or np.inf) - WALL_AT_START
             yield operation.at_s, end_s, float(order_by_hand.power_w), False, "operator"
+
+
+def _begins_s(at_s: float, order: Dispatch) -> float:
+    """When an order that came at `at_s` begins, and takes the place of its issuer's running one."""
+    return at_s if order.not_before is None else max(at_s, order.not_before - WALL_AT_START)
 
 
 def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:

@@ -125,7 +125,7 @@ class Emergency(_Strict):
 
 
 class Order(_Strict):
-    """The dispatcher orders something under the name `order`."""
+    """The dispatcher orders something under the name `order`. It begins `ahead_s` later and holds `for_s` from then."""
 
     t: Seconds
     do: Literal["order"]
@@ -133,6 +133,7 @@ class Order(_Strict):
     kind: DispatchKind
     percent: Percent | None = None
     for_s: Seconds
+    ahead_s: Seconds = 0.0
     order_class: DispatchClass = DispatchClass.NORMAL
 
     @model_validator(mode="after")

@@ -218,9 +218,10 @@ def _message(one: Order, number: int, rated_w: float) -> Message:
         issuer="grid",
         seq=number,
         issued_at=wall,
-        expires_at=wall + one.for_s,
+        expires_at=wall + one.ahead_s + one.for_s,
         dispatch_class=one.order_class,
         kind=one.kind,
         power_w=None if one.percent is None else round(one.percent / 100.0 * rated_w),
+        not_before=wall + one.ahead_s if one.ahead_s else None,
     )
     return Message(one.t, Received(dispatch, wall), obeyed=True)

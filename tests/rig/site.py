@@ -183,8 +183,10 @@ class Site:
             received = replace(self._messages.pop(0).received, received_at=self.setup.wall_at(t_s))
             stepped_s, order = self.setup.stepped_s(t_s), received.message
             if stepped_s and isinstance(order, Dispatch):  # the dispatcher's clock is set by the same server
-                ends_at = order.expires_at + stepped_s
-                order = replace(order, issued_at=order.issued_at + stepped_s, expires_at=ends_at)
+                ends_at, begins_at = order.expires_at + stepped_s, order.not_before
+                begins_at = None if begins_at is None else begins_at + stepped_s
+                issued_at = order.issued_at + stepped_s
+                order = replace(order, issued_at=issued_at, expires_at=ends_at, not_before=begins_at)
                 received = replace(received, message=order)
             self._received.append(received)
             self._urgent |= urgency.message_urgent(received)

@@ -27,7 +27,8 @@ class Survivor:
         ids = self._facts.miner_ids
         self._behind.extend((one.command_id, ids[one.miner], one.verb) for one in commands)
         self._priors.update(after.priors)
-        binds_otherwise = before.orders.active != after.orders.active or before.operator_caps != after.operator_caps
+        orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
+        binds_otherwise = orders[0] != orders[1] or before.operator_caps != after.operator_caps
         if after.now >= self._due_s or by_hand or binds_otherwise:
             self._due_s = after.now + CHECKPOINT_PERIOD_S
             self._text = json.dumps(checkpoint.to_record(self._facts, after, after.now))

@@ -6,8 +6,9 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from controller.commands.dispatch import (
     EXIT_REFUSED,
     Wait,
     default_issuer,
+    dispatch_from_arguments,
     exit_code_of,
     make_order,
     new_id,
@@ -27,6 +29,7 @@ from controller.commands.dispatch import (
     run_dispatch,
     send_and_show,
 )
+from controller.commands.start_time import parse_start
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind, Received, RejectCode
 from controller.runtime.inbox import InboxLimits, MqttInbox
 from controller.runtime.mqtt_link import BrokerSettings
@@ -53,13 +56,17 @@ def an_order(
 
 
 @asynccontextmanager
-async def site_that_answers(settings: BrokerSettings, site: str, *stages: Answer) -> AsyncIterator[MqttInbox]:
+async def site_that_answers(
+    settings: BrokerSettings, site: str, *stages: Answer, on_received: Callable[[Received], None] | None = None
+) -> AsyncIterator[MqttInbox]:
     """A daemon's mailbox that answers every order with these stages, whatever they are."""
 
     def answer(received: Received) -> None:
         inbox.answer(stages)
 
-    inbox = MqttInbox(settings, site, on_received=answer, on_link=lambda up, text: None, limits=InboxLimits())
+    inbox = MqttInbox(
+        settings, site, on_received=on_received or answer, on_link=lambda up, text: None, limits=InboxLimits()
+    )
     inbox.publish_state(b'{"online":true}')
     task = asyncio.create_task(inbox.run())
     try:
@@ -199,3 +206,90 @@ def test_a_duration_is_read_with_its_unit(text: str, seconds: float) -> None:
 def test_a_duration_without_a_unit_or_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(text)
+
+
+HERE = "PKT-5"  # five hours ahead of UTC, all year
+NOON = 1795330800.0  # 2026-11-22T07:00:00Z, noon here
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts this machine into a time zone."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    move(HERE)
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "in_s"),
+    [
+        ("12:05", 300),
+        ("18:05", 21_900),
+        ("12:05:30", 330),
+        ("07:05Z", 300),
+        ("07:05:30Z", 330),
+        ("23:59", 43_140),
+        ("2026-11-22T07:05:00Z", 300),
+        ("2026-11-22T09:05:00+02:00", 7_500 - 7_200),
+        ("2026-11-22T12:05", 300),
+        ("2026-11-23T12:05", 86_700),
+        ("2026-11-22T11:55", -300),
+    ],
+)
+def test_a_time_of_day_is_local_unless_it_says_otherwise(here: object, text: str, in_s: float) -> None:
+    assert parse_start(text, NOON) == NOON + in_s
+
+
+def test_a_time_of_day_is_tomorrows_when_that_is_near(here: Callable[[str], None]) -> None:
+    assert parse_start("00:05", NOON + 43_080.0) == NOON + 43_500.0
+    here("CET-1CEST,M3.5.0,M10.5.0/3")
+    before_summer = 1774738500.0  # 2026-03-28T23:55 here; the night that follows has 23 hours
+    assert parse_start("06:00", before_summer) == before_summer + 300.0 + 5 * 3_600.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("11:59", "twelve hours"), ("06:59Z", "twelve hours"), ("00:01", "twelve hours")]
+)
+def test_a_time_of_day_that_has_passed_is_not_taken_for_tomorrows(here: object, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_start(text, NOON)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "12:60", "12", "12:05 PM", "12:05+05:00", "2026-13-01T00:00Z"])
+def test_what_is_no_time_is_refused_with_examples(here: object, text: str) -> None:
+    with pytest.raises(ValueError, match="is no time: write 18:05"):
+        parse_start(text, NOON)
+
+
+@pytest.mark.usefixtures("here")
+async def test_an_order_for_later_says_when_in_utc_and_here_and_lives_from_then_on(broker: Any, site: str) -> None:
+    out = io.StringIO()
+    host, begins = broker.settings.host, datetime.fromtimestamp(time.time() + 5_400.0, UTC)
+    given = {
+        "kind": "cap", "power": "400kW", "lifetime": "10m", "begins": begins.isoformat(), "issuer": "desk-1",
+        "dispatch_class": "normal", "priority": 0, "reason": "", "within": "20s", "wait": "accepted", "as_json": False,
+        "broker": f"{host}:{broker.settings.port}", "site": site, "username": broker.settings.username,
+        "password_secret": None, "tls_ca": None, "tls_certificate": None, "tls_key": None,
+    }  # fmt: skip
+    seen: list[Dispatch] = []
+
+    def note(received: Received) -> None:
+        assert isinstance(received.message, Dispatch)
+        seen.append(received.message)
+        inbox.answer((stage(received.message, S.ACCEPTED, power_w=400_000),))
+
+    async with site_that_answers(broker.settings, site, on_received=note) as inbox:
+        code = await asyncio.to_thread(dispatch_from_arguments, given, {}, out)
+    assert code == EXIT_DONE
+    order = seen[0]
+    assert order.not_before == pytest.approx(begins.timestamp(), abs=0.001)
+    assert order.expires_at - order.not_before == pytest.approx(600.0, abs=0.001)
+    there = begins + timedelta(hours=5)
+    assert f"cap 400 kW at {begins:%Y-%m-%dT%H:%M}" in out.getvalue()
+    assert f"({there:%H:%M:%S} here)" in out.getvalue()

@@ -98,6 +98,26 @@ STATUS: dict[str, Any] = {
             "reached": True,
         }
     ],
+    "scheduled": [
+        {
+            "id": "order-2",
+            "issuer": "desk",
+            "kind": "cap",
+            "kw": 300.0,
+            "not_before": "2026-11-22T05:00Z",
+            "expires_at": "2026-11-22T05:30Z",
+            "starts_in_s": 2700.0,
+        },
+        {
+            "id": "order-3",
+            "issuer": "other",
+            "kind": "target",
+            "kw": 310.0,
+            "not_before": "2026-11-22T04:16Z",
+            "expires_at": "2026-11-22T05:30Z",
+            "starts_in_s": 59.6,
+        },
+    ],
     "progress": {"order": "order-1", "to_50_s": 2.1, "to_90_s": 4.0, "to_100_s": None},
     "events": [{"at": "04:14:00Z", "name": "miner_stuck", "level": "warning", "text": "r1-07: sleep"}],
     "versions": {"curtaild": "0.1.0", "python": "3.11.7"},
@@ -192,6 +212,8 @@ async def test_the_page_says_what_binds_what_is_trusted_and_what_is_unknown(cons
         "quarantined  r1-07",
         "contradicting the inventory  r2-01",
         "order-1  desk  cap  400.0 kW  until 2026-11-22T04:30Z  reached",
+        "order-2  desk   cap     300.0 kW  starts in 45.0 min, at 2026-11-22T05:00Z  until 2026-11-22T05:30Z",
+        "order-3  other  target  310.0 kW  starts in 60 s, at 2026-11-22T04:16Z      until 2026-11-22T05:30Z",
         "miner_stuck  r1-07: sleep",
         "curtaild 0.1.0, python 3.11.7",
     ):

@@ -48,7 +48,9 @@ snapshots = st.builds(
         st.builds(
             Received,
             st.from_type(Malformed)
-            | st.from_type(Dispatch).filter(lambda d: math.isfinite(d.issued_at) and math.isfinite(d.expires_at)),
+            | st.from_type(Dispatch).filter(
+                lambda d: all(math.isfinite(at) for at in (d.issued_at, d.expires_at, d.not_before or 0.0))
+            ),
             finite,
             st.booleans(),
         ),

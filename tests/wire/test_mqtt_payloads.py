@@ -55,6 +55,14 @@ def test_a_whole_order_is_read_to_the_watt_and_the_millisecond() -> None:
     )
 
 
+def test_a_start_is_read_with_its_offset_and_absent_means_at_once() -> None:
+    order = decoded(not_before="2026-11-22T09:20:00.5+05:00")
+    assert isinstance(order, Dispatch) and order.not_before == 1795321200.5
+    without = decoded()
+    assert isinstance(without, Dispatch) and without.not_before is None
+    assert b"not_before" not in mqtt.encode_dispatch(without)
+
+
 def test_a_release_needs_no_power() -> None:
     order = decoded(kind="release", kw=ABSENT)
     assert isinstance(order, Dispatch) and order.power_w is None
@@ -76,6 +84,9 @@ def test_a_release_needs_no_power() -> None:
         ({"expires_at": None}, RejectCode.INVALID_DATA, "expires_at must be a string"),
         ({"expires_at": ABSENT}, RejectCode.INVALID_DATA, "expires_at is missing"),
         ({"expires_at": "2026-11-22T04:15:00.120Z"}, RejectCode.INVALID_DATA, "not after issued_at"),
+        ({"not_before": "18:05"}, RejectCode.INVALID_DATA, "not_before must be an ISO 8601 time"),
+        ({"not_before": "2026-11-22T04:15:00"}, RejectCode.INVALID_DATA, "not_before must be an ISO 8601 time"),
+        ({"not_before": None}, RejectCode.INVALID_DATA, "not_before must be a string"),
         ({"kw": ABSENT}, RejectCode.INVALID_DATA, "kw is missing"),
         ({"kw": "42000"}, RejectCode.INVALID_DATA, "kw must be a number"),
         ({"kw": False}, RejectCode.INVALID_DATA, "kw must be a number"),
@@ -149,7 +160,7 @@ anything = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*GOOD, "priority", "reason", "x"]), anything, max_size=4))
+@given(st.dictionaries(st.sampled_from([*GOOD, "priority", "reason", "not_before", "x"]), anything, max_size=4))
 def test_no_field_of_any_type_makes_the_decoder_raise_or_its_answer_unspeakable(changes: dict[str, object]) -> None:
     message = mqtt.decode_dispatch(json.dumps(GOOD | changes).encode())
     if isinstance(message, Malformed):
@@ -172,6 +183,7 @@ orders = st.builds(
     power_w=st.integers(0, 10**11),
     priority=st.integers(0, mqtt.PRIORITY_MAX),
     reason=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=256),
+    not_before=st.none() | st.integers(0, 4 * 10**12).map(lambda ms: ms / 1000),
 )
 
 

@@ -1,0 +1,157 @@
+"""Look-ahead: what scheduled orders will ask for is prepared for, so that it is met at their time and not merely begun.
+
+Down, the set-point follows a line that ends at the ordered power some seconds before the order begins: as steep as the
+ramp, and early enough that those who must move last have moved by then. It begins no earlier than that. Up, the same
+line is followed where the order will take the place of a target of its own issuer; whatever else binds, binds until
+then, and only boots are begun ahead (core/commitment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from controller.core import arbiter, estimator, timeline
+from controller.core.arbiter import Proposal
+from controller.core.ramp import MINUTE_S, STEP_WINDOW_S
+from controller.core.roster import Rise
+from controller.core.state import ActiveOrder, State
+from controller.domain.dispatch import Dispatch, DispatchKind
+from controller.domain.fleet import Fleet
+from controller.domain.plan import Setpoint
+from controller.domain.policy import Policy
+from controller.domain.reasons import Bound
+
+MARGIN_S = 5.0  # a cycle, a meter's reading, and the last tenth of a move, which takes as long as the rest
+ORDER_BOUNDS = frozenset({Bound.DISPATCH_CAP, Bound.DISPATCH_TARGET, Bound.EMERGENCY_DISPATCH})
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is wanted with the scheduled orders in mind, watts.
+
+    setpoint: before ramps. aim_w: where the way down ends that has begun, inf on none. rise: the next way up.
+    """
+
+    setpoint: Setpoint
+    aim_w: float = np.inf
+    rise: Rise | None = None
+
+
+def prepare(
+    facts: Fleet, state: State, policy: Policy, wanted: Setpoint, bounds: list[Proposal], floor_w: float, now: float
+) -> Ahead:
+    """`wanted` is what the orders in force and all other `bounds` make of this moment."""
+    ahead = Ahead(wanted)
+    for entry in sorted(state.orders.scheduled, key=lambda one: one.starts_at):
+        then = _ruling_at(state, entry.starts_at, floor_w)
+        if then is None or then.source != entry.dispatch.dispatch_id:
+            continue  # something else will bind below it
+        in_s = entry.starts_at - now
+        drop_w = ahead.setpoint.power_w - then.power_w
+        if drop_w > 0.0:
+            ready_s = in_s - _response_s(facts, state, policy, drop_w) - MARGIN_S
+            line_w = then.power_w + down_w_per_s(policy) * max(ready_s, 0.0)
+            if line_w < ahead.setpoint.power_w:
+                ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w), aim_w=then.power_w)
+        elif ahead.rise is None and entry.dispatch.kind is DispatchKind.TARGET:
+            ahead = _rise(facts, state, policy, ahead, (entry, then), bounds, now)
+    return ahead
+
+
+def why_late(facts: Fleet, state: State, policy: Policy, order: Dispatch, floor_w: float, wall: float) -> str:
+    """What its issuer should know of a scheduled order that comes too late to be met at its time; else nothing."""
+    if order.not_before is None or state.setpoint_w is None:
+        return ""
+    power_w, present_w = max(float(order.power_w or 0), floor_w), state.setpoint_w
+    down = power_w < present_w
+    if not down and not (order.kind is DispatchKind.TARGET and _gives_way(state, order)):
+        return ""
+    rate = down_w_per_s(policy) if down else up_w_per_s(policy)
+    needed_s = abs(power_w - present_w) / rate + _response_s(facts, state, policy, present_w - power_w)
+    short_s = needed_s - (order.not_before - wall)
+    short_w = min(max(short_s, 0.0) * rate, abs(power_w - present_w))
+    if short_w <= arbiter.REACHED_TOLERANCE_RATIO * policy.rated_w:
+        return ""
+    there_w = power_w + short_w if down else power_w - short_w
+    return (
+        f"too late to be met in time: {there_w / 1000:.1f} kW at {_clock(order.not_before)}, "
+        f"{power_w / 1000:.1f} kW at {_clock(order.not_before + short_s)}"
+    )
+
+
+def down_w_per_s(policy: Policy) -> float:
+    """What both limits of the way down allow for long."""
+    return min(policy.ramp.down_w_per_min / MINUTE_S, policy.ramp.down_w_per_15s / STEP_WINDOW_S)
+
+
+def up_w_per_s(policy: Policy) -> float:
+    """What both limits of the way up allow for long."""
+    return min(policy.ramp.up_w_per_min / MINUTE_S, policy.ramp.up_w_per_15s / STEP_WINDOW_S)
+
+
+def _rise(
+    facts: Fleet,
+    state: State,
+    policy: Policy,
+    ahead: Ahead,
+    what: tuple[ActiveOrder, Proposal],
+    bounds: list[Proposal],
+    now: float,
+) -> Ahead:
+    """The way up to a target, within everything that will stand beside it then."""
+    entry, then = what
+    there = {one.dispatch.dispatch_id for one in timeline.in_force_at(state.orders, entry.starts_at)}
+    standing = (one.power_w for one in bounds if one.bound not in ORDER_BOUNDS or one.source in there)
+    power_w = min(then.power_w, *standing)
+    if power_w <= ahead.setpoint.power_w:
+        return ahead
+    in_s, rate = entry.starts_at - now, up_w_per_s(policy)
+    target = arbiter.wish_of(state.orders.active)
+    followed = target is not None and ahead.setpoint.source == target.source
+    if not followed or not _gives_way(state, entry.dispatch):
+        return replace(ahead, rise=Rise(in_s, power_w, ahead.setpoint.power_w, rate, waits=True))
+    ready_s = max(in_s - estimator.trim_horizon_s(facts) - MARGIN_S, 0.0)
+    rise = Rise(ready_s, power_w, power_w - rate * ready_s, rate, waits=False)
+    line_w = min([rise.from_w, *(one.power_w for one in bounds)])
+    if line_w > ahead.setpoint.power_w:
+        ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w))
+    return replace(ahead, rise=rise)
+
+
+def _on_the_way(entry: ActiveOrder, then: Proposal, power_w: float) -> Setpoint:
+    assert entry.dispatch.not_before is not None  # nothing else is scheduled
+    source = f"ahead of {then.source} at {_clock(entry.dispatch.not_before)}"
+    return Setpoint(power_w, then.bound, source, then.expires_at, shed=False)
+
+
+def _ruling_at(state: State, at: float, floor_w: float) -> Proposal | None:
+    """The order that will bind the site at loop second `at`, at the power it can be held to."""
+    orders = timeline.in_force_at(state.orders, at)
+    wish = arbiter.wish_of(orders)
+    found = [replace(one, power_w=max(one.power_w, floor_w)) for one in (*arbiter.order_bounds(orders), wish) if one]
+    return min(found, key=lambda one: (one.power_w, arbiter.RANK[one.bound]), default=None)
+
+
+def _gives_way(state: State, order: Dispatch) -> bool:
+    """Whether the target that counts now is one of the same issuer: it has said of both what it wants and when."""
+    target = arbiter.wish_of(state.orders.active)
+    mine = (one.dispatch for one in state.orders.active if one.dispatch.issuer == order.issuer)
+    return target is not None and any(one.dispatch_id == target.source for one in mine)
+
+
+def _response_s(facts: Fleet, state: State, policy: Policy, drop_w: float) -> float:
+    """Seconds until those who must move for that many watts less have moved: trimmers, and sleepers beyond them."""
+    fleet, trim_s = state.fleet, estimator.trim_horizon_s(facts)
+    on = fleet.want_hashing
+    own_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.want_level, 0)]
+    range_w = float(((own_w - facts.level_power_w[:, 0]) * fleet.ratio)[on & facts.trims].sum())
+    if policy.fleet.trim and drop_w <= range_w:
+        return trim_s
+    return max(trim_s, float(np.max((facts.sleep_dead_s + facts.sleep_90_s)[on], initial=0.0)))
+
+
+def _clock(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).strftime("%H:%M:%SZ")
