@@ -143,10 +143,9 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
     facts, fleet, rise = roster.facts, roster.state.fleet, goal.rise
     if rise is None or not rise.waits:
         return np.inf, np.zeros(len(facts))
-    booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
-    left = estimator.remaining_share(fleet, roster.now + rise.in_s, estimator.HASTY)
-    booted_w = fleet.to_w + (fleet.from_w - fleet.to_w) * left
-    low_w = np.where(booting, booted_w, np.where(roster.on, lowest_w, roster.soon_w))
+    booting = np.flatnonzero((fleet.verb == estimator.WAKE) & fleet.want_hashing)
+    low_w = np.where(roster.on, lowest_w, roster.soon_w)
+    low_w[booting] = estimator.booted_early_w(fleet, booting, roster.now + rise.in_s)
     limit_w = min(goal.wanted_w, goal.power_w + goal.up_w_per_s * rise.in_s)
     running_s = np.maximum(rise.in_s - estimator.HASTY * facts.wake_dead_s, 0.0)
     share = np.minimum(0.9 * running_s / (estimator.HASTY * facts.wake_90_s), 1.0)

@@ -89,6 +89,11 @@ def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
     return float(ahead_w.sum()) / math.sqrt(len(booting))
 
 
+def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArray:
+    """What each of `booting`, (k,), will draw at time `at` if it is as quick as the quick ones, watts."""
+    return fleet.to_w[booting] + (fleet.from_w - fleet.to_w)[booting] * _share_left(fleet, booting, at, HASTY)
+
+
 def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     """What is on its way down and will still be drawn when the quickest trim ordered now has worked, watts: a raise
     into the room that slow sleepers are about to make would be there before it."""
