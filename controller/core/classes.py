@@ -12,7 +12,7 @@ still hold whoever keeps to the configured figures (core/estimator).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,13 +105,29 @@ def learned(facts: Fleet, state: State, policy: FleetPolicy) -> Fleet:
     )
 
 
+@dataclass(slots=True)
+class LastLearned:
+    """What `learned` made of one site's facts and policy, kept for as long as the very same was learned: that changes
+    once in many cycles."""
+
+    proofs: tuple[bytes, bytes] = (b"", b"")
+    facts: Fleet | None = None
+
+    def of(self, facts: Fleet, state: State, policy: FleetPolicy) -> Fleet:
+        proofs = state.classes.dead_s.tobytes(), state.classes.to_90_s.tobytes()
+        if self.facts is None or proofs != self.proofs:
+            self.proofs, self.facts = proofs, learned(facts, state, policy)
+        return self.facts
+
+
 def reports(facts: Fleet, state: State) -> tuple[ClassReport, ...]:
     """Every class with miners, as it was learned; where nothing was, as configured. `facts` as configured."""
     kept, found = state.classes, []
     for kind, name in enumerate(facts.class_names):
         known = ~np.isnan(kept.to_90_s[kind])
-        configured = [configured_s(facts, kind, place) for place in range(len(VERBS))]
-        sleep_w = float(facts.sleep_power_w[int(np.argmax(facts.kind == kind))])
+        one = _one_of(facts, kind)
+        configured = [(float(dead_s[one]), float(to_90_s[one])) for dead_s, to_90_s in _columns(facts)]
+        sleep_w = float(facts.sleep_power_w[one])
         found.append(
             ClassReport(
                 name=name,
@@ -199,9 +215,14 @@ def _learn_sleep(facts: Fleet, state: State, fresh: BoolArray) -> None:
 
 def configured_s(facts: Fleet, kind: int, place: int) -> tuple[float, float]:
     """Dead time and seconds to 90 % of one class for the verb at `place`; `facts` as configured."""
-    one = int(np.argmax(facts.kind == kind))
+    one = _one_of(facts, kind)
     dead_s, to_90_s = _columns(facts)[place]
     return float(dead_s[one]), float(to_90_s[one])
+
+
+def _one_of(facts: Fleet, kind: int) -> int:
+    """A miner of this class."""
+    return int((facts.kind == kind).argmax())
 
 
 def _columns(facts: Fleet) -> tuple[tuple[FloatArray, FloatArray], ...]:

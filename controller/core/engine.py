@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from controller.core.fleet_state import Wants
 from controller.core.roster import Goal
 from controller.core.state import State
 from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Command, Condition, Fleet
+from controller.domain.fleet import Command, Condition, Fleet, FloatArray
 from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
 from controller.domain.policy import Mode, Policy
@@ -53,6 +53,7 @@ class Engine:
 
     facts: Fleet
     policy: Policy
+    learned: classes.LastLearned = field(default_factory=classes.LastLearned, init=False, repr=False, compare=False)
 
     def fresh_state(self, now: float) -> State:
         """A state that knows nothing yet; `now` in loop seconds."""
@@ -66,7 +67,7 @@ class Engine:
         if now < state.now:
             raise ValueError(f"cycle at {now} s after one at {state.now} s: loop time runs backwards")
         working = state.copy()
-        facts = classes.learned(self.facts, state, self.policy.fleet)
+        facts = self.learned.of(self.facts, state, self.policy.fleet)
         if self.policy.mode is not Mode.SHADOW:
             working.shadow = None
             return _Cycle(facts, self.facts, self.policy, working, snapshot, now, state).run()
@@ -127,10 +128,12 @@ class _Cycle:
         waves.note_batch(state, commands, now)
         progress.follow(state, measured, arbiter.REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         state.now = now
+        expected_w = estimator.expected_power_w(state.fleet, now)
         powers = figures.figures_of(
             self.facts,
             state,
             self.policy,
+            miners_w=expected_w,
             surplus_w=surplus_w,
             cap_w=self.cap_w,
             setpoint_w=setpoint.power_w,
@@ -138,7 +141,9 @@ class _Cycle:
             floor_w=floor,
             now=now,
         )
-        return state, self._decision(trust, setpoint, allocation, powers, commands, tuple(answers), findings)
+        return state, self._decision(
+            trust, setpoint, allocation, powers, expected_w, commands, tuple(answers), findings
+        )
 
     def _observe(self, findings: consequences.Findings) -> None:
         """Telemetry and outcomes in, verdicts out."""
@@ -299,12 +304,12 @@ class _Cycle:
         setpoint: Setpoint,
         allocation: Allocation,
         powers: Figures,
+        expected_w: FloatArray,
         commands: tuple[Command, ...],
         answers: tuple[Answer, ...],
         findings: consequences.Findings,
     ) -> Decision:
         state = self.state
-        expected_w = estimator.expected_power_w(state.fleet, self.now)
         return Decision(
             cycle=state.cycle,
             now=self.now,
@@ -327,7 +332,7 @@ class _Cycle:
             progress=state.progress,
             expected_power_w=expected_w,
             limit_power_w=figures.limits_w(self.facts, state, expected_w),
-            feeders=figures.feeders(self.facts, state, self.snapshot.feeders, self.now),
+            feeders=figures.feeders(self.facts, state, self.snapshot.feeders, expected_w, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             without_work=work.missing(state),
             shed_left_w=float(shed_left.left_w(self.facts, state, self.policy.fleet, self.now).sum()),

@@ -11,7 +11,7 @@ from controller.core import allocator, estimator, witness
 from controller.core.fleet_state import FleetState
 from controller.core.roster import beside_w
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, IntArray, Verdict
 from controller.domain.plan import FeederReport, Figures
 from controller.domain.policy import Policy
 
@@ -44,6 +44,7 @@ def figures_of(
     state: State,
     policy: Policy,
     *,
+    miners_w: FloatArray,
     surplus_w: float | None,
     cap_w: float | None,
     setpoint_w: float,
@@ -51,10 +52,10 @@ def figures_of(
     floor_w: float,
     now: float,
 ) -> Figures:
-    """The cycle's powers, watts; before the first site-meter sample little is known."""
+    """The cycle's powers, watts; before the first site-meter sample little is known. miners_w: (n,) expected now."""
     expected_w: float | None = None
     if state.offset_w is not None:
-        expected_w = state.offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
+        expected_w = state.offset_w + float(miners_w.sum())
     seen = bool(np.isfinite(state.fleet.read_at).any())
     up_w, down_w = allocator.available_w(facts, state, policy.fleet, now) if seen else (None, None)
     return Figures(
@@ -85,8 +86,10 @@ def limits_w(facts: Fleet, state: State, expected_w: FloatArray) -> FloatArray:
     return (facts.limits.miners_w(expected_w) + beside_w(facts, state))[:-1]
 
 
-def feeders(facts: Fleet, state: State, metered: Iterable[int], now: float) -> tuple[FeederReport, ...]:
-    """The feeders that have a meter."""
+def feeders(
+    facts: Fleet, state: State, metered: Iterable[int], expected_w: FloatArray, now: float
+) -> tuple[FeederReport, ...]:
+    """The feeders that have a meter. expected_w: (n,) what the miners draw now."""
     shown = state.groups
     found = []
     for feeder in sorted(metered):
@@ -97,7 +100,7 @@ def feeders(facts: Fleet, state: State, metered: Iterable[int], now: float) -> t
             FeederReport(
                 feeder=feeder,
                 load_w=_known(float(shown.load_w[feeder])),
-                believed_w=float(estimator.expected_power_w(state.fleet, now, rows).sum()),
+                believed_w=float(expected_w[rows].sum()),
                 rest_w=_known(float(shown.rest_w[feeder])),
                 excess_w=float(shown.excess_w[feeder]),
                 verdict=GroupVerdict(int(shown.verdict[feeder])).name.lower(),
@@ -114,15 +117,20 @@ def _known(value: float) -> float | None:
 
 def counts(state: State) -> dict[str, int]:
     """How many miners are in which state."""
-    return {name: int(where.sum()) for name, where in by_state(state).items()}
+    codes, names = _state_codes(state)
+    return dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=False))
 
 
 def by_state(state: State) -> dict[str, BoolArray]:
     """Which miners are in which state, (n,) each; every miner is in exactly one, the first that fits."""
+    codes, names = _state_codes(state)
+    return {name: codes == code for code, name in enumerate(names)}
+
+
+def _state_codes(state: State) -> tuple[IntArray, tuple[str, ...]]:
+    """The state of each miner, (n,), as a place among the names that come with it."""
     fleet = state.fleet
-    left = np.ones(len(fleet.verdict), dtype=np.bool_)
-    found: dict[str, BoolArray] = {}
-    for name, where in (
+    states = (
         ("contradicts", fleet.condition == Condition.CONTRADICTS),
         ("quarantined", fleet.verdict == Verdict.QUARANTINED),
         ("parked", fleet.parked),
@@ -132,7 +140,8 @@ def by_state(state: State) -> dict[str, BoolArray]:
         ("hashing", fleet.condition == Condition.HASHING),
         ("foreign_sleeper", ~fleet.ours_asleep & ~fleet.want_hashing),
         ("asleep", fleet.condition == Condition.ASLEEP),
-    ):
-        found[name] = left & where
-        left = left & ~where
-    return found
+    )
+    codes = np.full(len(fleet.verdict), len(states), dtype=np.int64)  # none of them: no such condition
+    for code in reversed(range(len(states))):
+        codes[states[code][1]] = code
+    return codes, tuple(name for name, _ in states)

@@ -81,15 +81,19 @@ def _follow(
     rows = np.flatnonzero(facts.feeder == feeder)
     if not len(rows):
         return
-    look = look_at(facts, state, policy, feeder, rows, value_w, at)
-    finding = finding_of(look) if comparable(facts, state, policy, feeder, rows, at) else Finding.NOTHING
-    if bool(look.suspects.any()) and groups.verdict[feeder] == GroupVerdict.PROVED:
+    tells, was_proved = (
+        comparable(facts, state, policy, feeder, rows, at),
+        groups.verdict[feeder] == GroupVerdict.PROVED,
+    )
+    look = look_at(facts, state, policy, feeder, rows, value_w, at) if tells or was_proved else None
+    finding = finding_of(look) if look is not None and tells else Finding.NOTHING
+    if was_proved and look is not None and bool(look.suspects.any()):
         groups.verdict[feeder] = GroupVerdict.UNPROVEN
     if finding != groups.streak_finding[feeder]:
         groups.streak_finding[feeder], groups.streak[feeder], groups.streak_since[feeder] = finding, 0, at
     groups.streak[feeder] += 1
     lasted = groups.streak[feeder] >= STREAK_SAMPLES and at - groups.streak_since[feeder] >= STREAK_S
-    if finding is Finding.NOTHING or not lasted:
+    if look is None or finding is Finding.NOTHING or not lasted:
         return
     groups.streak[feeder], groups.streak_since[feeder] = 0, at
     open_cases = look.caught & (state.fleet.verdict[rows] != Verdict.QUARANTINED)

@@ -5,14 +5,12 @@ docs/overview.md draws its picture from this table, and a test walks every cell.
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
-from controller.domain.fleet import ByteArray, IntArray, Verdict
+from controller.domain.fleet import ByteArray, Code, IntArray, Verdict
 
 
-class Signal(IntEnum):
+class Signal(Code):
     """What one cycle learned about one miner."""
 
     NOTHING = 0  # no telemetry that could prove anything

@@ -20,6 +20,8 @@ def say_one_by_one(
     facts: Fleet, state: State, policy: FleetPolicy, gone: BoolArray, now: float, findings: Findings
 ) -> None:
     """Single miners at once; where they are more, the others when the window is over and no mass disconnect came."""
+    if not bool(gone.any()):
+        return
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
     unsaid = gone & ~fleet.gone_said & ~_absent(state)
     room = SAID_AT_ONCE - int(np.count_nonzero(gone & fleet.gone_said & (now - fleet.gone_at <= window_s)))

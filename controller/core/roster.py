@@ -98,15 +98,15 @@ class Roster:
 
 def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Roster:
     fleet = state.fleet
-    seen = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    hashing, asleep = fleet.condition == Condition.HASHING, fleet.condition == Condition.ASLEEP
     heard = now - fleet.read_at <= policy.telemetry_stale_s
     trusted = (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
-    foreign = (fleet.condition == Condition.ASLEEP) & ~fleet.ours_asleep & ~fleet.want_hashing
-    movable = seen & heard & trusted & ~foreign & ~fleet.parked
+    foreign = asleep & ~fleet.ours_asleep & ~fleet.want_hashing
+    movable = (hashing | asleep) & heard & trusted & ~foreign & ~fleet.parked
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
-    steady = on & (fleet.verb != estimator.WAKE) & (fleet.condition == Condition.HASHING)
+    steady = on & (fleet.verb != estimator.WAKE) & hashing
     rows = np.arange(len(facts))
-    trims_lost = arrivals.held(fleet, now)
+    trims_lost, workless = arrivals.held(fleet, now), work.lost(fleet)
     highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
     soon_w = estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts))
     ceiling_w = facts.level_power_w[rows, highest] * fleet.ratio
@@ -118,11 +118,11 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         movable=movable,
         on=on,
         steady=steady,
-        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~work.lost(fleet),
+        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~workless,
         switchable=now >= fleet.switch_again_at,
         soon_w=soon_w,
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
-        ceiling_w=np.where(on & work.lost(fleet), soon_w, ceiling_w),  # no work, no more watts
+        ceiling_w=np.where(on & workless, soon_w, ceiling_w),  # no work, no more watts
         best_first=facts.best_first,
         held_by_dwell=np.zeros(len(facts), dtype=np.bool_),
         held_by_limit=np.full(len(facts), -1, dtype=np.int64),

@@ -94,8 +94,8 @@ def judge(
     proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
     overdue = (now >= fleet.deadline_at) | _shows_no_life(facts, fleet, policy)
     failed = said_no | (flying & proves & ~agrees & overdue)
-    fleet.attempts = np.where(failed, fleet.attempts + 1, fleet.attempts)
-    fleet.failed_verb = np.where(failed, fleet.verb, fleet.failed_verb)
+    fleet.attempts[failed] += 1
+    fleet.failed_verb[failed] = fleet.verb[failed]
     exhausted = failed & (fleet.attempts >= policy.attempts_max)
     if (
         state.shed_by is not None
@@ -106,7 +106,7 @@ def judge(
     moved = proves & ~flying & (fleet.disagreed >= policy.drift_reads)
     released = (fleet.verdict == Verdict.QUARANTINED) & (now >= fleet.quarantined_until)
 
-    signal = np.full(len(facts), Signal.NOTHING, dtype=np.int64)
+    signal = np.zeros(len(facts), dtype=np.int64)  # Signal.NOTHING
     signal[proves & flying & ~agrees] = Signal.DISAGREES
     signal[moved] = Signal.DISAGREES
     signal[proves & agrees] = Signal.AGREES
@@ -243,9 +243,10 @@ def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
     """
     fleet = state.fleet
     silent = np.isnan(fleet.reported_w)
-    sleepers = np.flatnonzero(proves & silent & ~fleet.caught & (fleet.condition == Condition.ASLEEP))
+    proves = proves & ~fleet.caught
+    sleepers = (proves & silent & (fleet.condition == Condition.ASLEEP)).nonzero()[0]
     estimator.take_out_of_flight(fleet, sleepers, facts.sleep_power_w[sleepers])
-    told: IntArray = np.flatnonzero(proves & ~silent & ~fleet.caught)
+    told: IntArray = (proves & ~silent).nonzero()[0]
     if not len(told):
         return
     estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])

@@ -142,11 +142,14 @@ def comparable(facts: Fleet, state: State, policy: FleetPolicy, feeder: int, row
     fleet = state.fleet
     if state.work.since is not None:  # nor while many have none: one that boots without looks like one that boots
         return False
-    idle = (fleet.condition[rows] == Condition.HASHING) & (fleet.verb[rows] == NO_COMMAND) & ~facts.reports_power[rows]
-    highest_w = fleet.reported_w[rows] + fleet.power_error_w[rows]  # NaN, no estimate at all, compares false
-    if bool((idle & (highest_w < IDLE_RATIO * _awake_w(facts, state, rows))).any()):
-        return False
-    known = (fleet.condition[rows] == Condition.HASHING) | (fleet.condition[rows] == Condition.ASLEEP)
-    known &= at - fleet.read_at[rows] <= policy.telemetry_stale_s
     moved_at = float(state.groups.moved_at[feeder])
-    return bool(known.all()) and math.isfinite(moved_at) and moved_at > float(fleet.changed_at[rows].max())
+    if not math.isfinite(moved_at) or moved_at <= float(fleet.changed_at[rows].max()):
+        return False
+    hashing = fleet.condition[rows] == Condition.HASHING
+    known = hashing | (fleet.condition[rows] == Condition.ASLEEP)
+    known &= at - fleet.read_at[rows] <= policy.telemetry_stale_s
+    if not bool(known.all()):
+        return False
+    idle = hashing & (fleet.verb[rows] == NO_COMMAND) & ~facts.reports_power[rows]
+    highest_w = fleet.reported_w[rows] + fleet.power_error_w[rows]  # NaN, no estimate at all, compares false
+    return not bool((idle & (highest_w < IDLE_RATIO * _awake_w(facts, state, rows))).any())
