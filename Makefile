@@ -10,7 +10,7 @@ STAMP = .venv/.stamp
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
-	@echo "make swarm [SEEDS=20]     the control core against simulated physics in virtual time, one site per seed"
+	@echo "make swarm [SEEDS=20] [FIRST_SEED=1] [HARSH=1] [CONTINUE=1]   the control core against simulated physics in virtual time, one site per seed"
 	@echo "make score [DAYS=n or dates] [TRACE=file.csv] [ONLY=ours]   the control on real regulation days, scored beside its baselines; hours"
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
 	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; four minutes"
@@ -37,7 +37,7 @@ test: $(STAMP)
 	$(BIN)/python -m tests.rig.streams
 
 swarm: $(STAMP)
-	$(BIN)/python -m tests.rig.swarm --seeds $(or $(SEEDS),20) --first-seed $(or $(FIRST_SEED),1)
+	$(BIN)/python -m tests.rig.swarm --seeds $(or $(SEEDS),20) --first-seed $(or $(FIRST_SEED),1) $(if $(HARSH),--harsh) $(if $(CONTINUE),--continue)
 
 # All 24 days beside six baselines take hours on two cores; DAYS=3 is a first look.
 score: $(STAMP)

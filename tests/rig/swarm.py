@@ -1,18 +1,21 @@
-"""Many sites, one a seed: `python -m tests.rig.swarm --seeds 50 [--first-seed 1] [--minutes 10]`.
+"""Many sites, one a seed: `python -m tests.rig.swarm --seeds 50 [--first-seed 1] [--minutes 10] [--harsh]`.
 
-Prints every seed that breaks a rule with the command that replays it, then a summary; writes build/swarm.json; exits 1
-when anything was broken.
+Every processor works on seeds of its own. Prints every seed that breaks a rule with the command that replays it, then a
+summary; exits 1 when anything was broken. Each seed is a line of build/swarm-seeds.jsonl as soon as it is through, and
+build/swarm.json sums them up: with --continue those of earlier runs, of the same minutes and kind, as well, and their
+seeds are not run again. So a long run can be cut off and taken up, or grown by the next seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,26 +28,43 @@ from tests.rig.large import large_site_ms
 from tests.rig.random_site import random_setup
 from tests.rig.site import Site
 
-REPORT = Path("build/swarm.json")
+REPORT, ROWS = Path("build/swarm.json"), Path("build/swarm-seeds.jsonl")
+SUM_UP_EVERY = 50  # seeds
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One seed: what was broken, and what it cost."""
+    """One seed: what was broken, and what it cost. breaches, bad_cycle: for people, and not kept."""
 
     seed: int
+    minutes: float
+    harsh: bool
     miners: int
     hours: float
-    breaches: tuple[Breach, ...]
-    bad_cycle: str
+    broken: tuple[str, ...]
     raw_s: float
     commands: int
     digest: str
     step_ms: tuple[float, float]
+    cpu_s: float
+    breaches: tuple[Breach, ...] = ()
+    bad_cycle: str = ""
+
+    def line(self) -> str:
+        """As it is kept."""
+        kept = asdict(self)
+        del kept["breaches"], kept["bad_cycle"]
+        return json.dumps(kept) + "\n"
+
+    @classmethod
+    def of_line(cls, line: str) -> Result:
+        kept = json.loads(line)
+        return cls(**{**kept, "broken": tuple(kept["broken"]), "step_ms": tuple(kept["step_ms"])})
 
 
 def run_seed(seed: int, minutes: float, harsh: bool = False) -> Result:
     """One site from start to end, judged."""
+    began = time.process_time()
     setup = random_setup(seed, minutes, harsh)
     record = Site(setup).run()
     breaches = tuple(judge(setup, record, harsh))
@@ -60,14 +80,18 @@ def run_seed(seed: int, minutes: float, harsh: bool = False) -> Result:
     times = [cycle.step_ms for cycle in record.cycles]
     return Result(
         seed=seed,
+        minutes=minutes,
+        harsh=harsh,
         miners=len(setup.facts),
         hours=setup.duration_s / 3600.0,
-        breaches=breaches,
-        bad_cycle=shown,
+        broken=tuple(sorted({breach.checker for breach in breaches})),
         raw_s=raw_violation_s(setup, record),
         commands=sum(len(cycle.commands) for cycle in record.cycles),
         digest=record.digest,
         step_ms=(float(np.percentile(times, 50)), float(np.percentile(times, 99))),
+        cpu_s=round(time.process_time() - began, 3),
+        breaches=breaches,
+        bad_cycle=shown,
     )
 
 
@@ -75,16 +99,19 @@ def _job(given: tuple[int, float, bool]) -> Result:
     return run_seed(*given)
 
 
-def summary(results: Sequence[Result], large_ms: tuple[float, float]) -> dict[str, object]:
-    """The report of a swarm as plain values."""
-    broken = {
-        name: sum(any(b.checker == name for b in result.breaches) for result in results)
-        for name in {**CHECKERS, **HARSH}
-    }
+def summary(results: Sequence[Result], large_ms: tuple[float, float] | None = None) -> dict[str, object]:
+    """The report of a swarm as plain values. large_ms: of a large site's step, None when it was not timed."""
+    hours, miners = sum(result.hours for result in results), [result.miners for result in results]
+    timed = {} if large_ms is None else {"p50": round(large_ms[0], 2), "p99": round(large_ms[1], 2)}
     return {
         "seeds": len(results),
-        "site_hours": round(sum(result.hours for result in results), 3),
-        "violations": broken,
+        "site_hours": round(hours, 3),
+        "violations": {name: sum(name in result.broken for result in results) for name in {**CHECKERS, **HARSH}},
+        "broken_seeds": {str(result.seed): list(result.broken) for result in results if result.broken},
+        "first_seed": min(result.seed for result in results),
+        "last_seed": max(result.seed for result in results),
+        "miners": {"least": min(miners), "median": float(np.median(miners)), "most": max(miners)},
+        "cpu_s_per_site_hour": round(sum(result.cpu_s for result in results) / hours, 2),
         "raw_violation_s": round(sum(result.raw_s for result in results), 1),
         "commands_per_miner_hour": round(
             sum(result.commands for result in results) / sum(result.miners * result.hours for result in results), 2
@@ -93,8 +120,20 @@ def summary(results: Sequence[Result], large_ms: tuple[float, float]) -> dict[st
             "p50": round(float(np.median([result.step_ms[0] for result in results])), 3),
             "p99_worst_seed": round(max(result.step_ms[1] for result in results), 3),
         },
-        "step_ms_5000_miners": {"p50": round(large_ms[0], 2), "p99": round(large_ms[1], 2)},
+        "step_ms_5000_miners": timed,
     }
+
+
+def kept_results(minutes: float, harsh: bool) -> list[Result]:
+    """The seeds of earlier runs of this kind."""
+    if not ROWS.exists():
+        return []
+    found = [Result.of_line(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    return [result for result in found if (result.minutes, result.harsh) == (minutes, harsh)]
+
+
+def _sum_up(results: Sequence[Result], large_ms: tuple[float, float] | None = None) -> None:
+    REPORT.write_text(json.dumps(summary(results, large_ms), indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -106,6 +145,7 @@ def main() -> int:
     parser.add_argument(
         "--harsh", action="store_true", help="with crashes, stepped clocks, invented machines, lying meters"
     )
+    parser.add_argument("--continue", dest="goes_on", action="store_true", help="count earlier seeds of this kind in")
     parser.add_argument("--trace", action="store_true", help="one seed only: print every cycle")
     given = parser.parse_args()
     if given.trace:
@@ -116,27 +156,35 @@ def main() -> int:
             print(breach)
         return 0
     began = time.monotonic()
-    jobs = [(seed, given.minutes, given.harsh) for seed in range(given.first_seed, given.first_seed + given.seeds)]
-    results: list[Result] = []
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        for result in pool.imap(_job, jobs):
+    results = kept_results(given.minutes, given.harsh) if given.goes_on else []
+    there = {result.seed for result in results}
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    jobs = [(seed, given.minutes, given.harsh) for seed in seeds if seed not in there]
+    REPORT.parent.mkdir(exist_ok=True)
+    # As the daemon does after its start: what is there by then need not be looked at for garbage again.
+    with (
+        ROWS.open("a" if given.goes_on else "w", encoding="utf-8") as rows,
+        multiprocessing.get_context("spawn").Pool(initializer=gc.freeze) as pool,
+    ):
+        for result in pool.imap_unordered(_job, jobs):
             results.append(result)
+            rows.write(result.line())
+            rows.flush()
             if result.breaches:
                 _print_breaches(result, given.minutes, given.harsh)
-    report = summary(results, large_site_ms())
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2))
-    print(f"{len(results)} sites in {time.monotonic() - began:.0f} s; {REPORT}")
-    return 1 if any(result.breaches for result in results) else 0
+            if len(results) % SUM_UP_EVERY == 0:
+                _sum_up(results)
+    _sum_up(results, large_site_ms())
+    print(REPORT.read_text(encoding="utf-8"), end="")
+    print(f"{len(jobs)} sites in {time.monotonic() - began:.0f} s, {len(there)} from before; {REPORT}")
+    return 1 if any(result.broken for result in results) else 0
 
 
 def _print_breaches(result: Result, minutes: float, harsh: bool) -> None:
-    names = sorted({breach.checker for breach in result.breaches})
     first = result.breaches[0]
     replay = f"python -m tests.rig.swarm --trace --first-seed {result.seed} --minutes {minutes:g}"
     print(
-        f"seed {result.seed} ({result.miners} miners): {', '.join(names)}; first at {first.at_s:.1f} s: "
+        f"seed {result.seed} ({result.miners} miners): {', '.join(result.broken)}; first at {first.at_s:.1f} s: "
         f"{first.checker}: {first.text}; {result.bad_cycle}\n"
         f"    {replay}{' --harsh' if harsh else ''}",
         flush=True,
