@@ -27,6 +27,7 @@ from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 
 BOOTED_RATIO = 0.05  # a boot this near to its rung is over before its time
+AS_BEFORE_RATIO = 0.9  # of what it drew when it was told: so much is no move
 RATIO_GAIN = 0.3  # how fast a miner's own watts-to-nameplate ratio follows its readings
 RATIO_MIN, RATIO_MAX = 0.7, 1.3  # beyond this the reading is a fault, not a ratio
 BUDGET_TOLD_S = 86_400.0  # a used budget is said once a day for each miner
@@ -93,6 +94,8 @@ def judge(
     agrees = _agreement(facts, state, policy)
     proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
     overdue = (now >= fleet.deadline_at) | _shows_no_life(facts, fleet, policy)
+    if state.shed_by is not None and policy.attempts_max > 1:
+        overdue |= _moves_no_watt(fleet)
     failed = said_no | (flying & proves & ~agrees & overdue)
     fleet.attempts[failed] += 1
     fleet.failed_verb[failed] = fleet.verb[failed]
@@ -174,6 +177,18 @@ def _shows_no_life(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> Bool
         & (fleet.read_at >= fleet.sent_at + patience_s)
     )
     return lifeless
+
+
+def _moves_no_watt(fleet: FleetState) -> BoolArray:
+    """(n,) told to sleep once, and by its own watts just as before when most have come nine tenths of the way.
+
+    In a shed that is enough to ask once more; its last attempt has all the time that a slow one of its class needs.
+    """
+    in_time = fleet.read_at >= fleet.sent_at + fleet.dead_s + fleet.to_90_s
+    own_watts = (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
+    as_before = own_watts & (fleet.reported_w >= AS_BEFORE_RATIO * fleet.from_w)  # no watts told, NaN, compares false
+    unmoved: BoolArray = (fleet.verb == estimator.SLEEP) & (fleet.attempts == 0) & in_time & as_before
+    return unmoved
 
 
 def _agreement(facts: Fleet, state: State, policy: FleetPolicy) -> BoolArray:

@@ -34,11 +34,31 @@ def test_a_refused_sleep_is_asked_again_at_once_by_another_verb(shed, outcome):
 def test_a_sleep_that_is_not_obeyed_by_its_deadline_is_asked_again_by_another_verb(shed):
     (first,) = shed.want(hashing=False)
     shed.at(1.0, reports=[shed.kit.report(first, Outcome.ACKNOWLEDGED, 0.0)])
-    assert shed.at(17.9, shed.hashes(at=17.8)) == []
+    assert shed.at(17.9, shed.hashes(at=17.8, power_w=3_000.0)) == []
     assert shed.due() == ()
-    assert shed.at(18.1, shed.hashes(at=18.0)) == [("sleep", "stuck")]
+    assert shed.at(18.1, shed.hashes(at=18.0, power_w=3_000.0)) == [("sleep", "stuck")]
     (second,) = shed.due()
     assert second.escalated
+
+
+def test_one_that_moves_no_watt_in_the_time_of_its_class_is_not_waited_for(shed):
+    (first,) = shed.want(hashing=False)
+    shed.at(1.0, reports=[shed.kit.report(first, Outcome.ACKNOWLEDGED, 0.0)])
+    assert shed.at(4.0, shed.hashes(at=3.9)) == [], "most are not asleep yet either"
+    assert shed.at(4.5, shed.hashes(at=4.1)) == [("sleep", "stuck")]
+    (second,) = shed.due()
+    assert second.escalated
+    shed.at(9.0, shed.hashes(at=8.9))
+    assert (shed.verdict(), shed.due()) == (Verdict.APPROACHING, ()), "its last attempt has all of its time"
+    shed.at(23.0, shed.hashes(at=22.9))
+    assert shed.verdict() is Verdict.QUARANTINED
+
+
+@pytest.mark.parametrize("reading", [{"power_w": 3_000.0}, {"power_w": None}, {"error_w": 400.0}])
+def test_one_that_moves_or_tells_no_watts_of_its_own_has_until_its_deadline(shed, reading):
+    shed.want(hashing=False)
+    assert shed.at(4.5, shed.hashes(at=4.1, **reading)) == []
+    assert shed.due() == ()
 
 
 def test_nothing_is_believed_gone_before_it_is_seen(shed):

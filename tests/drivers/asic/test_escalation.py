@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.fleet import CommandReport, Condition, Outcome
 from controller.ports import Load
 from simulators.asic.models import MODELS
 from simulators.faults import Fault
@@ -23,6 +23,7 @@ from tests.drivers.asic.whatsminer_bench import benched
 from tests.drivers.asic.whatsminer_script import trim
 
 AGAIN = replace(Orders.SHED, escalated=True)
+IMPATIENT_S = 0.3
 LOWEST_W = {key: MODELS[key].profiles[0].power_w for key in ("m50s", "s19kpro")}
 
 pytestmark = pytest.mark.filterwarnings("ignore:passing settings to md5_crypt:DeprecationWarning")  # pyasic's own
@@ -38,6 +39,14 @@ async def reads_at_most(ours: Load, power_w: float) -> None:
     async with asyncio.timeout(20.0):
         while ((await ours.read()).power_w or 0.0) > power_w:  # noqa: ASYNC110  # physics tells nobody when it changes
             await asyncio.sleep(0.05)
+
+
+async def timed(ours: Load) -> CommandReport:
+    """An escalated sleep, within the short deadline of an impatient driver and what a busy machine needs."""
+    began = asyncio.get_running_loop().time()
+    report = await ours.perform(AGAIN)
+    assert asyncio.get_running_loop().time() - began < 2 * IMPATIENT_S
+    return report
 
 
 # --- WhatsMiner ------------------------------------------------------------------------------------------------------
@@ -90,6 +99,15 @@ async def test_a_whatsminer_that_takes_no_write_at_all_has_refused() -> None:
         assert (report.outcome, report.rounded_to_level) == (Outcome.REFUSED, None)
 
 
+async def test_a_whatsminer_that_answers_neither_order_takes_no_longer_than_one_call() -> None:
+    async with benched() as bench:
+        ours = bench.impatient()
+        await ours.read()
+        bench.fault(Fault.HANG)
+        assert (await timed(ours)).outcome is Outcome.UNKNOWN
+        assert told(bench) == []  # a port that hangs logs nothing
+
+
 # --- LuxOS -----------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +157,13 @@ async def test_a_luxos_miner_below_our_ladder_is_not_raised_to_it(bench: Any) ->
     assert (await ours.perform(AGAIN)).outcome is Outcome.REFUSED
     assert bench.writes() == ["curtail sleep"]
     assert bench.profile() == lowest
+
+
+async def test_a_luxos_miner_that_answers_nothing_takes_no_longer_than_one_call(bench: Any) -> None:
+    ours = bench.impatient()
+    await ours.read()
+    bench.simulated.faults.on(Fault.HANG)
+    assert (await timed(ours)).outcome is Outcome.UNREACHABLE  # no session, so that nothing left
 
 
 # --- Antminer stock --------------------------------------------------------------------------------------------------
