@@ -79,7 +79,7 @@ def site_load(spec: SiteSpec, miner_w_by_feeder: Sequence[float]) -> SiteLoad:
     """
     if len(miner_w_by_feeder) != len(spec.feeders):
         raise ValueError(f"{len(miner_w_by_feeder)} powers for {len(spec.feeders)} feeders")
-    if any(power < 0 for power in miner_w_by_feeder):
+    if min(miner_w_by_feeder) < 0:
         raise ValueError("miners do not generate: power per feeder must be >= 0")
     losses = [power * feeder.loss_fraction for power, feeder in zip(miner_w_by_feeder, spec.feeders, strict=True)]
     return SiteLoad(

@@ -22,6 +22,7 @@ ERROR_RATIO = 0.12  # of an estimate
 BOOT_SHARE = 0.25  # half of what a miner that should hash and shows no rate may draw, of its rung
 NO_LIFE_S = 300.0  # a woken Antminer without a hash rate for so long sleeps on
 MODE_OF_LEVEL = ("3", "0")  # an Antminer's work modes by rung
+ASLEEP = int(Mode.SLEEP)  # one number of an array beside an enum member takes ten times as long as beside a plain one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Devices:
         self._bank = bank
         self._facts = facts
         self._writes_per_day = writes_per_day
-        self._lowest_w = facts.level_power_w[:, 0]
+        self._lowest_w = facts.level_power_w[:, 0].tolist()
+        self._sleep_w = facts.sleep_power_w.tolist()
         # A read is the commonest thing of a run: plain booleans, where looking an enum member up is a fifth of it.
         self._stock = tuple(model.family is Family.ANTMINER for model in bank.models)
         self._whatsminer = tuple(model.family is Family.WHATSMINER for model in bank.models)
@@ -111,10 +113,9 @@ class Devices:
 
     def _off(self, miner: int) -> Condition:
         """A WhatsMiner: off when it says so and draws nothing, awake though no watt may have moved yet."""
-        draws = self._bank.reported_power_w[miner] > self._lowest_w[miner] / 2.0
-        if self._bank.mode[miner] != Mode.SLEEP:
+        if self._bank.mode[miner] != ASLEEP:
             return Condition.HASHING
-        if not draws:
+        if not self._bank.reported_power_w[miner] > self._lowest_w[miner] / 2.0:
             return Condition.ASLEEP
         return Condition.HASHING if self._bank.phase[miner] == Phase.STEADY else Condition.UNKNOWN
 
@@ -122,14 +123,15 @@ class Devices:
         bank, levels = self._bank, self._facts.units[miner].model.levels
         rate_th, before_th = float(bank.reported_hashrate_th[miner]), float(self._rate_before_th[miner])
         self._rate_before_th[miner] = rate_th
-        sleep_w = float(self._facts.sleep_power_w[miner])
-        level: int | None = int(bank.profile_index[miner])
-        rung = levels[level or 0]
+        sleep_w = self._sleep_w[miner]
+        runs = int(bank.profile_index[miner])
+        level: int | None = runs
+        rung = levels[runs]
         hashes = rate_th > 0.01 * levels[0].hashrate_th
-        told_to_sleep = bank.mode[miner] == Mode.SLEEP
+        told_to_sleep = bool(bank.mode[miner] == ASLEEP)
         if hashes:
             self._woken_at[miner] = np.nan
-            self._slept_from[miner] = int(bank.profile_index[miner])
+            self._slept_from[miner] = runs
             power_w, before_w = (
                 sleep_w + (rung.power_w - sleep_w) * th / rung.hashrate_th for th in (rate_th, before_th)
             )

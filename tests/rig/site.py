@@ -57,6 +57,10 @@ class Site:
         self._feeder = np.array(setup.feeder_of_miner, dtype=np.int64)
         losses = np.array([feeder.loss_fraction for feeder in setup.plant.site.feeders])
         self._at_meter = 1.0 + losses[self._feeder]
+        away = (*setup.outages, *setup.strangers)
+        self._away = np.array([outage.miner for outage in away], dtype=np.int64)
+        self._away_from_s = np.array([outage.begin_s for outage in away])
+        self._away_until_s = np.array([outage.end_s for outage in away]) + 2.0 * setup.sweep_s
         self._misbehaves = (self.bank.behaviour & _UNSHEDDABLE) != 0
         self._falls_s = horizon_s(setup)
         self._messages = list(setup.messages)
@@ -139,10 +143,11 @@ class Site:
 
     def _stubborn_w(self, t_s: float) -> float:
         """Site power no order could take off now: auxiliaries, sleep watts, liars, refusers, miners out of reach."""
-        stubborn = self._misbehaves | self.bank.is_rebooting | self._just_started(t_s, 0.0)
-        for outage in (*self.setup.outages, *self.setup.strangers):
-            if outage.begin_s <= t_s < outage.end_s + 2.0 * self.setup.sweep_s:
-                stubborn[outage.miner] = True
+        stubborn = self._misbehaves | self.bank.is_rebooting
+        if self.setup.trips:
+            stubborn |= self._just_started(t_s, 0.0)
+        if len(self._away):
+            stubborn[self._away[(self._away_from_s <= t_s) & (t_s < self._away_until_s)]] = True
         watts = np.where(stubborn, self.bank.true_power_w, self.bank.sleep_power_w)
         return float((watts * self._at_meter).sum()) + self.setup.plant.site.auxiliary_w
 
