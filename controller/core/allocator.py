@@ -80,7 +80,7 @@ def _plan(roster: Roster, goal: Goal | None) -> Allocation:
         allocated_w=allocated,
         unallocated_w=unallocated,
         unallocated_reason=_unallocated_reason(roster, unallocated),
-        held_by={row: int(roster.held_by_limit[row]) for row in np.flatnonzero(roster.held_by_limit >= 0).tolist()},
+        held_by={row: int(roster.held_by_limit[row]) for row in (roster.held_by_limit >= 0).nonzero()[0].tolist()},
     )
 
 

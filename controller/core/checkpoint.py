@@ -82,12 +82,12 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
     }
     each = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     miners = dict(zip(facts.miner_ids, each, strict=True))
-    for row in np.flatnonzero(fleet.trims_lost).tolist():
+    for row in fleet.trims_lost.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["trims_lost"] = [
             int(fleet.trims_lost[row]),
             now - float(fleet.trim_told_at[row]),
         ]
-    for row in np.flatnonzero(fleet.work).tolist():
+    for row in fleet.work.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["work"] = int(fleet.work[row])
     return miners
 

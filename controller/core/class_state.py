@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class ClassState:
         return min(max(ratio, RATIO_LEAST), RATIO_MOST)
 
     def copy(self) -> ClassState:
-        return ClassState(**{entry.name: getattr(self, entry.name).copy() for entry in fields(self)})
+        return ClassState(*map(np.ndarray.copy, _EVIDENCE(self)))
 
     @classmethod
     def untaught(cls, facts: Fleet) -> ClassState:
@@ -96,8 +97,9 @@ class WaveState:
     woken_at: float = -math.inf
 
     def copy(self) -> WaveState:
-        arrays = {entry.name: getattr(self, entry.name).copy() for entry in fields(self) if entry.name != "woken_at"}
-        return WaveState(**arrays, woken_at=self.woken_at)
+        other = WaveState(*map(np.ndarray.copy, _CELLS(self)))
+        other.woken_at = self.woken_at
+        return other
 
     @classmethod
     def untried(cls, facts: Fleet) -> WaveState:
@@ -114,3 +116,7 @@ class WaveState:
             failed_size=np.full(cells, math.inf),
             failed_at=np.full(cells, -math.inf),
         )
+
+
+_EVIDENCE = attrgetter(*(entry.name for entry in fields(ClassState)))
+_CELLS = attrgetter(*(entry.name for entry in fields(WaveState) if entry.name != "woken_at"))

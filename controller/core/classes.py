@@ -47,7 +47,7 @@ def watch(facts: Fleet, state: State, fresh: BoolArray) -> None:
     way_w = fleet.to_w - fleet.from_w
     told = fresh & (fleet.verb != NO_COMMAND) & facts.reports_power & (fleet.power_error_w == 0.0)
     told &= ~np.isnan(fleet.reported_w) & (np.abs(way_w) >= LEAST_WAY * facts.level_power_w[:, -1])
-    rows = np.flatnonzero(told)
+    rows = told.nonzero()[0]
     rows = rows[fleet.read_at[rows] > fleet.sent_at[rows]]
     if not len(rows):
         return
@@ -188,7 +188,7 @@ def _middle(early: FloatArray, late: FloatArray) -> float | None:
     """
     # A line at place k: at ages below GRID[k] nobody should have come so far, from there on everybody.
     wrong = np.concatenate(([0.0], np.cumsum(early))) + np.concatenate((np.cumsum(late[::-1])[::-1], [0.0]))
-    good = np.flatnonzero(wrong <= wrong.min() + SLACK)
+    good = (wrong <= wrong.min() + SLACK).nonzero()[0]
     first, last = int(good[0]), int(good[-1])
     if last - first > SHARPEST_STEPS:
         return None
@@ -202,7 +202,7 @@ def _learn_sleep(facts: Fleet, state: State, fresh: BoolArray) -> None:
     fleet, kept = state.fleet, state.classes
     asleep = fresh & (fleet.verb == NO_COMMAND) & (fleet.condition == Condition.ASLEEP) & ~fleet.want_hashing
     own_word = facts.reports_power & (fleet.power_error_w == 0.0) & ~np.isnan(fleet.reported_w) & ~fleet.caught
-    rows = np.flatnonzero(asleep & own_word & (fleet.verdict == Verdict.SETTLED))
+    rows = (asleep & own_word & (fleet.verdict == Verdict.SETTLED)).nonzero()[0]
     if not len(rows):
         return
     kinds = facts.kind[rows]

@@ -105,7 +105,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
     budget = policy.wakes_per_cycle_max
     woken: list[int] = []
-    for place in np.flatnonzero(due & fits & may_start).tolist():
+    for place in (due & fits & may_start).nonzero()[0].tolist():
         miner, at = int(candidates[place]), horizons[kind[place]]
         if budget == 0 or all(horizon.closed for horizon in horizons):
             break
@@ -143,7 +143,7 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
     facts, fleet, rise = roster.facts, roster.state.fleet, goal.rise
     if rise is None or not rise.waits:
         return np.inf, np.zeros(len(facts))
-    booting = np.flatnonzero((fleet.verb == estimator.WAKE) & fleet.want_hashing)
+    booting = ((fleet.verb == estimator.WAKE) & fleet.want_hashing).nonzero()[0]
     low_w = np.where(roster.on, lowest_w, roster.soon_w)
     low_w[booting] = estimator.booted_early_w(fleet, booting, roster.now + rise.in_s)
     limit_w = min(goal.wanted_w, goal.power_w + goal.up_w_per_s * rise.in_s)

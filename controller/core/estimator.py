@@ -104,7 +104,7 @@ def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     total_w = 0.0
     # Of a slow one that tells watts telemetry says so; a blind one may be as late as miners can be.
     for who, stretch in ((falling & facts.reports_power, None), (falling & ~facts.reports_power, LATE)):
-        rows = np.flatnonzero(who)
+        rows = who.nonzero()[0]
         total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at, stretch)).sum())
     return total_w
 

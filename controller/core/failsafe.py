@@ -71,7 +71,12 @@ class Trust:
 
 def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at: float | None, now: float) -> Trust:
     """Judge every required input; updates the fail-safe's memory in `state` (a private copy of the cycle's)."""
-    usable = {point: sample for point, sample in readings.items() if _usable(sample, policy.inputs, now)}
+    limit_s = policy.inputs.hold_after_s
+    usable = {
+        point: sample
+        for point, sample in readings.items()
+        if sample.quality is Quality.GOOD and now - sample.taken_at <= limit_s
+    }
     doubtful = doubts.found(state, policy, readings, usable, now)
     samples: dict[Point, Sample] = {}
     health: list[InputHealth] = []
@@ -101,10 +106,6 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         asked.append(table.state_asked(Row.CLOCK, Condition.STEPPED_FORWARD))
     worst = max(asked, key=SEVERITY.index, default=InputState.GOOD)
     return Trust(samples, tuple(health), worst)
-
-
-def _usable(sample: Sample, limits: InputPolicy, now: float) -> bool:
-    return sample.quality is Quality.GOOD and now - sample.taken_at <= limits.hold_after_s
 
 
 def _advance(

@@ -93,7 +93,7 @@ def feeders(
     shown = state.groups
     found = []
     for feeder in sorted(metered):
-        rows = np.flatnonzero(facts.feeder == feeder)
+        rows = (facts.feeder == feeder).nonzero()[0]
         proved_at = float(shown.proved_at[feeder])
         unproved = witness.blind_sleepers(facts, state, rows) & ~state.fleet.sleep_proved[rows]
         found.append(

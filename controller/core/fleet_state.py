@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 
@@ -129,7 +130,7 @@ class FleetState:
         return Wants(self.want_hashing.copy(), self.want_level.copy())
 
     def copy(self) -> FleetState:
-        return FleetState(**{entry.name: getattr(self, entry.name).copy() for entry in fields(self)})
+        return FleetState(*map(np.ndarray.copy, _COLUMNS(self)))
 
     @classmethod
     def unseen(cls, fleet: Fleet) -> FleetState:
@@ -189,3 +190,6 @@ class FleetState:
             idle_at=never.copy(),
             work=np.full(n, Work.HAS, dtype=np.int8),
         )
+
+
+_COLUMNS = attrgetter(*(entry.name for entry in fields(FleetState)))  # every cycle copies them all

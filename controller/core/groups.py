@@ -78,7 +78,7 @@ def _follow(
 ) -> None:
     """Count samples that find the same in a row; act when that has lasted, then count anew."""
     groups = state.groups
-    rows = np.flatnonzero(facts.feeder == feeder)
+    rows = (facts.feeder == feeder).nonzero()[0]
     if not len(rows):
         return
     tells, was_proved = (

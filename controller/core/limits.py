@@ -30,7 +30,7 @@ def relieve(roster: Roster) -> bool:
     state.limit_load_w = _loads_w(roster)
     over = state.limit_load_w > rating_w * (1.0 + OVER_RATIO)
     state.limit_over_since = np.where(over, np.minimum(state.limit_over_since, roster.now), math.inf)
-    due = np.flatnonzero(over & (roster.now - state.limit_over_since >= OVER_S))
+    due = (over & (roster.now - state.limit_over_since >= OVER_S)).nonzero()[0]
     for limit in due.tolist():
         need_w = float(_loads_w(roster)[limit] - rating_w[limit])  # one below it may have been relieved a moment ago
         if need_w > 0.0:
@@ -48,7 +48,7 @@ def events(facts: Fleet, before: State, after: State, now: float) -> list[Event]
     found: list[Event] = []
     tree = facts.limits
     was, still = before.now - before.limit_over_since >= OVER_S, now - after.limit_over_since >= OVER_S
-    for limit in np.flatnonzero(was != still).tolist():
+    for limit in (was != still).nonzero()[0].tolist():
         load_kw, rating_kw = after.limit_load_w[limit] / 1e3, tree.rating_w[limit] / 1e3
         what = f"{tree.kinds[limit]} {tree.names[limit]} carries {load_kw:.1f} kW and may carry {rating_kw:.1f} kW"
         if still[limit]:

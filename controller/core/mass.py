@@ -60,7 +60,7 @@ def notice(
     Returns the miners to be read before their turn.
     """
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
-    for miner in np.flatnonzero(fresh & (fleet.away != Away.NO)).tolist():
+    for miner in (fresh & (fleet.away != Away.NO)).nonzero()[0].tolist():
         _seen(facts, state, policy, miner, now, findings)
     heard = fresh | (fleet.condition == Condition.CONTRADICTS)
     fleet.gone_at[heard], fleet.gone_said[heard] = -math.inf, False
@@ -94,7 +94,7 @@ def to_try(fleet: FleetState, now: float) -> IntArray:
     told = fleet.verb == estimator.SLEEP
     under_way = int((deaf & told & (now < fleet.deadline_at)).sum())
     waits = (fleet.want_hashing & (fleet.verb == NO_COMMAND)) | (told & (now >= fleet.deadline_at))
-    due: IntArray = np.flatnonzero(deaf & waits & (now >= fleet.retry_at))
+    due: IntArray = (deaf & waits & (now >= fleet.retry_at)).nonzero()[0]
     due = due[np.argsort(fleet.retry_at[due], kind="stable")][: max(TRIED_AT_ONCE - under_way, 0)]
     fleet.retry_at[due] = now + TRY_AGAIN_S
     return due
@@ -222,4 +222,4 @@ def _to_ask(state: State, policy: FleetPolicy, recent: BoolArray, base: int, new
         asked = away(fleet) & dark(fleet)
     if bool(asked.any()):
         mass.asked_at = now
-    return tuple(np.flatnonzero(asked).tolist())
+    return tuple(asked.nonzero()[0].tolist())

@@ -7,6 +7,7 @@ site's, and only by what went missing as they vanished: hours later anything of 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -119,16 +120,16 @@ def _places(
         elsewhere &= ~on_it
         if shown_at < since:
             continue
-        believed_w = float(estimator.expected_power_w(fleet, now, np.flatnonzero(on_it)).sum())
+        believed_w = float(estimator.expected_power_w(fleet, now, on_it.nonzero()[0]).sum())
         beside_w = max(float(np.nan_to_num(groups.rest_w[feeder])), 0.0)
         missing_w = believed_w + beside_w - float(groups.load_w[feeder])
-        rows = np.flatnonzero(lost & on_it)
+        rows = (lost & on_it).nonzero()[0]
         lost_w = float(estimator.expected_power_w(fleet, now, rows).sum())
         if lost_w >= LEAST_RATIO * float(facts.feeder_rating_w[feeder]):
             yield feeder, rows, missing_w, lost_w, shown_at
         if bool((fleet.away[rows] == Away.DRAWS).all()):
             pending_w += max(missing_w, 0.0)
-    rows = np.flatnonzero(elsewhere & (fleet.gone_at >= mass.crowd_from))
+    rows = (elsewhere & (fleet.gone_at >= mass.crowd_from)).nonzero()[0]
     shown = mass.crowd_from <= state.offset_at and now <= state.offset_until
     if len(rows) and shown and state.offset_w is not None and mass.offset_w is not None:
         missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w
@@ -141,4 +142,5 @@ def _remember_offset(mass: MassState, offset_w: float, window_s: float, now: flo
     """What the site meter showed beyond the miners lately, about one value a second."""
     if mass.offsets and now - mass.offsets[-1][0] < 0.8:
         return
-    mass.offsets = (*(entry for entry in mass.offsets if now - entry[0] <= 2.0 * window_s), (now, offset_w))
+    first = bisect_left(mass.offsets, -2.0 * window_s, key=lambda entry: entry[0] - now)  # the oldest comes first
+    mass.offsets = (*mass.offsets[first:], (now, offset_w))

@@ -26,7 +26,7 @@ def say_one_by_one(
     unsaid = gone & ~fleet.gone_said & ~_absent(state)
     room = SAID_AT_ONCE - int(np.count_nonzero(gone & fleet.gone_said & (now - fleet.gone_at <= window_s)))
     why = {miner: detail for miner, detail in findings.gone if unsaid[miner]}
-    late = [miner for miner in np.flatnonzero(unsaid).tolist() if now - fleet.gone_at[miner] > window_s]
+    late = [miner for miner in unsaid.nonzero()[0].tolist() if now - fleet.gone_at[miner] > window_s]
     said = [*list(why)[: max(room, 0)], *late[:SAID_AT_ONCE]]
     fleet.gone_said[said] = True
     for miner in said:
@@ -40,7 +40,7 @@ def say_absent(
     """Those that were not there before the start either, once a sweep has looked at everybody: one event for all."""
     if now - state.started_at <= policy.mass_disconnect_window_s:
         return
-    rows = np.flatnonzero(_absent(state) & ~standing & ~state.fleet.gone_said)
+    rows = (_absent(state) & ~standing & ~state.fleet.gone_said).nonzero()[0]
     if not len(rows):
         return
     state.fleet.gone_said[rows] = True
@@ -61,7 +61,7 @@ def say_gone(
     mass.said = True
     mass.said_dark = missing_w >= DARK_RATIO * lost_w > 0.0
     counts = np.bincount(facts.feeder[lost], minlength=len(facts.feeder_names))
-    feeders = ", ".join(f"{facts.feeder_names[place]} ({counts[place]})" for place in np.flatnonzero(counts))
+    feeders = ", ".join(f"{facts.feeder_names[place]} ({counts[place]})" for place in counts.nonzero()[0])
     if mass.said_dark:
         view = f"the meters show {missing_w / 1e3:.1f} kW gone, they drew {lost_w / 1e3:.1f} kW: dark"
     elif lost_w > 0.0 and missing_w <= DRAWN_RATIO * lost_w:
@@ -77,7 +77,7 @@ def say_gone(
 def say_back(facts: Fleet, state: State, left: BoolArray, now: float, findings: Findings) -> None:
     """Enough are back; who is not is a miner that cannot be reached, like any other."""
     fleet, mass = state.fleet, state.mass
-    rows = np.flatnonzero(left)
+    rows = left.nonzero()[0]
     fleet.gone_said[rows] = True
     lasted_s = (mass.few_since or now) - (mass.since or now)
     text = f"{mass.most - len(rows)} of {mass.most} miners answer again, after {lasted_s:.0f} s"
@@ -90,7 +90,7 @@ def say_back(facts: Fleet, state: State, left: BoolArray, now: float, findings: 
 
 def say_stay(facts: Fleet, state: State, left: BoolArray, now: float, findings: Findings) -> None:
     """They stay away, and nobody followed: from here on they are miners that cannot be reached, like any other."""
-    rows = np.flatnonzero(left)
+    rows = left.nonzero()[0]
     state.fleet.gone_said[rows] = True
     after_s = now - (state.mass.since or now)
     text = (

@@ -169,7 +169,7 @@ class Preview:
         return found
 
     def _telemetry(self, at: float) -> tuple[MinerReading, ...]:
-        due: IntArray = np.flatnonzero(self.fleet.known & (self._next_read <= at))
+        due: IntArray = (self.fleet.known & (self._next_read <= at)).nonzero()[0]
         power_w = self.fleet.power_w(at)
         self._next_read[due] = at + self.sweep_s
         return tuple(self.fleet.read(self.facts, int(miner), float(power_w[miner]), at, at) for miner in due)

@@ -6,7 +6,9 @@ limited too, unless the grid is getting less than its despatch or somebody order
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import itemgetter
 
 from controller.core.state import State
 from controller.domain.plan import Setpoint
@@ -15,6 +17,7 @@ from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
 STEP_WINDOW_S = 15.0
+POWER = itemgetter(1)  # of an entry of the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ def limit(
     rate = ramp.fallback_w_per_min if wanted.bound is Bound.FALLBACK else ramp.down_w_per_min
     floor = last - rate / MINUTE_S * elapsed_s
     if wanted.bound is not Bound.FALLBACK:
-        highest_lately = max((power for at, power in state.power_history if now - at <= STEP_WINDOW_S), default=last)
+        lately = _within(state.power_history, STEP_WINDOW_S, now)
+        highest_lately = max(lately, key=POWER)[1] if lately else last
         floor = max(floor, highest_lately - ramp.down_w_per_15s)
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
@@ -53,12 +57,11 @@ def limit(
 
 def _highest(state: State, ramp: RampPolicy, last: float, present_w: float, now: float, elapsed_s: float) -> float:
     """Highest setpoint the up limits allow, watts."""
-    lowest_minute = min((power for at, power in state.power_history if now - at <= MINUTE_S), default=present_w)
-    lowest_step = min((power for at, power in state.power_history if now - at <= STEP_WINDOW_S), default=present_w)
+    minute, step = (_within(state.power_history, window_s, now) for window_s in (MINUTE_S, STEP_WINDOW_S))
     return min(
         last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
-        lowest_minute + ramp.up_w_per_min,
-        lowest_step + ramp.up_w_per_15s,
+        (min(minute, key=POWER)[1] if minute else present_w) + ramp.up_w_per_min,
+        (min(step, key=POWER)[1] if step else present_w) + ramp.up_w_per_15s,
         present_w + ramp.up_w_per_15s,  # a load that cannot follow must not wind the setpoint up
     )
 
@@ -69,4 +72,9 @@ def remember(state: State, power_w: float, now: float) -> None:
     history = state.power_history
     if history and now - history[-1][0] < 0.8:
         return
-    state.power_history = (*(entry for entry in history if now - entry[0] <= MINUTE_S), (now, power_w))
+    state.power_history = (*_within(history, MINUTE_S, now), (now, power_w))
+
+
+def _within(history: tuple[tuple[float, float], ...], window_s: float, now: float) -> tuple[tuple[float, float], ...]:
+    """What of it is no older than so many seconds; the oldest comes first."""
+    return history[bisect_left(history, -window_s, key=lambda entry: entry[0] - now) :]

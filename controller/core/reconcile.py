@@ -38,6 +38,8 @@ def commands_due(
     sleeps = went_down | (again & ~fleet.want_hashing)  # also one still booting: it only looks asleep
     wakes = went_up | (again & fleet.want_hashing & observed_asleep)
     trims = facts.trims & (moved | (again & fleet.want_hashing & ~observed_asleep))
+    if not shed and not bool((sleeps | wakes | trims).any()):
+        return ()
     planned = estimator.planned_power_w(facts, fleet, fleet.want_hashing, fleet.want_level)
     falling = trims & (planned < estimator.expected_power_w(fleet, now))
     tries = np.zeros(len(facts), dtype=np.bool_)
@@ -53,7 +55,7 @@ def commands_due(
         (Verb.TRIM, trims & ~falling, True),
         (Verb.WAKE, wakes, True),
     ):
-        miners: IntArray = np.flatnonzero(who)
+        miners: IntArray = who.nonzero()[0]
         if raises:
             allowed = max(policy.commands_per_cycle_max - len(due), 0) if may_raise else 0
             miners, late = miners[:allowed], miners[allowed:]
@@ -76,7 +78,9 @@ def _failed_to_sleep(fleet: FleetState) -> BoolArray:
 
 def _due_again(fleet: FleetState, now: float, shed: bool) -> BoolArray:
     """Who failed and is to be asked once more: stuck or drifted, reachable, and not what is wanted, or only says so."""
-    failed = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
+    failed: BoolArray = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
+    if not failed.any():
+        return failed
     reachable = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
     wrong = np.where(
         fleet.want_hashing,

@@ -74,7 +74,7 @@ def to_sleep(facts: Fleet, belief: Belief, excess_w: float, now: float) -> list[
     first, then the worst J/TH."""
     again_s = np.minimum(BELIEVED_S * 2.0 ** np.maximum(belief.attempts - 1, 0), ASK_AGAIN_MAX_S)
     due = belief.movable & ~belief.stranger & ~belief.asleep & (now - belief.told_at >= again_s)
-    candidates = np.flatnonzero(due)
+    candidates = due.nonzero()[0]
     keys = (-facts.joule_per_th[candidates], belief.attempts[candidates], ~belief.heard[candidates])
     most = max(1, round(ASKED_PER_TICK_SHARE * len(facts)))
     chosen: list[int] = []

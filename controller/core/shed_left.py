@@ -44,7 +44,7 @@ def events(facts: Fleet, before: State, state: State, policy: FleetPolicy, now: 
         return []
     parts = []
     for name, where in figures.by_state(state).items():
-        rows = np.flatnonzero(where & (watts > 0.0))
+        rows = (where & (watts > 0.0)).nonzero()[0]
         if len(rows):
             shown = ", ".join(f"{facts.miner_ids[row]} {watts[row]:.0f} W" for row in rows[:NAMED_MAX].tolist())
             more = f" and {len(rows) - NAMED_MAX} more" if len(rows) > NAMED_MAX else ""

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from copy import copy as shallow
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 import numpy as np
 
@@ -44,7 +46,7 @@ class GroupState:
     excess_w: FloatArray
 
     def copy(self) -> GroupState:
-        return GroupState(**{entry.name: getattr(self, entry.name).copy() for entry in fields(self)})
+        return GroupState(*map(np.ndarray.copy, _FEEDERS(self)))
 
     @classmethod
     def unproven(cls, feeders: int) -> GroupState:
@@ -235,19 +237,16 @@ class State:
 
     def copy(self) -> State:
         """A state that shares nothing mutable with this one."""
-        return replace(
-            self,
-            fleet=self.fleet.copy(),
-            groups=self.groups.copy(),
-            mass=replace(self.mass),
-            work=replace(self.work),
-            classes=self.classes.copy(),
-            waves=self.waves.copy(),
-            inputs=dict(self.inputs),
-            still=dict(self.still),
-            operator_ends=dict(self.operator_ends),
-            contacts=dict(self.contacts),
-            priors=dict(self.priors),
-            wear=dict(self.wear),
-            shadow=None if self.shadow is None else self.shadow.copy(),
-        )
+        other = State(*_EVERYTHING(self))
+        other.fleet, other.groups = self.fleet.copy(), self.groups.copy()
+        other.classes, other.waves = self.classes.copy(), self.waves.copy()
+        other.mass, other.work = shallow(self.mass), shallow(self.work)
+        other.inputs, other.still, other.contacts = dict(self.inputs), dict(self.still), dict(self.contacts)
+        other.operator_ends, other.priors, other.wear = dict(self.operator_ends), dict(self.priors), dict(self.wear)
+        other.shadow = None if self.shadow is None else self.shadow.copy()
+        return other
+
+
+# Every cycle copies them all.
+_FEEDERS = attrgetter(*(entry.name for entry in fields(GroupState)))
+_EVERYTHING = attrgetter(*(entry.name for entry in fields(State)))

@@ -70,7 +70,7 @@ def _take(
     back = answers & (was == Condition.UNREACHABLE) & ~unseen & fleet.gone_said[miners]
     fits = answers & (was == Condition.CONTRADICTS)
     says = back | fits | first | (newer & ~answers & (condition != was))
-    for place in np.flatnonzero(says).tolist():
+    for place in says.nonzero()[0].tolist():
         reading = readings[place]
         miner_id = facts.miner_ids[reading.miner]
         if reading.condition is Condition.UNREACHABLE:

@@ -31,7 +31,7 @@ def shed(roster: Roster, goal: Goal, auxiliary_w: float) -> None:
 
 def hold_to_ceiling(roster: Roster) -> None:
     """Trim down who runs above its ceiling: some firmware comes out of every restart at full power."""
-    above = np.flatnonzero(roster.trimmable & (roster.state.fleet.want_level > roster.state.fleet.ceiling))
+    above = (roster.trimmable & (roster.state.fleet.want_level > roster.state.fleet.ceiling)).nonzero()[0]
     for miner in above.tolist():
         want_rung(roster, miner, int(roster.state.fleet.ceiling[miner]))
 

@@ -93,10 +93,12 @@ def judge(
     begun = fleet.read_at >= fleet.sent_at + fleet.dead_s
     agrees = _agreement(facts, state, policy)
     proves = fresh & (~flying | (begun & (_arrived(fleet, policy) | ~agrees)))
-    overdue = (now >= fleet.deadline_at) | _shows_no_life(facts, fleet, policy)
-    if state.shed_by is not None and policy.attempts_max > 1:
-        overdue |= _moves_no_watt(fleet)
-    failed = said_no | (flying & proves & ~agrees & overdue)
+    failed, wrong = said_no, flying & proves & ~agrees
+    if wrong.any():
+        overdue = (now >= fleet.deadline_at) | _shows_no_life(facts, fleet, policy)
+        if state.shed_by is not None and policy.attempts_max > 1:
+            overdue |= _moves_no_watt(fleet)
+        failed = said_no | (wrong & overdue)
     fleet.attempts[failed] += 1
     fleet.failed_verb[failed] = fleet.verb[failed]
     exhausted = failed & (fleet.attempts >= policy.attempts_max)
@@ -110,7 +112,7 @@ def judge(
     released = (fleet.verdict == Verdict.QUARANTINED) & (now >= fleet.quarantined_until)
 
     signal = np.zeros(len(facts), dtype=np.int64)  # Signal.NOTHING
-    signal[proves & flying & ~agrees] = Signal.DISAGREES
+    signal[wrong] = Signal.DISAGREES
     signal[moved] = Signal.DISAGREES
     signal[proves & agrees] = Signal.AGREES
     signal[failed] = Signal.OVERDUE
@@ -122,7 +124,7 @@ def judge(
 
     expected = estimator.expected_power_w(fleet, now)
     fleet.unheard = _unheard(fleet, now)
-    for miner in np.flatnonzero((fleet.verdict != before) | failed):
+    for miner in ((fleet.verdict != before) | failed).nonzero()[0]:
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
     estimator.revise(state, float((estimator.expected_power_w(fleet, now) - expected).sum()), now)
@@ -152,18 +154,18 @@ def _given_up(fleet: FleetState, policy: FleetPolicy, disagrees: BoolArray) -> B
 
 def _unheard(fleet: FleetState, now: float) -> BoolArray:
     """(n,) told to draw less, of whom no reading since says what became of it, though even a slow one had the time."""
-    silent = fleet.read_at < fleet.sent_at + fleet.dead_s
-    unheard: BoolArray = (fleet.verb != NO_COMMAND) & (fleet.to_w < fleet.from_w) & silent & (now >= fleet.deadline_at)
+    unheard: BoolArray = (fleet.verb != NO_COMMAND) & (fleet.to_w < fleet.from_w) & (now >= fleet.deadline_at)
+    if unheard.any():
+        unheard &= fleet.read_at < fleet.sent_at + fleet.dead_s
     return unheard
 
 
 def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:
     """(n,) whom we woke, who says it is awake and draws, by its own watts, no more than asleep."""
-    woken = (fleet.verb == estimator.WAKE) | ((fleet.attempts > 0) & (fleet.failed_verb == estimator.WAKE))
-    own_watts = (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
-    asleep: BoolArray = (  # no watts told, NaN, compares false
-        woken & fleet.want_hashing & own_watts & (fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w)
-    )
+    asleep: BoolArray = (fleet.verb == estimator.WAKE) | ((fleet.attempts > 0) & (fleet.failed_verb == estimator.WAKE))
+    if asleep.any():
+        asleep &= fleet.want_hashing & (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
+        asleep &= fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w  # no watts told, NaN, compares false
     return asleep
 
 

@@ -65,14 +65,14 @@ class Room:
 def room(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Room:
     """What may start beside those that are starting, and those that failed and are asked again in this cycle."""
     found = _room_beside(facts, state, policy.waves, _starting(state), now)
-    for miner in np.flatnonzero(_asked_again(state, now)).tolist():
+    for miner in _asked_again(state, now).nonzero()[0].tolist():
         found.take(miner)
     return found
 
 
 def hold_back(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> None:
     """Those that failed to start and are due to be asked again wait until there is room for them, the best first."""
-    again = np.flatnonzero(_asked_again(state, now))
+    again = _asked_again(state, now).nonzero()[0]
     if not len(again):
         return
     found = _room_beside(facts, state, policy.waves, _starting(state), now)
@@ -108,6 +108,9 @@ def reports(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> tupl
     if not rules.enabled:
         return ()
     starting = _by_cell(facts, _starting(state))
+    shown = np.argwhere((starting > 0) | (waves.peak > 0) | (waves.size > 0.0)).tolist()
+    if not shown:
+        return ()
     sizes = _sizes(state, rules)
     return tuple(
         WaveReport(
@@ -117,7 +120,7 @@ def reports(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> tupl
             starting=int(starting[kind, feeder]),
             stopped_for_s=float(waves.stopped_until[kind, feeder]) - now if waves.stopped[kind, feeder] else None,
         )
-        for kind, feeder in np.argwhere((starting > 0) | (waves.peak > 0) | (waves.size > 0.0)).tolist()
+        for kind, feeder in shown
     )
 
 
@@ -145,7 +148,9 @@ def _starting(state: State) -> BoolArray:
 def _asked_again(state: State, now: float) -> BoolArray:
     """(n,) whose wake failed and is due again in this cycle; see core/reconcile."""
     fleet = state.fleet
-    failed = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
+    failed: BoolArray = (fleet.verdict == Verdict.STUCK) | (fleet.verdict == Verdict.DRIFTED)
+    if not failed.any():
+        return failed
     asleep = fleet.want_hashing & (fleet.condition == Condition.ASLEEP) & (fleet.verb == NO_COMMAND)
     again: BoolArray = failed & asleep & (fleet.read_at > fleet.sent_at) & (now >= fleet.retry_at) & ~fleet.parked
     return again

@@ -70,7 +70,7 @@ def notice(
     if bool(turned.any()) and int(recent.sum()) >= SUSPECT and now - work.asked_at >= policy.mass_disconnect_window_s:
         work.asked_at = now
         asked = hashing & (now - fleet.read_at > FRESH_S)
-        return tuple(np.flatnonzero(asked).tolist())
+        return tuple(asked.nonzero()[0].tolist())
     return ()
 
 
@@ -163,7 +163,7 @@ def _watch(state: State, now: float, findings: Findings) -> None:
 
 def _say_lost(facts: Fleet, state: State, rows: BoolArray, base: int, findings: Findings) -> None:
     counts = np.bincount(facts.feeder[rows], minlength=len(facts.feeder_names))
-    feeders = ", ".join(f"{facts.feeder_names[place]} ({counts[place]})" for place in np.flatnonzero(counts))
+    feeders = ", ".join(f"{facts.feeder_names[place]} ({counts[place]})" for place in counts.nonzero()[0])
     text = (
         f"{int(rows.sum())} of {base} miners that should hash idle by themselves so far, by feeder {feeders}: "
         "do their pools answer? Who has no work is put to sleep, nobody is blamed"
