@@ -16,7 +16,7 @@ help:
 	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; four minutes"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
-	@echo "make bench-site [MINERS=2000] [MINUTES=10]   the whole daemon beside real sockets: cycles, latency, sheds; 25 minutes"
+	@echo "make bench-site [MINERS=2000] [MINUTES=10]   the whole daemon beside real sockets: cycles, latency, sheds; half an hour"
 	@echo "make test-systemd         the installed service under a real systemd, in a container; as root, about four minutes"
 	@echo "make lint                 style, types and layer contracts"
 	@echo "make lock                 pin the dependencies again"
