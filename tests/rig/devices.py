@@ -44,6 +44,7 @@ class Devices:
         self._facts = facts
         self._writes_per_day = writes_per_day
         self._lowest_w = facts.level_power_w[:, 0].tolist()
+        self._levels = tuple(unit.model.levels for unit in facts.units)
         self._sleep_w = facts.sleep_power_w.tolist()
         # A read is the commonest thing of a run: plain booleans, where looking an enum member up is a fifth of it.
         self._stock = tuple(model.family is Family.ANTMINER for model in bank.models)
@@ -67,12 +68,12 @@ class Devices:
         return MinerReading(
             miner=miner,
             condition=condition,
-            power_w=float(round(bank.reported_power_w[miner])),
+            power_w=float(round(float(bank.reported_power_w[miner]))),
             hashrate_th=float(bank.reported_hashrate_th[miner]),
             level=level,
             started_at=began_at,
             finished_at=at,
-            prior=self._facts.units[miner].model.levels[level].name,
+            prior=self._levels[miner][level].name,
         )
 
     def perform(self, command: Command, at: float) -> Done:
@@ -120,7 +121,7 @@ class Devices:
         return Condition.HASHING if self._bank.phase[miner] == Phase.STEADY else Condition.UNKNOWN
 
     def _estimate(self, miner: int, began_at: float, at: float) -> MinerReading:
-        bank, levels = self._bank, self._facts.units[miner].model.levels
+        bank, levels = self._bank, self._levels[miner]
         rate_th, before_th = float(bank.reported_hashrate_th[miner]), float(self._rate_before_th[miner])
         self._rate_before_th[miner] = rate_th
         sleep_w = self._sleep_w[miner]

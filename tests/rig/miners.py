@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
@@ -19,13 +20,7 @@ NOBODY_ANSWERS_S = 2.0
 NOTHING_DONE = Done(Outcome.WITHHELD)
 
 
-# Made for every read: not frozen, which takes three times as long.
-@dataclass(slots=True)
-class _Read:
-    miner: int
-
-
-@dataclass(slots=True)
+@dataclass(slots=True)  # made for every read: not frozen, which takes three times as long
 class _Answered:
     miner: int
     began_at: float
@@ -46,7 +41,7 @@ class _Orphan:
     command: Command
 
 
-_Event = _Read | _Answered | _Arrives | _Orphan
+_Event = _Answered | _Arrives | _Orphan
 
 
 class MinerLink:
@@ -61,12 +56,13 @@ class MinerLink:
         self._chance = _uniform(np.random.default_rng(setup.seed + 2))
         self._heap: list[tuple[float, int, _Event]] = []
         self._order = 0
+        self._turns: deque[tuple[float, int, int]] = deque()
+        """When each miner's turn to be read comes, and in which order of all events; the next one first."""
         self._free_at = np.zeros(bank.count)
         self._waiting: dict[int, Command] = {}
         self.readings: list[MinerReading] = []
         self.reports: list[CommandReport] = []
-        for miner in range(bank.count):
-            self._at(self._sweep_s * next(self._chance), _Read(miner))
+        self._begin_sweep(0.0)
 
     def submit(self, command: Command, t_s: float) -> None:
         """Hand one command to its miner's worker; an urgent one does not wait for a read in flight."""
@@ -88,19 +84,28 @@ class MinerLink:
 
     def advance(self, t_s: float) -> None:
         """Let everything happen that is due by `t_s`."""
-        while self._heap and self._heap[0][0] <= t_s + 1e-9:
-            at, _, event = heapq.heappop(self._heap)
-            match event:
-                case _Read():
-                    self._begin_read(event.miner, at)
-                case _Answered():
-                    self._end_read(event, at)
-                case _Arrives():
-                    self._arrive(event, at)
-                case _Orphan():
-                    self._devices.perform(event.command, at)
-                case _:
-                    assert_never(event)
+        turns, until_s = self._turns, t_s + 1e-9
+        while True:
+            of_turn = turns[0] if turns and turns[0][0] <= until_s else None
+            if self._heap and self._heap[0][0] <= until_s and (of_turn is None or self._heap[0][:2] < of_turn[:2]):
+                at, _, event = heapq.heappop(self._heap)
+                self._happens(event, at)
+            elif of_turn is not None:
+                turns.popleft()
+                self._begin_read(of_turn[2], of_turn[0])
+            else:
+                return
+
+    def _happens(self, event: _Event, at: float) -> None:
+        match event:
+            case _Answered():
+                self._end_read(event, at)
+            case _Arrives():
+                self._arrive(event, at)
+            case _Orphan():
+                self._devices.perform(event.command, at)
+            case _:
+                assert_never(event)
 
     def crash(self, t_s: float, up_s: float) -> None:
         """The daemon dies and starts again at `up_s`: what was sent arrives, what waited never does, nobody hears."""
@@ -117,8 +122,7 @@ class MinerLink:
         self._free_at[:] = up_s
         for at, command in sent:
             self._at(at, _Orphan(command))
-        for miner in range(self._bank.count):
-            self._at(up_s + self._sweep_s * next(self._chance), _Read(miner))
+        self._begin_sweep(up_s)
 
     def drain(self) -> tuple[tuple[MinerReading, ...], tuple[CommandReport, ...]]:
         """What came in since the last call."""
@@ -126,8 +130,14 @@ class MinerLink:
         self.readings, self.reports = [], []
         return news
 
+    def _begin_sweep(self, at: float) -> None:
+        first = (
+            (at + self._sweep_s * next(self._chance), self._next_order(), miner) for miner in range(self._bank.count)
+        )
+        self._turns = deque(sorted(first))
+
     def _begin_read(self, miner: int, at: float) -> None:
-        self._at(at + self._sweep_s, _Read(miner))
+        self._turns.append((at + self._sweep_s, self._next_order(), miner))  # as far on as every other: the last of all
         if at < self._free_at[miner]:
             return  # a command is under way: the sweep comes round again
         self._read(miner, at)
@@ -204,8 +214,11 @@ class MinerLink:
         return shortest_s + (longest_s - shortest_s) * next(self._chance)
 
     def _at(self, when: float, event: _Event) -> None:
+        heapq.heappush(self._heap, (when, self._next_order(), event))
+
+    def _next_order(self) -> int:
         self._order += 1
-        heapq.heappush(self._heap, (when, self._order, event))
+        return self._order
 
 
 def _uniform(rng: np.random.Generator) -> Iterator[float]:
