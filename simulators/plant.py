@@ -248,7 +248,9 @@ class Plant:
             reach_w = unit.ramp_w_per_s * dt_s
             gross_w = unit.gross_w + min(max(target_w - unit.gross_w, -reach_w), reach_w)
             if gross_w != unit.gross_w:
-                self._units[index] = replace(unit, gross_w=gross_w)
+                self._units[index] = UnitTruth(
+                    unit.synchronised, gross_w, unit.available_w, unit.min_stable_w, unit.ramp_w_per_s
+                )
 
     def _redespatch(self, wanted_surplus_w: float) -> None:
         gross_w = sum(unit.gross_w for unit in self._units)

@@ -97,6 +97,9 @@ class Instruments:
             return
         if InputFaultKind.DELAYED in kinds:
             values = past[0][1]
+        if not kinds:
+            self.latest.update({point: Sample(values[point], t_s, Quality.GOOD, feed) for point in points})
+            return
         for point in points:
             value: float | None = values[point]
             if InputFaultKind.STUCK in kinds and point in self.latest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,15 +87,16 @@ class MinerLink:
         """Let everything happen that is due by `t_s`."""
         turns, until_s = self._turns, t_s + 1e-9
         while True:
-            of_turn = turns[0] if turns and turns[0][0] <= until_s else None
-            if self._heap and self._heap[0][0] <= until_s and (of_turn is None or self._heap[0][:2] < of_turn[:2]):
+            turn_at = turns[0][0] if turns else math.inf
+            event_at = self._heap[0][0] if self._heap else math.inf
+            if turn_at > until_s and event_at > until_s:
+                return
+            if turn_at < event_at or (turn_at == event_at and turns[0][1] < self._heap[0][1]):
+                at, _, miner = turns.popleft()
+                self._begin_read(miner, at)
+            else:
                 at, _, event = heapq.heappop(self._heap)
                 self._happens(event, at)
-            elif of_turn is not None:
-                turns.popleft()
-                self._begin_read(of_turn[2], of_turn[0])
-            else:
-                return
 
     def _happens(self, event: _Event, at: float) -> None:
         match event:

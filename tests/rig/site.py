@@ -136,6 +136,8 @@ class Site:
     def _readings(self) -> dict[Point, Sample]:
         """What the meters told this process."""
         latest = self.instruments.latest
+        if self._up_s == 0.0:
+            return dict(latest)
         return {point: sample for point, sample in latest.items() if sample.taken_at >= self._up_s}
 
     def _feeder_w(self) -> tuple[float, ...]:
