@@ -128,16 +128,24 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
 
 
 def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
-    """A dispatcher's or operator's cap holds once ramp and physics had their time; an emergency one without ramp."""
+    """A dispatcher's or operator's cap holds once ramp and physics had their time; an emergency has no ramp.
+
+    An order for later has only what of the ramp did not fit before its start.
+    """
     t_s, load_w, _, stubborn_w = record.arrays()
     found = []
-    for begin_s, end_s, cap_w, urgent, name in caps_in_force(setup):
-        start_w = float(np.interp(begin_s, t_s, load_w))
+    for said_s, begin_s, end_s, cap_w, urgent, name in caps_in_force(setup):
+        before = (t_s >= said_s) & (t_s <= begin_s)
+        start_w, most_w = float(np.interp(begin_s, t_s, load_w)), float(load_w[before].max(initial=0.0))
         ramp = setup.policy.ramp
         slow = max(ramp.down_w_per_min / 60.0, 1.0)
         quick = max(ramp.down_w_per_15s / 15.0, 1.0)
         ramp_s = 0.0 if urgent else max(start_w - cap_w, 0.0) / min(slow, quick)
-        there_s = begin_s + ramp_s + (10.0 if urgent else 20.0) + horizon_s(setup)
+        slack_s = 10.0 if urgent else 20.0
+        if begin_s > said_s:
+            slack_s = 5.0
+            ramp_s = min(ramp_s, max(max(most_w - cap_w, 0.0) / min(slow, quick) - (begin_s - said_s), 0.0))
+        there_s = begin_s + ramp_s + slack_s + horizon_s(setup)
         limit_w = np.maximum(cap_w, stubborn_w) + 2.0 * TOLERANCE * setup.policy.rated_w
         over = (t_s >= there_s) & (t_s < end_s) & (load_w > limit_w) & ~within(t_s, blind_spells(setup))
         for begin, length in runs(t_s, over):
@@ -192,8 +200,8 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
     return []
 
 
-def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, bool, str]]:
-    """(begin_s, end_s, cap_w, urgent, name) of every cap the run's messages and operators impose."""
+def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, float, bool, str]]:
+    """(said_s, begin_s, end_s, cap_w, urgent, name) of every cap the run's messages and operators impose."""
     valid = [
         (message.at_s, message.received.message)
         for message in setup.messages
@@ -214,12 +222,12 @@ def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, bool, str
             spared = urgent and other.not_before is not None  # nobody meant to end an emergency beforehand
             ends += [_begins_s(other_at_s, other)] if ends_it and not spared else []
         if min(ends) > begin_s:
-            yield begin_s, min(ends), float(order.power_w), urgent, order.dispatch_id
+            yield at_s, begin_s, min(ends), float(order.power_w), urgent, order.dispatch_id
     for operation in setup.operations:
         order_by_hand = operation.order
         if order_by_hand.verb is OperatorVerb.CAP and order_by_hand.power_w is not None:
             end_s = (order_by_hand.expires_at or np.inf) - WALL_AT_START
-            yield operation.at_s, end_s, float(order_by_hand.power_w), False, "operator"
+            yield operation.at_s, operation.at_s, end_s, float(order_by_hand.power_w), False, "operator"
 
 
 def _begins_s(at_s: float, order: Dispatch) -> float:

@@ -40,6 +40,7 @@ PLAIN_SIZES = (20, 400)
 FLEET_SIZES = ((20, 120), (120, 400), (400, 2_000), (2_000, 20_000))
 SIZE_SHARES = (0.7, 0.25, 0.045, 0.005)  # what a large one finds in an hour, a hundred small ones do as well
 TRACE_DAYS = ("2016-04-18", "2016-12-21")
+LATER_STREAM = 27  # the number of the random stream that says which orders are scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +367,7 @@ def _messages(rng: np.random.Generator, seed: int, rated_w: int, calm_from_s: fl
         wall = WALL_AT_START + at_s
         seq[issuer] += 1
         order = _order(rng, f"{seed}-{len(found)}", issuer, seq[issuer], wall, rated_w, calm_from_s - at_s)
+        order = _later(np.random.default_rng([seed, len(found), LATER_STREAM]), order, wall, calm_from_s - at_s)
         message, keeps_seq = _spoil(rng, order, wall, sent)
         if message.obeyed:
             sent.append(order)
@@ -392,6 +394,16 @@ def _order(
         power_w=None if kind is DispatchKind.RELEASE else round(float(rng.uniform(0.0, 1.0)) * rated_w),
         priority=int(rng.integers(0, 3)),
     )
+
+
+def _later(rng: np.random.Generator, order: Dispatch, wall: float, left_s: float) -> Dispatch:
+    """One in four of those that can be scheduled is; `rng` is its own, so that the rest of a seed stays as it was."""
+    cannot = order.kind is DispatchKind.RELEASE or order.dispatch_class is DispatchClass.EMERGENCY
+    if cannot or left_s < 30.0 or rng.random() > 0.25:
+        return order
+    begins = wall + float(rng.uniform(1.0, min(150.0, left_s - 20.0)))
+    ends = min(begins + order.expires_at - wall, wall + left_s)
+    return replace(order, not_before=begins, expires_at=ends)
 
 
 def _spoil(rng: np.random.Generator, order: Dispatch, wall: float, sent: list[Dispatch]) -> tuple[Message, bool]:
