@@ -139,15 +139,19 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
 
 def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: FloatArray) -> tuple[float, FloatArray]:
     """What boots may bring before a rise that waits, while what binds now still does: watts there is room for, and what
-    each would draw by then if it were woken now and boots as quickly as the quick ones do, (n,)."""
+    each would draw by then if it were woken now and boots as quickly as the quick ones do, (n,).
+
+    By then and a trim's time: so far the quick layer looks ahead, and would put others to sleep for them.
+    """
     facts, fleet, rise = roster.facts, roster.state.fleet, goal.rise
     if rise is None or not rise.waits:
         return np.inf, np.zeros(len(facts))
     booting = ((fleet.verb == estimator.WAKE) & fleet.want_hashing).nonzero()[0]
     low_w = np.where(roster.on, lowest_w, roster.soon_w)
-    low_w[booting] = estimator.booted_early_w(fleet, booting, roster.now + rise.in_s)
+    until_s = rise.in_s + estimator.trim_horizon_s(facts)
+    low_w[booting] = estimator.booted_early_w(fleet, booting, roster.now + until_s)
     limit_w = min(goal.wanted_w, goal.power_w + goal.up_w_per_s * rise.in_s)
-    running_s = np.maximum(rise.in_s - estimator.HASTY * facts.wake_dead_s, 0.0)
+    running_s = np.maximum(until_s - estimator.HASTY * facts.wake_dead_s, 0.0)
     share = np.minimum(0.9 * running_s / (estimator.HASTY * facts.wake_90_s), 1.0)
     return limit_w - roster.offset_w - float(low_w.sum()), share * (boot_w - facts.sleep_power_w)
 

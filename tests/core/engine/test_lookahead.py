@@ -11,6 +11,7 @@ from controller.core import checkpoint
 from controller.domain.dispatch import DispatchClass
 from controller.domain.fleet import Verb
 from controller.domain.reasons import Bound
+from tests.core.builders import RESPONSE
 from tests.core.engine.given import CAP, RELEASE, TARGET, S, cap_by
 
 TOLERANCE_W = 1_750.0  # half a miner: one put to sleep is gone before the trim that makes up for it
@@ -25,9 +26,10 @@ def desk(kit):
 class Desk:
     """A site of ten miners (36 kW with all on) that follows a surplus of 34 kW, and its dispatcher."""
 
-    def __init__(self, kit, n=10, **policy):
+    def __init__(self, kit, response=RESPONSE, **policy):
         self.kit = kit
-        self.site = kit.site(kit.policy(**policy), kit.fleet(n), hashing=[True] * n, surplus_w=34_000.0)
+        facts = kit.fleet(10, response=response)
+        self.site = kit.site(kit.policy(**policy), facts, hashing=[True] * 10, surplus_w=34_000.0)
         self.site.cycles(60)
         self.answers, self.loads, self.seq = [], {}, 0
 
@@ -158,6 +160,20 @@ def test_boots_are_begun_ahead_of_a_target_that_a_cap_holds_back_until_then(kit)
     assert min(woken) > 300.0 - 40.0, "a boot takes 10 s and then 30 s to 90 %"
     assert highest_w <= 13_000.0 + 100.0
     assert prepared_s <= begun_s - 3.0
+
+
+def test_boots_that_come_early_do_not_pass_what_binds_until_then(kit):
+    """One that draws a second after it was woken would be a third up by the start for which it was woken half a minute ahead,
+    and others would sleep to make room for it. The cap leaves 250 W."""
+    slow = replace(RESPONSE, wake_dead_s=1, wake_90_s=60)
+    desk = Desk(kit, slow, ramp={"up_w_per_min": 60_000.0, "up_w_per_15s": 15_000.0}, fleet={"trim": False})
+    desk.order(CAP, 12_100)
+    desk.until(200.0)
+    begins = desk.order(TARGET, 32_000, 100.0)
+    desk.until(begins + 100.0)
+    before = [load for at, load in desk.loads.items() if 200.0 < at <= begins]
+    assert before == pytest.approx([11_850.0] * len(before))
+    assert desk.load_at(begins + 100.0) > 25_000.0
 
 
 def test_the_surplus_binds_beside_what_is_prepared(kit):
