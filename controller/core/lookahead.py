@@ -43,21 +43,24 @@ class Ahead:
 def prepare(
     facts: Fleet, state: State, policy: Policy, wanted: Setpoint, bounds: list[Proposal], floor_w: float, now: float
 ) -> Ahead:
-    """`wanted` is what the orders in force and all other `bounds` make of this moment."""
+    """`wanted` is what the orders in force and all other `bounds` make of this moment. Keeps `state.led_s`."""
     ahead = Ahead(wanted)
+    led_before, state.led_s = state.led_s, {}
     for entry in sorted(state.orders.scheduled, key=lambda one: one.starts_at):
         then = _ruling_at(state, entry.starts_at, floor_w)
         if then is None or then.source != entry.dispatch.dispatch_id:
             continue  # something else will bind below it
         in_s = entry.starts_at - now
         drop_w = ahead.setpoint.power_w - then.power_w
+        # Those who have moved already are asked no more, and a line that has begun must not step back for that.
+        behind_s = max(_response_s(facts, state, policy, drop_w), led_before.get(then.source, 0.0))
         if drop_w > 0.0:
-            ready_s = in_s - _response_s(facts, state, policy, drop_w) - MARGIN_S
-            line_w = then.power_w + down_w_per_s(policy) * max(ready_s, 0.0)
+            line_w = then.power_w + down_w_per_s(policy) * max(in_s - behind_s - MARGIN_S, 0.0)
             if line_w < ahead.setpoint.power_w:
+                state.led_s[then.source] = behind_s
                 ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w), aim_w=then.power_w)
         elif ahead.rise is None and entry.dispatch.kind is DispatchKind.TARGET:
-            ahead = _rise(facts, state, policy, ahead, (entry, then), bounds, now)
+            ahead = _rise(state, policy, ahead, (entry, then), bounds, in_s, behind_s)
     return ahead
 
 
@@ -93,30 +96,31 @@ def up_w_per_s(policy: Policy) -> float:
 
 
 def _rise(
-    facts: Fleet,
     state: State,
     policy: Policy,
     ahead: Ahead,
     what: tuple[ActiveOrder, Proposal],
     bounds: list[Proposal],
-    now: float,
+    in_s: float,
+    behind_s: float,
 ) -> Ahead:
-    """The way up to a target, within everything that will stand beside it then."""
+    """The way up to a target, within everything that will stand beside it then; `behind_s`: the load, the set-point."""
     entry, then = what
     there = {one.dispatch.dispatch_id for one in timeline.in_force_at(state.orders, entry.starts_at)}
     standing = (one.power_w for one in bounds if one.bound not in ORDER_BOUNDS or one.source in there)
     power_w = min(then.power_w, *standing)
     if power_w <= ahead.setpoint.power_w:
         return ahead
-    in_s, rate = entry.starts_at - now, up_w_per_s(policy)
+    rate = up_w_per_s(policy)
     target = arbiter.wish_of(state.orders.active)
     followed = target is not None and ahead.setpoint.source == target.source
     if not followed or not _gives_way(state, entry.dispatch):
         return replace(ahead, rise=Rise(in_s, power_w, ahead.setpoint.power_w, rate, waits=True))
-    ready_s = max(in_s - estimator.trim_horizon_s(facts) - MARGIN_S, 0.0)
+    ready_s = max(in_s - behind_s - MARGIN_S, 0.0)
     rise = Rise(ready_s, power_w, power_w - rate * ready_s, rate, waits=False)
     line_w = min([rise.from_w, *(one.power_w for one in bounds)])
     if line_w > ahead.setpoint.power_w:
+        state.led_s[then.source] = behind_s
         ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w))
     return replace(ahead, rise=rise)
 
@@ -143,14 +147,22 @@ def _gives_way(state: State, order: Dispatch) -> bool:
 
 
 def _response_s(facts: Fleet, state: State, policy: Policy, drop_w: float) -> float:
-    """Seconds until those who must move for that many watts less have moved: trimmers, and sleepers beyond them."""
+    """Seconds by which those who must move for that many watts less (more, below 0) are behind the set-point: trimmers,
+    beyond their range also those who sleep or boot. A boot is half done when its watts are due."""
     fleet, trim_s = state.fleet, estimator.trim_horizon_s(facts)
-    on = fleet.want_hashing
-    own_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.want_level, 0)]
-    range_w = float(((own_w - facts.level_power_w[:, 0]) * fleet.ratio)[on & facts.trims].sum())
-    if policy.fleet.trim and drop_w <= range_w:
+    on, rows = fleet.want_hashing, np.arange(len(facts))
+    own_w = facts.level_power_w[rows, np.maximum(fleet.want_level, 0)]
+    furthest_w = facts.level_power_w[:, 0] if drop_w > 0.0 else facts.level_power_w[rows, fleet.ceiling]
+    range_w = float((np.abs(own_w - furthest_w) * fleet.ratio)[on & facts.trims].sum())
+    beyond_w = abs(drop_w) - (range_w if policy.fleet.trim else 0.0)
+    if beyond_w <= 0.0:
         return trim_s
-    return max(trim_s, float(np.max((facts.sleep_dead_s + facts.sleep_90_s)[on], initial=0.0)))
+    if drop_w > 0.0:
+        return max(trim_s, float(np.max((facts.sleep_dead_s + facts.sleep_90_s)[on], initial=0.0)))
+    asleep = facts.best_first[(~on & fleet.ours_asleep)[facts.best_first]]
+    gain_w = (facts.level_power_w[rows, fleet.ceiling] * fleet.ratio - facts.sleep_power_w)[asleep]
+    needed = asleep[np.cumsum(gain_w) - gain_w < beyond_w]
+    return max(trim_s, float(np.max((facts.wake_dead_s + facts.wake_90_s - facts.boot_s)[needed], initial=0.0)))
 
 
 def _clock(wall: float) -> str:

@@ -171,7 +171,8 @@ class State:
     said or nothing sheds. low_frequency: readings of the frequency below its
     guard, None once it is clearly above; see core/frequency. trims_told: so many miners were said to be held because
     trims to them do not arrive; 0 while there is nothing to say. limit_load_w, limit_over_since: (k,) what each limit
-    will carry soon, and since when that has been too much, inf while it is not; see core/limits.
+    will carry soon, and since when that has been too much, inf while it is not; see core/limits. led_s: the scheduled
+    orders on whose way the site is, and the seconds by which it is behind the set-point there; see core/lookahead.
     """
 
     fleet: FleetState
@@ -210,6 +211,7 @@ class State:
     shed_said_at: float = math.inf
     low_frequency: Low | None = None
     trims_told: int = 0
+    led_s: dict[str, float] = field(default_factory=dict)
     progress: OrderProgress | None = None
     progress_from_w: float = 0.0
     progress_to_w: float = 0.0

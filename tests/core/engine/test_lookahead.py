@@ -97,6 +97,22 @@ def test_a_higher_target_of_the_same_issuer_is_met_at_its_time(kit, ramp):
     assert desk.said("desk-2") == [S.RECEIVED, S.ACCEPTED, S.REACHED]
 
 
+@pytest.mark.parametrize(("w_per_min", "takes_s"), [(20_000.0, 60.0), (6_000.0, 200.0)])
+def test_a_higher_target_that_takes_boots_begins_earlier_by_what_they_are_behind_and_never_steps_back(
+    kit, w_per_min, takes_s
+):
+    desk = Desk(kit, ramp={"up_w_per_min": w_per_min, "up_w_per_15s": 8_000.0}, fleet={"trim": False})
+    desk.site.spare_w = 40_000.0
+    desk.order(TARGET, 16_000)
+    desk.until(200.0)
+    begins = desk.order(TARGET, 36_000, 280.0)
+    desk.until(begins)
+    assert desk.load_at(begins) >= 36_000.0 - TOLERANCE_W
+    setpoints = [decision.setpoint.power_w for decision in desk.site.decisions[205:]]
+    assert setpoints == sorted(setpoints)
+    assert desk.load_at(begins - takes_s - 30.0) < 17_000.0
+
+
 def test_what_is_on_its_way_says_for_which_order_and_for_when(desk):
     begins = desk.order(CAP, 24_000, IN_S)
     desk.until(begins - 30.0)
@@ -163,8 +179,8 @@ def test_boots_are_begun_ahead_of_a_target_that_a_cap_holds_back_until_then(kit)
 
 
 def test_boots_that_come_early_do_not_pass_what_binds_until_then(kit):
-    """One that draws a second after it was woken would be a third up by the start for which it was woken half a minute ahead,
-    and others would sleep to make room for it. The cap leaves 250 W."""
+    """One that draws a second after it was woken would be a third up by the start for which it was woken half a minute
+    ahead, and others would sleep to make room for it. The cap leaves 250 W."""
     slow = replace(RESPONSE, wake_dead_s=1, wake_90_s=60)
     desk = Desk(kit, slow, ramp={"up_w_per_min": 60_000.0, "up_w_per_15s": 15_000.0}, fleet={"trim": False})
     desk.order(CAP, 12_100)
