@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import class_record
-from controller.core.fleet_state import Away
+from controller.core import class_record, estimator
+from controller.core.fleet_state import NO_COMMAND, Away
 from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
@@ -23,6 +23,7 @@ from controller.domain.shadow import Tally
 
 VERSION = 2
 READABLE = (1, VERSION)  # the first knew neither wear nor who was caught lying
+LEAST_PATIENCE_S = 30.0
 
 
 def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
@@ -87,6 +88,9 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
             int(fleet.trims_lost[row]),
             now - float(fleet.trim_told_at[row]),
         ]
+    for row in (fleet.verb == estimator.WAKE).nonzero()[0].tolist():
+        sent_at, deadline_at = float(fleet.sent_at[row]), float(fleet.deadline_at[row])
+        miners[facts.miner_ids[row]]["waking"] = [now - sent_at, deadline_at - now]
     for row in fleet.work.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["work"] = int(fleet.work[row])
     return miners
@@ -147,11 +151,33 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
 
 
 def replay_commands(facts: Fleet, state: State, commands: list[tuple[int, str, Verb]]) -> None:
-    """Enter commands journalled after the checkpoint: (command id, miner id, verb), oldest first."""
+    """Enter commands journalled after the checkpoint: (command id, miner id, verb), oldest first.
+
+    When exactly each was sent nobody knows any more: not after now, from which dwell and boots are counted.
+    """
     for command_id, miner_id, verb in commands:
         state.next_command_id = max(state.next_command_id, command_id + 1)
-        if verb is Verb.SLEEP and miner_id in facts.miner_ids and state.shadow is None:
-            state.fleet.ours_asleep[facts.index_of(miner_id)] = True
+        if miner_id not in facts.miner_ids or state.shadow is not None:
+            continue
+        fleet, row = state.fleet, facts.index_of(miner_id)
+        if verb is Verb.SLEEP:
+            fleet.ours_asleep[row] = True
+            fleet.verb[row] = NO_COMMAND
+            fleet.changed_at[row] = state.now
+        elif verb is Verb.WAKE:
+            patience_s = max(estimator.LATE * float(facts.wake_dead_s[row] + facts.wake_90_s[row]), LEAST_PATIENCE_S)
+            _waking(facts, state, row, state.now, state.now + max(patience_s, float(facts.wake_patience_s[row])))
+
+
+def _waking(facts: Fleet, state: State, row: int, sent_at: float, deadline_at: float) -> None:
+    """A boot under way, which shows as sleep at first: it counts as what it will draw, until it has been looked at."""
+    fleet = state.fleet
+    fleet.verb[row] = estimator.WAKE
+    fleet.sent_at[row], fleet.deadline_at[row] = sent_at, deadline_at
+    fleet.changed_at[row] = max(float(fleet.changed_at[row]), sent_at)
+    fleet.dead_s[row], fleet.to_90_s[row] = facts.wake_dead_s[row], facts.wake_90_s[row]
+    rung_w = float(facts.level_power_w[row, fleet.ceiling[row]] * fleet.ratio[row])
+    fleet.from_w[row] = fleet.to_w[row] = max(float(fleet.to_w[row]), rung_w)
 
 
 def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], now: float) -> None:
@@ -177,6 +203,9 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     elif kept.get("answers"):
         fleet.gone_at[row] = -math.inf  # who does not any more has vanished since
     fleet.work[row] = kept.get("work", 0)
+    if "waking" in kept:
+        age_s, left_s = kept["waking"]
+        _waking(facts, state, row, now - age_s, now + left_s)
     if "trims_lost" in kept:
         times, age_s = kept["trims_lost"]
         fleet.trims_lost[row], fleet.trim_told_at[row] = times, now - age_s

@@ -19,6 +19,7 @@ INPUTS: dict[str, tuple[Point, ...]] = {
     Row.PLANT: (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)  # powers, all of them
+FULL_LOADS = 1.5  # a fleet that was grown without a new site.rated is believed; a CT ratio off by ten is not
 
 
 class Doubt(Enum):
@@ -33,6 +34,11 @@ class Doubt(Enum):
         None,
         Condition.IMPLAUSIBLE,
         "implausible: a load that generates (direction of the meter?)",
+    )
+    BEYOND_SITE = (
+        None,
+        Condition.IMPLAUSIBLE,
+        "implausible: far more than the whole site draws at full load (ratio of the meter?)",
     )
     FROZEN = (None, Condition.FROZEN, "frozen")
     UNBALANCED = (None, Condition.CONTRADICTED, "unbalanced")
@@ -98,6 +104,8 @@ def _implausible(policy: Policy, readings: Readings) -> dict[Point, Doubt]:
     load = good_value(readings, Point.SITE_LOAD_W)
     if load is not None and load < -0.01 * policy.rated_w:
         doubts[Point.SITE_LOAD_W] = Doubt.GENERATING_LOAD
+    if load is not None and load > FULL_LOADS * policy.rated_w:
+        doubts.setdefault(Point.SITE_LOAD_W, Doubt.BEYOND_SITE)
     frequency = good_value(readings, Point.FREQUENCY_HZ)
     if frequency is not None and not policy.frequency_min_hz <= frequency <= policy.frequency_max_hz:
         doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.FREQUENCY_HZ), Doubt.WRONG_BLOCK))

@@ -65,7 +65,7 @@ def _take(
     _keep_priors(facts, state, known, findings)
     first = answers & unseen
     changes_w = np.zeros(len(readings))
-    changes_w[first] = _first_sight(facts, fleet, policy, miners[first], findings)
+    changes_w[first] = _first_sight(facts, fleet, policy, miners[first], now, findings)
 
     back = answers & (was == Condition.UNREACHABLE) & ~unseen & fleet.gone_said[miners]
     fits = answers & (was == Condition.CONTRADICTS)
@@ -153,15 +153,19 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
 
 
 def _first_sight(
-    facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntArray, findings: Findings
+    facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntArray, now: float, findings: Findings
 ) -> FloatArray:
     """The first reading of miners `rows` (k,): what each does now is what we want of it, until a plan says otherwise.
 
-    Returns by how much what is believed of each has changed, watts.
+    Who was woken before a restart of ours may show nothing of it yet: its boot goes on as it was. Returns by how much
+    what is believed of each has changed, watts.
     """
+    waking = rows[(fleet.verb[rows] == estimator.WAKE) & (now < fleet.deadline_at[rows])]
     hashing = fleet.condition[rows] == Condition.HASHING
     on, asleep = rows[hashing], rows[~hashing]
     fleet.want_hashing[rows] = hashing
+    fleet.want_hashing[waking] = True
+    fleet.want_level[waking] = np.where(fleet.level[waking] >= 0, fleet.level[waking], fleet.ceiling[waking])
     fleet.want_level[on] = np.where(fleet.level[on] >= 0, fleet.level[on], fleet.ceiling[on])
     fleet.ours_asleep[on] = False
     fleet.ours_asleep[asleep] |= policy.adopt_sleepers_at_start
@@ -173,4 +177,7 @@ def _first_sight(
     before_w = fleet.to_w[rows]  # nothing is in flight to a miner nobody has seen
     findings.first.update(zip(rows.tolist(), before_w.tolist(), strict=True))
     estimator.take_out_of_flight(fleet, rows, known_w)
-    return known_w - before_w
+    fleet.verb[waking], fleet.verdict[waking] = estimator.WAKE, Verdict.APPROACHING
+    fleet.from_w[waking] = facts.sleep_power_w[waking]
+    fleet.to_w[waking] = facts.level_power_w[waking, fleet.want_level[waking]] * fleet.ratio[waking]
+    return estimator.expected_power_w(fleet, now, rows) - before_w

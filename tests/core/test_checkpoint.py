@@ -143,3 +143,39 @@ def test_a_restart_moves_no_miner(kit):
         site.cycle()
         assert site.load_w() == pytest.approx(load)
     assert site.sent == []
+
+
+@pytest.mark.parametrize("journalled", ["checkpoint", "command"])
+@pytest.mark.parametrize("dead_s", [2.0, 25.0])
+def test_a_restart_in_the_middle_of_a_boot_goes_on_with_it(kit, journalled, dead_s):
+    """It shows as sleep for as long as the boot takes to begin: it was planned asleep, taken for one that woke by
+    itself and put to sleep again, and others were woken in its place."""
+    site = kit.site(hashing=[True, False, False, False], surplus_w=8_000.0)
+    site.facts.wake_dead_s[:] = dead_s
+    while not site.sent or site.sent[-1].verb is not Verb.WAKE:
+        before = site.state
+        site.cycle()
+    (wake,) = site.sent
+    if journalled == "checkpoint":
+        site.cycle(1.0)
+        site.state = through_the_journal(site.facts, site.state, site.now, site.now)
+    else:
+        site.state = through_the_journal(site.facts, before, before.now, before.now)
+        site.state.now = site.now
+        checkpoint.replay_commands(site.facts, site.state, [(wake.command_id, f"m{wake.miner}", wake.verb)])
+    site.cycles(120)
+    assert [one.verb for one in site.sent if one.verb is not Verb.TRIM] == [Verb.WAKE]
+    assert site.hashing[wake.miner]
+    assert site.state.fleet.verdict[wake.miner] == Verdict.SETTLED
+    told = [event.name for decision in site.decisions for event in decision.events]
+    assert not {"miner_drifted", "miner_stuck", "foreign_sleeper"} & set(told)
+
+
+def test_who_was_told_to_sleep_after_the_checkpoint_rests_its_dwell(kit):
+    facts = kit.fleet(4)
+    back = through_the_journal(facts, lived(kit, facts), 1_000.0, 5.0)
+    back.now = 7.0
+    checkpoint.replay_commands(facts, back, [(42, "m0", Verb.WAKE), (43, "m0", Verb.SLEEP)])
+    assert back.fleet.changed_at[0] == 7.0
+    assert back.fleet.ours_asleep[0]
+    assert back.fleet.verb[0] == 0

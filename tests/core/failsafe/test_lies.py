@@ -56,6 +56,7 @@ def test_a_meter_that_went_silent_does_not_make_its_neighbour_look_frozen(watch)
         ({"poi_export_w": -1_000_001.0}, "poi"),
         ({"site_load_w": 1_000_001.0}, "site"),
         ({"site_load_w": -401.0}, "site"),
+        ({"site_load_w": 60_001.0}, "site"),
         ({"despatch_export_w": 2_000_000.0}, "plant"),
         ({"gross_w": 21_470_000.0}, "plant"),
         ({"frequency_hz": 44.9}, "poi"),
@@ -84,7 +85,7 @@ def test_a_load_just_below_zero_is_noise(watch):
     "changes",
     [
         pytest.param({"poi_export_w": -110_000.0}, id="export with the wrong sign"),
-        pytest.param({"site_load_w": 100_000.0}, id="a current transformer ratio ten times too high"),
+        pytest.param({"site_load_w": 50_000.0}, id="a current transformer ratio five times too high"),
         pytest.param({"gross_w": 60_000.0}, id="half of the generation"),
     ],
 )
