@@ -41,6 +41,7 @@ from simulators.plant import PlantFlags
 from simulators.scenario import Scenario
 from tests.bench.soak import plain_series
 from tests.bench.soak import scenario_for as demo_site
+from tests.rig.report import write_report
 from tests.runtime.conftest import Broker, find_mosquitto
 
 REPORT = Path("build/bench-site.json")
@@ -268,8 +269,7 @@ def main() -> int:
         found = asyncio.run(measure(Path(folder), given.miners, given.minutes))
     found["verdict"] = judged = verdict(found)
     print(json.dumps(judged))
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, found)
     return 0 if judged["holds"] else 1
 
 

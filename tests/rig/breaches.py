@@ -121,6 +121,31 @@ def came_back_w(setup: Setup, begin_s: float, end_s: float) -> float:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """A limit that carries more than its rating, as the core said, from `begin_s` until `end_s`; below: (n,) miners."""
+
+    begin_s: float
+    end_s: float
+    below: BoolArray
+
+
+def exceeded_limits(setup: Setup, record: Record) -> list[Exceeded]:
+    """Lowering for these is no matter of ramps or dwell."""
+    tree, found = setup.facts.limits, []
+    open_since: dict[str, float] = {}
+    said = [
+        (at, name, text.split()[1]) for at, name, _, text in record.events if name in ("limit_exceeded", "limit_kept")
+    ]
+    for at_s, name, limit in said:
+        if name == "limit_exceeded":
+            open_since[limit] = at_s
+        elif limit in open_since:
+            found.append(Exceeded(open_since.pop(limit), at_s, tree.below(tree.names.index(limit))))
+    rest = [Exceeded(at_s, np.inf, tree.below(tree.names.index(limit))) for limit, at_s in open_since.items()]
+    return found + rest
+
+
 def within(t_s: FloatArray, spells: list[tuple[float, float]]) -> BoolArray:
     inside = np.zeros(len(t_s), dtype=np.bool_)
     for begin_s, end_s in spells:

@@ -29,6 +29,8 @@ from tests.rig.breaches import (
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, InputFaultKind, Setup
 
+LIMIT_NOISE = 0.03  # of a rating: every machine is a little off its nameplate
+LOSSES = 0.05  # of a rating: cables and transformers, and what is left below a whole machine
 SETTLED = 0.06  # of rated: one miner's step, the margin, a meter's noise
 
 
@@ -125,6 +127,16 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
             text = f"rose {rise_w[over].max() / 1e3:.1f} kW in {window_s:g} s, {allowed_w / 1e3:.1f} kW allowed"
             found.append(Breach("ramp_up_kept", float(began[at]), text))
     return found
+
+
+def limits_kept(setup: Setup, record: Record) -> list[Breach]:
+    """No raise takes what hangs below a feeder or a [[limit]] above its rating, but for what estimates are off by."""
+    del setup
+    return [
+        Breach("limits_kept", row.at_s, f"a raise takes {row.fullest} to {row.fullest_ratio:.1%} of its rating")
+        for row in record.cycles
+        if row.fullest_ratio > 1.0 + LIMIT_NOISE
+    ]
 
 
 def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
@@ -245,13 +257,19 @@ def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
 
 
 def _reachable_w(setup: Setup, record: Record) -> float:
-    """Nameplates of the miners that obey and that the core may use."""
-    behaviours, asleep = setup.fleet.behaviours or (), setup.fleet.asleep or ()
+    """Nameplates of the miners that obey, that the core may use and that the limits above them leave room for, taken
+    one by one, the best first. Losses that a feeder's meter shows take room too, as do those that hash on unasked."""
+    behaviours, asleep, tree = setup.fleet.behaviours or (), setup.fleet.asleep or (), setup.facts.limits
     spent = {miner for _, name, miner, _ in record.events if name == "miner_budget_used"}
-    total = 0.0
-    for miner, model in enumerate(setup.fleet.models):
+    watts = np.array([model.nameplate.power_w for model in setup.fleet.models], dtype=np.float64)
+    unasked = np.array([behaviour is not Behaviour.OBEYS for behaviour in behaviours])
+    room_w = (1.0 - LOSSES) * tree.rating_w - tree.miners_w(np.where(unasked, watts, 0.0))
+    total_w = 0.0
+    for miner in setup.facts.best_first.tolist():
         foreign = asleep[miner] and not setup.policy.fleet.adopt_sleepers_at_start
         usable = not foreign and setup.facts.miner_ids[miner] not in spent and miner not in record.quarantined_at
-        if behaviours[miner] is Behaviour.OBEYS and usable:
-            total += model.nameplate.power_w
-    return total
+        above = tree.of_miner[miner]
+        if not unasked[miner] and usable and float(room_w[above].min()) >= watts[miner]:
+            total_w += float(watts[miner])
+            room_w[np.unique(above)] -= watts[miner]
+    return total_w

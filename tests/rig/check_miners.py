@@ -7,7 +7,7 @@ import numpy as np
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchKind, Malformed
 from controller.domain.fleet import Verb
 from simulators.asic.response import Behaviour
-from tests.rig.breaches import Breach
+from tests.rig.breaches import Breach, exceeded_limits
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, Setup
 
@@ -23,10 +23,11 @@ def plan_adds_up(setup: Setup, record: Record) -> list[Breach]:
 
 
 def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
-    """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit."""
+    """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit
+    of the site, or a limit above it was exceeded."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
-    trips = setup.tripped()
+    trips, exceeded = setup.tripped(), exceeded_limits(setup, record)
     slept: dict[int, float] = {}
     woke: dict[int, float] = {}
     found = []
@@ -44,8 +45,14 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
                 must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
                 trip = trips.get(command.miner)
+                # A start that finds boots under way holds the load where it is: what they bring has to come off.
+                must_fall |= row.bound == "hold" and any(
+                    crash.up_s <= row.at_s <= crash.up_s + setup.sweep_s + 2.0 * setup.policy.cycle_s
+                    for crash in setup.crashes
+                )
+                relieved = any(one.begin_s <= row.at_s <= one.end_s and one.below[command.miner] for one in exceeded)
                 cut_off = trip is not None and woke.get(command.miner, np.inf) <= trip.end_s < row.at_s
-                if not (again or row.shed or must_fall or cut_off) and ran < policy.dwell_on_s - 1e-6:
+                if not (again or row.shed or must_fall or relieved or cut_off) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
                         Breach("dwell_kept", row.at_s, f"miner {command.miner} put to sleep after {ran:.1f} s")
                     )
@@ -78,6 +85,22 @@ def orders_answered(setup: Setup, record: Record) -> list[Breach]:
         accepted = any(status in accepting for _, status, _ in said)
         if accepted != (order_id in valid):
             found.append(Breach("orders_answered", message.at_s, f"{order_id}: accepted {accepted}: {said}"))
+    return found
+
+
+def orders_end_in_time(setup: Setup, record: Record) -> list[Breach]:
+    """An order runs out when the life it was accepted with is over, whatever somebody does to the wall clock."""
+    ended = {answer.dispatch_id: at_s for at_s, answer in record.answers if answer.status is AnswerStatus.EXPIRED}
+    found = []
+    for message in setup.messages:
+        order = message.received.message
+        if not message.obeyed or not isinstance(order, Dispatch) or order.dispatch_id not in ended:
+            continue  # superseded, or never accepted: orders_answered knows
+        due_s = order.expires_at - WALL_AT_START
+        up_s = max((crash.up_s for crash in setup.crashes if crash.at_s <= due_s + 0.5), default=due_s)
+        early_s, at_s = due_s - setup.tick_s, ended[order.dispatch_id]
+        if not early_s <= at_s <= max(due_s, up_s) + 2.0 * setup.policy.cycle_s:
+            found.append(Breach("orders_end_in_time", at_s, f"{order.dispatch_id} ended {at_s - due_s:+.1f} s late"))
     return found
 
 

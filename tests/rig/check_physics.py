@@ -12,7 +12,7 @@ import numpy as np
 
 from controller.domain.dispatch import Dispatch, DispatchClass
 from controller.domain.fleet import FloatArray
-from tests.rig.breaches import NOISE, Breach, horizon_s, within
+from tests.rig.breaches import NOISE, Breach, exceeded_limits, horizon_s, within
 from tests.rig.record import Record
 from tests.rig.setup import Setup
 
@@ -26,7 +26,8 @@ def ramp_down_kept(setup: Setup, record: Record) -> list[Breach]:
     t_s, load_w, cap_w, _ = record.arrays()
     ramp, rated_w, tick_s = setup.policy.ramp, setup.policy.rated_w, setup.tick_s
     lead_s = horizon_s(setup) + 15.0
-    troubled = within(t_s, _rough_spells(setup))
+    relieved = [(one.begin_s - 1.0, one.end_s + lead_s) for one in exceeded_limits(setup, record)]
+    troubled = within(t_s, _rough_spells(setup) + relieved)
     room = cap_w - setup.policy.surplus_margin_w > load_w + 0.02 * rated_w
     shed = np.zeros(len(t_s), dtype=np.bool_)
     for row in record.cycles:

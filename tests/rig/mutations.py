@@ -1,14 +1,14 @@
 """Break the core on purpose, and see who notices: `python -m tests.rig.mutations [--only NAME ...]`.
 
-Each mutation is a line of a copy of the source tree, in a temporary folder, that says something else; the swarm's first
-seeds run on it until a checker finds a breach that the sound core does not have. A line that is no longer there is an
-error. Exits 1 when one is not caught; prints the table mutation, checker, seed and writes build/mutations.json.
+Each mutation is a line of a copy of the source tree, in a temporary folder, that says something else; seeds that the
+sound core goes through without a breach run on it until the checker that is there for it finds one. Caught by another
+alone is not caught: that one tells people to look in the wrong place. A line that is no longer there is an error. Exits
+1 when one is not caught; prints the table mutation, checker, seed and writes build/mutations.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +16,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.rig.report import write_report
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path("build/mutations.json")
@@ -26,13 +28,18 @@ LONGEST_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """In `file`, `line` (or part of one; exactly once there) becomes `broken`. `seed`: where it was last caught."""
+    """In `file`, `line` (or part of one; exactly once there) becomes `broken`, which the checker `by` must name.
+
+    seed, minutes: the shortest stretch in which it does. A core that is broken otherwise may need others.
+    """
 
     name: str
     file: str
     line: str
     broken: str
-    seed: int = 1
+    by: str
+    seed: int
+    minutes: float = MINUTES
 
 
 MUTATIONS = (
@@ -41,48 +48,162 @@ MUTATIONS = (
         "estimator.py",
         "    fleet.from_w[miners] = expected_power_w(fleet, now, miners)\n    fleet.to_w[miners] = to_w",
         "    fleet.to_w[miners] = fleet.from_w[miners]",
+        "ramp_up_kept",
+        seed=3,
+        minutes=2.0,
     ),
-    Mutation("dwell ignored", "roster.py", "changed_at >= dwell_s", "changed_at >= 0.0 * dwell_s"),
-    Mutation("wrong direction", "surplus.py", "+ over_export - reserve_short", "- over_export - reserve_short"),
-    Mutation("stale taken as fresh", "failsafe.py", "now - sample.taken_at <= limits.hold_after_s", "now >= 0.0"),
-    Mutation("every answer given twice", "engine.py", "answers=answers,", "answers=answers + answers,"),
+    Mutation(
+        "dwell ignored",
+        "roster.py",
+        "changed_at >= dwell_s",
+        "changed_at >= 0.0 * dwell_s",
+        "dwell_kept",
+        seed=4,
+        minutes=2.0,
+    ),
+    Mutation(
+        "wrong direction",
+        "surplus.py",
+        "+ over_export - reserve_short",
+        "- over_export - reserve_short",
+        "load_under_cap",
+        seed=1,
+        minutes=2.0,
+    ),
+    Mutation(
+        "stale taken as fresh",
+        "failsafe.py",
+        "now - sample.taken_at <= limits.hold_after_s",
+        "now >= 0.0",
+        "blind_only_down",
+        seed=11,
+    ),
+    Mutation(
+        "every answer given twice",
+        "engine.py",
+        "answers=answers,",
+        "answers=answers + answers,",
+        "orders_answered",
+        seed=3,
+        minutes=2.0,
+    ),
     Mutation(
         "expiry never answered",
         "timeline.py",
         "            ledger.say(entry.dispatch, S.EXPIRED, wall)",
         "            pass",
+        "orders_answered",
+        seed=4,
+        minutes=2.0,
     ),
-    Mutation("caps accepted and not obeyed", "arbiter.py", "elif dispatch.kind is DispatchKind.CAP:", "elif False:"),
-    Mutation("ramp off", "ramp.py", "        if wanted.power_w <= ceiling:", "        if True:"),
-    Mutation("emergency flag ignored", "arbiter.py", "if _flag(samples, Point.GRID_EMERGENCY):", "if False:"),
+    Mutation(
+        "caps accepted and not obeyed",
+        "arbiter.py",
+        "elif dispatch.kind is DispatchKind.CAP:",
+        "elif False:",
+        "caps_obeyed",
+        seed=2,
+    ),
+    Mutation(
+        "ramp off",
+        "ramp.py",
+        "        if wanted.power_w <= ceiling:",
+        "        if True:",
+        "ramp_up_kept",
+        seed=1,
+        minutes=2.0,
+    ),
+    Mutation(
+        "emergency flag ignored",
+        "arbiter.py",
+        "if _flag(samples, Point.GRID_EMERGENCY):",
+        "if False:",
+        "sheds_at_once",
+        seed=51,
+        minutes=3.0,
+    ),
     Mutation(
         "loop time taken for wall time",
         "timeline.py",
         "if entry.ends_at <= now:",
-        "if entry.dispatch.expires_at <= wall - 15.0:",
+        "if entry.dispatch.expires_at <= wall:",
+        "orders_end_in_time",
+        seed=29,
+        minutes=4.0,
     ),
-    Mutation("resume forgets the orders", "checkpoint.py", 'for entry in record["orders"]', "for entry in []"),
-    Mutation("resume forgets who sleeps by our order", "checkpoint.py", 'kept["ours_asleep"]', "False"),
+    Mutation(
+        "resume forgets the orders",
+        "checkpoint.py",
+        'for entry in record["orders"]',
+        "for entry in []",
+        "orders_answered",
+        seed=5,
+        minutes=2.0,
+    ),
+    Mutation(
+        "resume forgets who sleeps by our order", "checkpoint.py", 'kept["ours_asleep"]', "False", "settles", seed=12
+    ),
     Mutation(
         "quarantine never",
         "verify.py",
         "exhausted = failed & (fleet.attempts >= policy.attempts_max)",
         "exhausted = failed & False",
+        "misbehaving_go",
+        seed=4,
+        minutes=3.0,
     ),
-    Mutation("quarantined counted on", "roster.py", "(fleet.verdict != Verdict.QUARANTINED) & ", ""),
-    Mutation("blind and raising", "engine.py", '        doubtful = forbidden != "" or', "        doubtful = False and"),
+    Mutation(
+        "quarantined counted on",
+        "roster.py",
+        "(fleet.verdict != Verdict.QUARANTINED) & ",
+        "",
+        "plan_adds_up",
+        seed=4,
+        minutes=2.0,
+    ),
+    Mutation(
+        "blind and raising",
+        "engine.py",
+        '        doubtful = forbidden != "" or',
+        "        doubtful = False and",
+        "blind_only_down",
+        seed=5,
+    ),
     Mutation(
         "sent again every cycle",
         "reconcile.py",
         "went_down = before.hashing & ~fleet.want_hashing",
         "went_down = ~fleet.want_hashing",
+        "commands_bounded",
+        seed=4,
+        minutes=2.0,
     ),
-    Mutation("clock step not waited out", "clock.py", "state.held_until = now + policy.inputs.rearm_s", "pass"),
+    Mutation(
+        "clock step not waited out",
+        "clock.py",
+        "state.held_until = now + policy.inputs.rearm_s",
+        "pass",
+        "blind_only_down",
+        seed=35,
+        minutes=3.0,
+    ),
+    Mutation(
+        "limits not looked at",
+        "roster.py",
+        "    return limits.rating_w - beside_w(roster.facts, roster.state) - limits.miners_w(settled)",
+        "    return limits.rating_w",
+        "limits_kept",
+        seed=3,
+        minutes=2.0,
+    ),
     Mutation(
         "plan short of a kilowatt",
         "engine.py",
         "            allocation=allocation,",
         "            allocation=replace(allocation, unallocated_w=allocation.unallocated_w + 1_000.0),",
+        "plan_adds_up",
+        seed=4,
+        minutes=2.0,
     ),
 )
 
@@ -100,36 +221,35 @@ def broken_copy(mutation: Mutation, folder: Path) -> Path:
     return folder
 
 
-def hunted(root: Path, seeds: list[int]) -> tuple[str, int] | None:
-    """(checker, seed) of the first breach in these seeds, run on the tree at `root`; None without one."""
+def breaches(root: Path, seeds: list[int], minutes: float, until: str = "") -> dict[int, frozenset[str]]:
+    """By seed, the checkers that found a breach on the tree at `root`, up to the first seed in which `until` did; a
+    crash counts by its exception."""
     code = (
         "import sys\nfrom tests.rig.swarm import run_seed\n"
-        "for seed in map(int, sys.argv[2:]):\n"
+        "for seed in map(int, sys.argv[3:]):\n"
         "    try:\n        found = [one.checker for one in run_seed(seed, float(sys.argv[1]), True).breaches]\n"
         "    except Exception as error:\n        found = [type(error).__name__]\n"
-        "    if found:\n        print(found[0], seed)\n        break\n"
+        "    print(seed, *found)\n"
+        "    if sys.argv[2] in found:\n        break\n"
     )
-    arguments = [sys.executable, "-c", code, str(MINUTES), *map(str, seeds)]
+    arguments = [sys.executable, "-c", code, str(minutes), until, *map(str, seeds)]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        arguments, cwd=root, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=True
+        arguments, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, timeout=LONGEST_S, check=True
     )
-    if not done.stdout:
-        return None
-    checker, seed = done.stdout.split()
-    return checker, int(seed)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {int(seed): frozenset(found) for seed, *found in lines}
 
 
-def caught(mutation: Mutation, sound: frozenset[int]) -> tuple[str, int] | None:
-    """Who catches it, and where; only seeds that the sound core goes through without a breach are asked."""
+def caught(mutation: Mutation, others: list[int]) -> int | None:
+    """The seed in which the right checker names it: its own, or one of the `others` if that does no longer."""
     with tempfile.TemporaryDirectory() as folder:
-        first = [mutation.seed] if mutation.seed in sound else []
-        return hunted(broken_copy(mutation, Path(folder)), first + sorted(sound - {mutation.seed}))
-
-
-def sound_seeds(seeds: list[int]) -> frozenset[int]:
-    """Those in which nothing is found as things are."""
-    return frozenset(seed for seed in seeds if hunted(ROOT, [seed]) is None)
+        root = broken_copy(mutation, Path(folder))
+        for seeds, minutes in (([mutation.seed], mutation.minutes), (others, MINUTES)):
+            for seed, found in breaches(root, seeds, minutes, mutation.by).items():
+                if mutation.by in found:
+                    return seed
+    return None
 
 
 def main() -> int:
@@ -137,17 +257,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[one.name for one in MUTATIONS])
     given = parser.parse_args()
-    sound = sound_seeds(list(range(1, SEEDS + 1)))
+    chosen = [one for one in MUTATIONS if one.name in given.only]
+    others = [seed for seed, found in breaches(ROOT, list(range(1, SEEDS + 1)), MINUTES).items() if not found]
     table: dict[str, list[object]] = {}
-    for mutation in MUTATIONS:
-        if mutation.name in given.only:
-            found = caught(mutation, sound)
-            table[mutation.name] = list(found) if found else []
-            print(
-                f"{mutation.name:40} {'NOT CAUGHT' if found is None else f'{found[0]:20} seed {found[1]}'}", flush=True
-            )
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    for mutation in chosen:
+        sound = breaches(ROOT, [mutation.seed], mutation.minutes)[mutation.seed]
+        if sound:
+            where = f"seed {mutation.seed}, {mutation.minutes:g} min"
+            print(f"{where}: the sound core breaks {', '.join(sorted(sound))} too", flush=True)
+        seed = caught(mutation, others)
+        table[mutation.name] = [] if seed is None else [mutation.by, seed]
+        print(f"{mutation.name:40} {'NOT CAUGHT' if seed is None else f'{mutation.by:20} seed {seed}'}", flush=True)
+    write_report(REPORT, table)
     return 1 if not all(table.values()) else 0
 
 

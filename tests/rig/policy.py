@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.domain.metering import Point
+from controller.domain.metering import FOLLOW_POINTS
 from controller.domain.policy import (
     DispatchPolicy,
     Feedback,
@@ -16,16 +16,6 @@ from controller.domain.policy import (
     WavePolicy,
 )
 
-REQUIRED = frozenset(
-    {
-        Point.POI_EXPORT_W,
-        Point.SITE_LOAD_W,
-        Point.DESPATCH_EXPORT_W,
-        Point.RESERVE_UP_W,
-        Point.GROSS_W,
-        Point.AVAILABLE_W,
-    }
-)
 METER_STEP_W = 1_000.0
 WAVES = WavePolicy(enabled=True, first=40, growth=1.5, success_min=0.8, pause_s=300.0)
 
@@ -67,7 +57,7 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
         frequency_min_hz=45.0,
         frequency_max_hz=55.0,
         power_span_w=power_span_w,
-        required_points=REQUIRED,
+        required_points=frozenset(FOLLOW_POINTS),
         meter_of_point={},
         cycle_s=1.0,
         mode=Mode.CONTROL,

@@ -18,6 +18,7 @@ from simulators.plant import PlantSpec, UnitSpec
 from simulators.trace import SurplusTrace, bundled_trace_path, load_trace
 from tests.rig import invented
 from tests.rig.fleet import core_fleet
+from tests.rig.limits import random_limits
 from tests.rig.policy import Rules, site_policy
 from tests.rig.setup import (
     TICK_S,
@@ -97,7 +98,8 @@ def random_setup(seed: int, minutes: float, harsh: bool = False) -> Setup:
     )
     faults = _input_faults(rng, calm_from_s)
     messages = _messages(rng, seed, rated_w, calm_from_s)
-    facts = core_fleet(fleet.models, feeder_of_miner, [rated_w] * feeders, classes)
+    ratings_w, above = random_limits(np.random.default_rng([seed, 3]), fleet.models, feeder_of_miner, feeders, rated_w)
+    facts = core_fleet(fleet.models, feeder_of_miner, ratings_w, classes, above)
     policy = site_policy(
         rated_w=rated_w,
         auxiliary_w=auxiliary_w,

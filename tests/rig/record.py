@@ -18,7 +18,8 @@ class CycleRow:
     """One cycle in short.
 
     committed_w: what the site would draw with every earlier order obeyed. plan_gap_w: plan + unallocated - set-point.
-    recount_gap_w: plan against its own arrays. cap_w, expected_w: None while unknown.
+    recount_gap_w: plan against its own arrays. cap_w, expected_w: None while unknown. fullest, fullest_ratio: of the
+    limits above those raised now the one that will be fullest, and how full by physics; "" and 0 when nobody is.
     """
 
     at_s: float
@@ -34,6 +35,8 @@ class CycleRow:
     commands: tuple[Command, ...]
     quarantined: int
     step_ms: float
+    fullest: str = ""
+    fullest_ratio: float = 0.0
 
 
 @dataclass(slots=True)

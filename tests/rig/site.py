@@ -22,6 +22,7 @@ from simulators.plant import Plant, PlantFlags
 from tests.rig.breaches import horizon_s
 from tests.rig.grid import Grid
 from tests.rig.instruments import Instruments
+from tests.rig.limits import LimitWatch
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
 from tests.rig.recount import recount_gap_w
@@ -48,6 +49,7 @@ class Site:
         )
         self.grid = Grid(setup, self.plant, self.bank)
         self.link = MinerLink(self.bank, setup)
+        self._limits = LimitWatch(setup, self.bank)
         self.engine = Engine(setup.facts, setup.policy)
         self.state: State = self.engine.fresh_state(0.0)
         self.record = Record()
@@ -231,10 +233,18 @@ class Site:
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
+        fullest = self._limits.fullest(carried_out.commands, t_s)
         self.link.read_soon(decision.ask, t_s)
-        self._note(carried_out, decision.commands, committed_w, step_ms)
+        self._note(carried_out, decision.commands, committed_w, step_ms, fullest)
 
-    def _note(self, decision: Decision, sent: tuple[Command, ...], committed_w: float, step_ms: float) -> None:
+    def _note(
+        self,
+        decision: Decision,
+        sent: tuple[Command, ...],
+        committed_w: float,
+        step_ms: float,
+        fullest: tuple[float, str],
+    ) -> None:
         plan = decision.allocation
         row = CycleRow(
             at_s=decision.now,
@@ -250,6 +260,8 @@ class Site:
             commands=decision.commands,
             quarantined=decision.counts["quarantined"],
             step_ms=step_ms,
+            fullest_ratio=fullest[0],
+            fullest=fullest[1],
         )
         self.record.cycle(row, decision)
         for miner in np.flatnonzero(self.state.fleet.verdict == Verdict.QUARANTINED):

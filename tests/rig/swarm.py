@@ -26,6 +26,7 @@ from tests.rig.checkers import CHECKERS, HARSH, judge
 from tests.rig.demo_like import print_trace
 from tests.rig.large import large_site_ms
 from tests.rig.random_site import random_setup
+from tests.rig.report import write_report
 from tests.rig.site import Site
 
 REPORT, ROWS = Path("build/swarm.json"), Path("build/swarm-seeds.jsonl")
@@ -133,7 +134,7 @@ def kept_results(minutes: float, harsh: bool) -> list[Result]:
 
 
 def _sum_up(results: Sequence[Result], large_ms: tuple[float, float] | None = None) -> None:
-    REPORT.write_text(json.dumps(summary(results, large_ms), indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, summary(results, large_ms))
 
 
 def main() -> int:
@@ -160,7 +161,7 @@ def main() -> int:
     there = {result.seed for result in results}
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     jobs = [(seed, given.minutes, given.harsh) for seed in seeds if seed not in there]
-    REPORT.parent.mkdir(exist_ok=True)
+    ROWS.parent.mkdir(exist_ok=True)
     # As the daemon does after its start: what is there by then need not be looked at for garbage again.
     with (
         ROWS.open("a" if given.goes_on else "w", encoding="utf-8") as rows,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from controller.core import estimator
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.core.surplus import FOLLOW_POINTS
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
 from controller.domain.fleet import (
     Command,
@@ -20,7 +19,7 @@ from controller.domain.fleet import (
     Verdict,
     build_fleet,
 )
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 from tests.rig.policy import Rules, site_policy
 

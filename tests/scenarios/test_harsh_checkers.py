@@ -1,0 +1,260 @@
+"""The judges of the harsh swarm, each on a run written by hand: one with the breach it is there for, one without.
+
+Forty miners, half asleep; what is written is the true load at every tick and what each cycle decided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind, Received
+from controller.domain.fleet import Command, Verb
+from controller.domain.limits import Limit
+from simulators.asic.response import Behaviour
+from tests.rig.check_load import limits_kept
+from tests.rig.check_miners import dwell_kept, orders_end_in_time
+from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
+from tests.rig.fleet import AboveFeeders, core_fleet
+from tests.rig.large import large_setup
+from tests.rig.record import CycleRow, Record
+from tests.rig.setup import WALL_AT_START, ClockStep, Crash, Message, PlantEvent
+from tests.rig.site import Site
+
+SECONDS = 300.0
+SETUP = replace(large_setup(40, SECONDS), calm_from_s=120.0)
+RATED_W = SETUP.policy.rated_w
+UNIT_W = float(SETUP.facts.level_power_w.max())
+RAMPED = replace(
+    SETUP,
+    policy=replace(
+        SETUP.policy,
+        ramp=replace(SETUP.policy.ramp, down_w_per_min=0.2 * RATED_W, down_w_per_15s=0.05 * RATED_W),
+    ),
+)
+
+
+def cycle(at_s, *, bound="dispatch_target", expected_w=0.0, commands=(), **changes):
+    row = CycleRow(
+        at_s=at_s,
+        setpoint_w=RATED_W,
+        cap_w=RATED_W,
+        bound=bound,
+        shed=False,
+        fail_safe="good",
+        expected_w=expected_w,
+        committed_w=0.0,
+        plan_gap_w=0.0,
+        recount_gap_w=0.0,
+        commands=commands,
+        quarantined=0,
+        step_ms=0.1,
+    )
+    return replace(row, **changes)
+
+
+def written(load_w, cap_w=lambda t_s: 2.0 * RATED_W, setup=SETUP, cycles=None):
+    """A record whose true load at each tick is `load_w(t_s)`; a cycle each second that expects just that."""
+    record = Record()
+    for tick in range(round(setup.duration_s / setup.tick_s)):
+        t_s = (tick + 1) * setup.tick_s
+        record.tick(t_s, load_w(t_s), cap_w(t_s), 0.0)
+    seconds = range(1, round(setup.duration_s))
+    record.cycles = [cycle(float(at), expected_w=load_w(float(at))) for at in seconds] if cycles is None else cycles
+    return record
+
+
+def falling(over_s, depth=0.3, from_s=150.0):
+    """From 80 % of rated down by `depth` of it within so many seconds."""
+    return lambda t_s: (0.8 - depth * min(max((t_s - from_s) / over_s, 0.0), 1.0)) * RATED_W
+
+
+# --- the way down ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fall_by_the_ramp_is_fine_and_a_faster_one_is_seen():
+    assert ramp_down_kept(RAMPED, written(falling(90.0))) == []
+    (minute, quarter) = ramp_down_kept(RAMPED, written(falling(5.0)))
+    assert "in 60 s" in minute.text
+    assert "in 15 s" in quarter.text
+
+
+@pytest.mark.parametrize("why", ["a shed", "the surplus", "a disturbance", "no room"])
+def test_a_fall_that_something_else_than_an_order_may_explain_is_not_judged(why):
+    setup, record = RAMPED, written(falling(5.0))
+    match why:
+        case "a shed":
+            record.cycles = [replace(row, shed=150.0 <= row.at_s < 156.0) for row in record.cycles]
+        case "the surplus":
+            record.cycles = [replace(row, bound="surplus") for row in record.cycles]
+        case "a disturbance":
+            setup = replace(RAMPED, plant_events=(PlantEvent(149.0, 1_000.0, 10.0, emergency=False),))
+        case "no room":
+            record = written(falling(5.0), cap_w=lambda t_s: 0.8 * RATED_W)
+    assert ramp_down_kept(setup, record) == []
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_expects_what_flows_is_fine_and_one_that_does_not_is_seen():
+    steady = written(falling(1.0))
+    assert ledger_balances(SETUP, steady) == []
+    for sign in (-1.0, 1.0):
+        off_w = sign * (0.03 * RATED_W + UNIT_W)
+        record = written(falling(1.0))
+        record.cycles = [replace(row, expected_w=row.expected_w + off_w) for row in record.cycles]
+        (breach,) = ledger_balances(SETUP, record)
+        assert breach.at_s > SECONDS - 20.0
+        assert f"{off_w / 1e3:+.1f} kW" in breach.text
+
+
+def test_a_ledger_that_knows_nothing_is_not_taken_for_one_that_balances():
+    """Nothing expected is no figure to judge: the other checkers see a core that does not know its site."""
+    record = written(falling(1.0))
+    record.cycles = [replace(row, expected_w=None) for row in record.cycles]
+    assert ledger_balances(SETUP, record) == []
+    record.cycles[-1] = replace(record.cycles[-1], expected_w=0.0)
+    assert len(ledger_balances(SETUP, record)) == 1
+
+
+# --- limit cycles ---------------------------------------------------------------------------------------------------
+
+
+def swinging(amplitude_w, period_s):
+    return lambda t_s: 0.6 * RATED_W + amplitude_w * math.sin(2.0 * math.pi * t_s / period_s)
+
+
+@pytest.mark.parametrize("period_s", [4.0, 12.0, 30.0])
+def test_a_load_that_swings_by_more_than_a_unit_is_seen_with_its_period(period_s):
+    assert no_limit_cycle(SETUP, written(swinging(0.5 * UNIT_W, period_s))) == []
+    (breach,) = no_limit_cycle(SETUP, written(swinging(1.5 * UNIT_W, period_s)))
+    said_s = float(breach.text.split(" at ")[1].split(" s")[0])
+    assert said_s == pytest.approx(period_s, rel=0.15, abs=1.0)
+
+
+def test_noise_and_a_climb_are_no_cycle():
+    noise = np.random.default_rng(4).normal(0.0, 0.3 * UNIT_W, 100_000)
+    assert no_limit_cycle(SETUP, written(lambda t_s: 0.6 * RATED_W + noise[round(t_s / SETUP.tick_s)])) == []
+    assert no_limit_cycle(SETUP, written(lambda t_s: t_s / SECONDS * RATED_W)) == []
+
+
+def test_a_swing_before_the_calm_is_not_judged():
+    quiet_s = SECONDS - STILL_S
+    assert no_limit_cycle(SETUP, written(lambda t_s: swinging(3.0 * UNIT_W, 12.0)(min(t_s, quiet_s)))) == []
+
+
+def test_the_strongest_line_is_found_with_its_amplitude():
+    at_s = np.arange(0.0, 100.0, 0.1)
+    load_w = 50.0 * at_s + 700.0 * np.sin(2.0 * np.pi * at_s / 10.0) + 200.0 * np.sin(2.0 * np.pi * at_s / 4.0)
+    amplitude_w, period_s = strongest_line(load_w, 0.1)
+    assert amplitude_w == pytest.approx(700.0, rel=0.1)
+    assert period_s == pytest.approx(10.0, rel=0.05)
+
+
+# --- orders and the clock -------------------------------------------------------------------------------------------
+
+
+def ordered(**changes):
+    """One cap in force from 20 to 90 s; somebody sets the clock back at 50 s."""
+    order = Dispatch(
+        dispatch_id="order-1",
+        issuer="grid",
+        seq=1,
+        issued_at=WALL_AT_START + 20.0,
+        expires_at=WALL_AT_START + 90.0,
+        dispatch_class=DispatchClass.NORMAL,
+        kind=DispatchKind.CAP,
+        power_w=50_000,
+        priority=0,
+    )
+    message = Message(20.0, Received(order, WALL_AT_START + 20.0), obeyed=True)
+    return replace(SETUP, messages=(message,), clock_steps=(ClockStep(50.0, -30.0),), **changes)
+
+
+def ended(at_s, status=AnswerStatus.EXPIRED):
+    record = written(falling(1.0))
+    record.answers = [(at_s, Answer("order-1", "grid", status, WALL_AT_START + at_s, terminal=True))]
+    return record
+
+
+@pytest.mark.parametrize("at_s", [90.0, 91.5])
+def test_an_order_that_ends_when_its_life_is_over_is_fine(at_s):
+    assert orders_end_in_time(ordered(), ended(at_s)) == []
+
+
+@pytest.mark.parametrize("at_s", [60.0, 88.0, 94.0, 120.0])
+def test_an_order_that_ends_by_a_clock_that_was_set_is_seen(at_s):
+    (breach,) = orders_end_in_time(ordered(), ended(at_s))
+    assert f"{at_s - 90.0:+.1f} s" in breach.text
+
+
+def test_an_order_that_ends_while_nobody_is_there_ends_with_the_start():
+    down = Crash(85.0, 10.0)
+    assert orders_end_in_time(ordered(crashes=(down,)), ended(96.0)) == []
+    assert len(orders_end_in_time(ordered(crashes=(down,)), ended(99.0))) == 1
+
+
+def test_an_order_that_gave_way_to_another_has_no_end_of_its_own():
+    assert orders_end_in_time(ordered(), ended(40.0, AnswerStatus.SUPERSEDED)) == []
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+def limited(share, seconds=90.0):
+    """All forty below one transformer that carries so much of them, under a surplus for everybody."""
+    setup = large_setup(40, seconds)
+    watts = [model.nameplate.power_w for model in setup.fleet.models]
+    above = AboveFeeders((Limit("t1", "transformer", round(share * sum(watts))),), (0,) * len(setup.plant.site.feeders))
+    facts = core_fleet(setup.fleet.models, setup.feeder_of_miner, [RATED_W] * len(above.feeder_limit), above=above)
+    obedient = replace(setup.fleet, behaviours=[Behaviour.OBEYS] * 40)
+    return replace(setup, facts=facts, fleet=obedient, surplus=EnoughForAll())
+
+
+class EnoughForAll:
+    def surplus_w(self, t_s):
+        return 1.2 * RATED_W
+
+
+def wakes_all(decision):
+    """A controller that knows no limits."""
+    asleep = np.flatnonzero(~decision.allocation.hashing)
+    wakes = [Command(10**6 + one, one, Verb.WAKE, None, True, False, "tampered") for one in asleep.tolist()]
+    return replace(decision, commands=(*decision.commands, *wakes)) if decision.now > 30.0 else decision
+
+
+def test_a_raise_above_a_limit_is_seen_by_what_is_on_its_way():
+    """At the moment of the command, long before a watt of it flows."""
+    setup = limited(0.7)
+    sound = Site(setup).run()
+    fullest = max(row.fullest_ratio for row in sound.cycles)
+    assert 0.9 < fullest <= 1.0, "the limit is what holds this site"
+    assert limits_kept(setup, sound) == []
+    breach = limits_kept(setup, Site(setup, wakes_all).run())[0]
+    assert breach.at_s == pytest.approx(31.0, abs=1.0)
+    assert "t1" in breach.text
+
+
+def test_a_reduction_below_a_full_limit_is_no_breach():
+    assert limits_kept(SETUP, written(falling(1.0), cycles=[cycle(10.0), cycle(11.0, fullest_ratio=1.02)])) == []
+    over = cycle(12.0, fullest="t1", fullest_ratio=1.05)
+    assert len(limits_kept(SETUP, written(falling(1.0), cycles=[cycle(10.0), over]))) == 1
+
+
+def told(at_s, verb, miner=3):
+    return cycle(at_s, commands=(Command(int(at_s), miner, verb, None, verb is Verb.WAKE, False, "test"),))
+
+
+def test_an_early_sleep_is_seen_unless_a_limit_above_the_miner_was_exceeded():
+    early = [told(100.0, Verb.WAKE), told(105.0, Verb.SLEEP)]
+    setup = limited(0.7, SECONDS)
+    record = written(falling(1.0), cycles=early)
+    assert [breach.at_s for breach in dwell_kept(setup, record)] == [105.0]
+    record.events = [(104.0, "limit_exceeded", None, "transformer t1 carries 90.0 kW and may carry 80.0 kW: lowered")]
+    assert dwell_kept(setup, record) == []
+    record.events.append((104.5, "limit_kept", None, "transformer t1 carries 79.0 kW and may carry 80.0 kW"))
+    assert [breach.at_s for breach in dwell_kept(setup, record)] == [105.0]
