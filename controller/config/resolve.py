@@ -10,7 +10,7 @@ from typing import Final
 from controller.config.outside_sections import MeterSettings
 from controller.config.quantities import Amount
 from controller.config.sections import Document
-from controller.domain.metering import Point
+from controller.domain.metering import FOLLOW_POINTS, Point
 from controller.domain.policy import (
     DispatchPolicy,
     Feedback,
@@ -45,17 +45,6 @@ POINTS_OF_FEED: Final[Mapping[str, tuple[Point, ...]]] = {
     ),
 }
 REQUIRED_FEEDS: Final = ("poi_export", "site_load", "plant")
-# Without one of these the surplus cannot be computed.
-REQUIRED_POINTS: Final = frozenset(
-    {
-        Point.POI_EXPORT_W,
-        Point.SITE_LOAD_W,
-        Point.DESPATCH_EXPORT_W,
-        Point.RESERVE_UP_W,
-        Point.GROSS_W,
-        Point.AVAILABLE_W,
-    }
-)
 
 # Worked out in this order; each may use what stands above it. The words for people stand at the keys, in sections.py.
 _DERIVED: Final[Mapping[str, Callable[[Numbers], float]]] = {
@@ -126,7 +115,7 @@ def build_policy(document: Document, numbers: Numbers) -> Policy:
         frequency_min_hz=n["failsafe.frequency_min"],
         frequency_max_hz=n["failsafe.frequency_max"],
         power_span_w=document.site.power_span,
-        required_points=REQUIRED_POINTS,
+        required_points=frozenset(FOLLOW_POINTS),
         meter_of_point={
             point: meter.id
             for meter in document.meter

@@ -11,19 +11,10 @@ from collections.abc import Mapping
 
 from controller.core import estimator
 from controller.core.state import State
-from controller.domain.metering import Point, Quality, Sample, good_value
+from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample, good_value
 from controller.domain.policy import Policy
 
 NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
-
-FOLLOW_POINTS = (
-    Point.POI_EXPORT_W,
-    Point.SITE_LOAD_W,
-    Point.DESPATCH_EXPORT_W,
-    Point.RESERVE_UP_W,
-    Point.GROSS_W,
-    Point.AVAILABLE_W,
-)
 
 
 def cap_w(readings: Mapping[Point, Sample]) -> float | None:

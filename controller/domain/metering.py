@@ -42,6 +42,17 @@ class Point(StrEnum):
     PERMIT = "permit"
 
 
+# What the surplus is made of in follow mode: without one of these it is unknown, and nothing is raised.
+FOLLOW_POINTS = (
+    Point.POI_EXPORT_W,
+    Point.SITE_LOAD_W,
+    Point.DESPATCH_EXPORT_W,
+    Point.RESERVE_UP_W,
+    Point.GROSS_W,
+    Point.AVAILABLE_W,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One value of one point.

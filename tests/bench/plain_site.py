@@ -21,7 +21,7 @@ from controller.domain.fleet import (
     Verb,
     build_fleet,
 )
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample
 from controller.domain.plan import Snapshot
 from controller.domain.policy import (
     DispatchPolicy,
@@ -57,14 +57,6 @@ def fleet_of(size: int) -> Fleet:
 def policy_of(size: int) -> Policy:
     """The documented defaults for a site of this rating."""
     rated_w = size * 3_600
-    follow = (
-        Point.POI_EXPORT_W,
-        Point.SITE_LOAD_W,
-        Point.DESPATCH_EXPORT_W,
-        Point.RESERVE_UP_W,
-        Point.GROSS_W,
-        Point.AVAILABLE_W,
-    )
     return Policy(
         site_id="bench",
         rated_w=rated_w,
@@ -77,8 +69,8 @@ def policy_of(size: int) -> Policy:
         frequency_min_hz=45.0,
         frequency_max_hz=55.0,
         power_span_w=rated_w * 20,
-        required_points=frozenset(follow),
-        meter_of_point=dict.fromkeys(follow, "bench"),
+        required_points=frozenset(FOLLOW_POINTS),
+        meter_of_point=dict.fromkeys(FOLLOW_POINTS, "bench"),
         cycle_s=1.0,
         mode=Mode.CONTROL,
         ramp=RampPolicy(0.08 * rated_w, 0.2 * rated_w, 0.05 * rated_w, 0.05 * rated_w, 0.4 * rated_w),

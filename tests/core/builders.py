@@ -30,7 +30,7 @@ from controller.domain.fleet import (
     build_fleet,
 )
 from controller.domain.limits import Limit
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample
 from controller.domain.policy import (
     DispatchPolicy,
     Feedback,
@@ -48,14 +48,6 @@ SLEEP_W = 50
 LADDER = tuple(Level(f"{watts}W", watts, watts / 20.0) for watts in (2000, 2500, 3000, 3500))
 RESPONSE = ResponseClass(
     "test", sleep_dead_s=1, sleep_90_s=3, wake_dead_s=10, wake_90_s=30, trim_dead_s=1, trim_90_s=5, sleep_power_w=50
-)
-FOLLOW = (
-    Point.POI_EXPORT_W,
-    Point.SITE_LOAD_W,
-    Point.DESPATCH_EXPORT_W,
-    Point.RESERVE_UP_W,
-    Point.GROSS_W,
-    Point.AVAILABLE_W,
 )
 
 
@@ -87,8 +79,8 @@ class Builders:
             frequency_min_hz=45.0,
             frequency_max_hz=55.0,
             power_span_w=1_000_000,
-            required_points=frozenset(FOLLOW),
-            meter_of_point=dict.fromkeys(FOLLOW, "m"),
+            required_points=frozenset(FOLLOW_POINTS),
+            meter_of_point=dict.fromkeys(FOLLOW_POINTS, "m"),
             cycle_s=1.0,
             mode=Mode.CONTROL,
             ramp=RampPolicy(6_000.0, 12_000.0, 4_000.0, 4_000.0, 24_000.0),

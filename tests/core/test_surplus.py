@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core import surplus
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample
 
 MW = 1_000_000
 BASE = {
@@ -40,7 +40,7 @@ def test_the_follow_cap_is_the_mining_load_plus_over_export_less_missing_reserve
     assert surplus.cap_w(megawatts(kit, **changes)) == pytest.approx(cap_mw * MW)
 
 
-@pytest.mark.parametrize("point", surplus.FOLLOW_POINTS)
+@pytest.mark.parametrize("point", FOLLOW_POINTS)
 @pytest.mark.parametrize("quality", [Quality.BAD, Quality.UNCERTAIN, None])
 def test_one_input_that_is_not_good_means_no_figure_at_all(kit, point, quality):
     readings = megawatts(kit)
