@@ -148,7 +148,7 @@ def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
     found = []
     for said_s, begin_s, end_s, cap_w, urgent, name in caps_in_force(setup):
         before = (t_s >= said_s) & (t_s <= begin_s)
-        start_w, most_w = float(np.interp(begin_s, t_s, load_w)), float(load_w[before].max(initial=0.0))
+        start_w, most_w = _ramps_from_w(setup, record, begin_s), float(load_w[before].max(initial=0.0))
         ramp = setup.policy.ramp
         slow = max(ramp.down_w_per_min / 60.0, 1.0)
         quick = max(ramp.down_w_per_15s / 15.0, 1.0)
@@ -164,6 +164,13 @@ def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
             if length > LONGEST_RUN_S:
                 found.append(Breach("caps_obeyed", begin, f"{name}: above {cap_w / 1e3:.1f} kW for {length:.1f} s"))
     return found
+
+
+def _ramps_from_w(setup: Setup, record: Record, at_s: float) -> float:
+    """Where a ramp down begins: at the set-point, which leads a load that cannot follow by what 15 s allow at most."""
+    load_w = float(np.interp(at_s, np.array(record.t_s), np.array(record.load_w)))
+    asked_w = next((row.setpoint_w for row in reversed(record.cycles) if row.at_s < at_s), load_w)
+    return max(load_w, min(asked_w, load_w + setup.policy.ramp.up_w_per_15s))
 
 
 def sheds_at_once(setup: Setup, record: Record) -> list[Breach]:
