@@ -73,7 +73,7 @@ MUTATIONS = (
     Mutation(
         "stale taken as fresh",
         "failsafe.py",
-        "now - sample.taken_at <= limits.hold_after_s",
+        "now - sample.taken_at <= limit_s",
         "now >= 0.0",
         "blind_only_down",
         seed=11,
