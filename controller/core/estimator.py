@@ -236,6 +236,7 @@ def learned_ratio(facts: Fleet, verb: Verb) -> FloatArray:
 
 def trim_horizon_s(facts: Fleet) -> float:
     """Seconds after which a trim ordered now has worked on the slowest class that trims; a sleep where none does."""
-    if bool(facts.trims.any()):
-        return float((facts.trim_dead_s + facts.trim_90_s)[facts.trims].max())
+    trim_s = np.where(facts.trims, facts.trim_dead_s + facts.trim_90_s, -math.inf).max(initial=-math.inf)
+    if trim_s > -math.inf:
+        return float(trim_s)
     return float(np.max(facts.sleep_dead_s + facts.sleep_90_s, initial=0.0))

@@ -30,7 +30,7 @@ _HASHRATE_LAG_S: Final = 1.5
 _TEMPERATURE_LAG_S: Final = 45.0
 _AMBIENT_C: Final = 25.0
 _RISE_AT_NAMEPLATE_C: Final = 40.0
-_LAGS_S: Final = (np.array(_HASHRATE_LAG_S), np.array(_TEMPERATURE_LAG_S), np.array(HASHRATE_MEAN_WINDOWS_S))
+_LAGS_S: Final = (np.array(_HASHRATE_LAG_S), np.array(_TEMPERATURE_LAG_S), np.array(HASHRATE_MEAN_WINDOWS_S)[:, None])
 _REPORT_EVERY_S: Final = 1.0
 _REVIVES_AFTER_S: Final = 5.0
 _GIVES_UP_90_S: Final = 0.5  # how quickly a failed boot is back at sleep watts
@@ -119,7 +119,8 @@ class FleetPhysics:
         self.temperature_c: Floats = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
         self.uptime_s: Floats = traits.uniform(3_600.0, 86_400.0, count)
         self.reboots: Ints = np.zeros(count, dtype=np.int64)  # how often: what a device forgets, it forgets then
-        self.hashrate_mean_th: Floats = np.repeat(self.hashrate_th[:, None], len(HASHRATE_MEAN_WINDOWS_S), axis=1)
+        self._means_th: Floats = np.repeat(self.hashrate_th[None, :], len(HASHRATE_MEAN_WINDOWS_S), axis=0)
+        self.hashrate_mean_th: Floats = self._means_th.T  # moved as rows: long ones are quick
         self._hashrate_goal_th: Floats = self.hashrate_th.copy()
 
         self._weights_for_s = -1.0
@@ -230,7 +231,7 @@ class FleetPhysics:
         self.hashrate_th += (self._hashrate_goal_th - self.hashrate_th) * hashrate
         settled_c = _AMBIENT_C + _RISE_AT_NAMEPLATE_C * self.true_power_w / self.nameplate_w
         self.temperature_c += (settled_c - self.temperature_c) * temperature
-        self.hashrate_mean_th += (self.hashrate_th[:, None] - self.hashrate_mean_th) * means
+        self._means_th += (self.hashrate_th - self._means_th) * means
 
     def _report(self, indices: Ints) -> None:
         noise = self._report_rng.normal(0.0, self.spec.report_noise_sigma, (2, indices.size))
