@@ -30,6 +30,7 @@ from controller.core import (
     surplus,
     telemetry,
     timeline,
+    trimming,
     verify,
     waves,
     wear,
@@ -242,7 +243,9 @@ class _Cycle:
         state.doubtful = doubtful
         elapsed = now - self.before.now if self.before.cycle else 0.0
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
-        ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed)
+        lags = (trimming.quickest_lag_s(self.facts, state.fleet, up) for up in (False, True))
+        falls, rises = (ramp.Next(lag_s, estimator.owed_w(state.fleet, now + lag_s)) for lag_s in lags)
+        ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed, falls, rises)
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
@@ -255,7 +258,8 @@ class _Cycle:
         # Trims and sleeps on their way count whole, for they are there in seconds; boots as far as they have come.
         committed = max(state.offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
         there = abs(committed - setpoint.power_w) <= policy.fleet.deadband_up_w
-        ramp.remember(state, setpoint.power_w if there else committed, now)
+        drawn = state.offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
+        ramp.remember(state, setpoint.power_w if there else committed, drawn, now)
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS

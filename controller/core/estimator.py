@@ -41,7 +41,7 @@ def _share_left(
     boots = fleet.verb[miners] == WAKE
     if boots.any():
         share = np.where(boots, np.maximum(1.0 - 0.9 * in_90s, 0.0), share)
-    share[fleet.unheard[miners]] = 1.0  # a fall that nobody has seen
+    share[fleet.doubted[miners]] = 1.0  # a fall that nobody has seen
     return share
 
 
@@ -59,7 +59,7 @@ def expected_one_w(fleet: FleetState, miner: int, at: float) -> float:
     """The same for one miner, watts, without walking the fleet."""
     if fleet.verb[miner] == NO_COMMAND:
         return float(fleet.to_w[miner])
-    if fleet.unheard[miner]:
+    if fleet.doubted[miner]:
         return float(fleet.from_w[miner])
     in_90s = max(at - float(fleet.sent_at[miner]) - float(fleet.dead_s[miner]), 0.0) / float(fleet.to_90_s[miner])
     share = max(1.0 - 0.9 * in_90s, 0.0) if fleet.verb[miner] == WAKE else 10.0 ** -min(in_90s, 12.0)
@@ -70,7 +70,7 @@ def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArr
     """Each miner's draw when a trim ordered now has worked, (n,) watts: quick moves count whole, boots as far as
     they will be by then."""
     soon_w = fleet.to_w.copy()
-    slow = ((fleet.verb == WAKE) | (fleet.unheard & (fleet.verb != NO_COMMAND))).nonzero()[0]
+    slow = ((fleet.verb == WAKE) | (fleet.doubted & (fleet.verb != NO_COMMAND))).nonzero()[0]
     if len(slow):
         soon_w[slow] += (fleet.from_w[slow] - soon_w[slow]) * _share_left(fleet, slow, now + horizon_s)
     return soon_w
@@ -97,7 +97,7 @@ def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArra
 def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     """What is on its way down and will still be drawn when the quickest trim ordered now has worked, watts: a raise
     into the room that slow sleepers are about to make would be there before it."""
-    falling = (fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & (fleet.to_w < fleet.from_w)
+    falling = (fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & (fleet.to_w < fleet.from_w) & ~fleet.doubted
     if not bool(falling.any()):
         return 0.0
     at = now + float((facts.trim_dead_s + facts.trim_90_s)[facts.trims].min(initial=math.inf))
@@ -107,6 +107,12 @@ def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
         rows = who.nonzero()[0]
         total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at, stretch)).sum())
     return total_w
+
+
+def owed_w(fleet: FleetState, at: float) -> float:
+    """What trims and sleeps in flight still leave to come down at time `at`, watts; negative: to come up."""
+    moving = ((fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & ~fleet.doubted).nonzero()[0]
+    return float(((fleet.from_w[moving] - fleet.to_w[moving]) * _share_left(fleet, moving, at)).sum())
 
 
 def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:

@@ -63,7 +63,8 @@ class FleetState:
     shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
     was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
-    unheard: told to draw less, and not heard of since, though it should be there by now: it counts as it was before.
+    unheard: told to draw less, and not heard of since, though it should be there by now; doubted: and it counts as it
+    was before, for neither its next reading nor the site meter will tell.
     gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
     away: one of many that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
     rate_th: the hash rate it told, NaN none told; has_rate: one worth the name. idle_at: since when it idles by itself,
@@ -95,6 +96,7 @@ class FleetState:
     learned: FloatArray
     deadline_at: FloatArray
     unheard: BoolArray
+    doubted: BoolArray
     verdict: ByteArray
     attempts: IntArray
     failed_verb: ByteArray
@@ -160,6 +162,7 @@ class FleetState:
             learned=np.ones(n),
             deadline_at=np.full(n, math.inf),
             unheard=np.zeros(n, dtype=np.bool_),
+            doubted=np.zeros(n, dtype=np.bool_),
             verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),
             attempts=np.zeros(n, dtype=np.int64),
             failed_verb=np.zeros(n, dtype=np.int8),

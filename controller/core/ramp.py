@@ -6,6 +6,7 @@ limited too, unless the grid is getting less than its despatch or somebody order
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from operator import itemgetter
@@ -18,6 +19,8 @@ from controller.domain.reasons import Bound
 MINUTE_S = 60.0
 STEP_WINDOW_S = 15.0
 POWER = itemgetter(1)  # of an entry of the history
+RISE_SHARE = 0.92
+"""Of the limit within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,34 @@ class Ramped:
     bound: Bound | None
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The quickest that a move could take next: in `lag_s` seconds their watts move, and until then the load stays
+    `owed_w` above (below: negative) what is committed, for what is slower is still on its way."""
+
+    lag_s: float = 0.0
+    owed_w: float = 0.0
+
+
 def limit(
-    state: State, ramp: RampPolicy, wanted: Setpoint, present_w: float, waived: bool, now: float, elapsed_s: float
+    state: State,
+    ramp: RampPolicy,
+    wanted: Setpoint,
+    present_w: float,
+    waived: bool,
+    now: float,
+    elapsed_s: float,
+    falls: Next = Next(),
+    rises: Next = Next(),
 ) -> Ramped:
     """Move from the last setpoint towards the wanted one.
 
     present_w: what the site draws or is committed to draw, watts. waived: the down limit does not apply.
-    elapsed_s: since the last cycle, so that early cycles gain nothing.
+    elapsed_s: since the last cycle, so that early cycles gain nothing. falls, rises: who moves next, down and up.
     """
     last = state.setpoint_w if state.setpoint_w is not None else present_w
     if wanted.power_w >= last:
-        ceiling = _highest(state, ramp, last, present_w, now, elapsed_s)
+        ceiling = _highest(state, ramp, last, present_w, now, elapsed_s, rises)
         if wanted.power_w <= ceiling:
             return Ramped(wanted.power_w, None)
         return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
@@ -49,29 +69,37 @@ def limit(
     if wanted.bound is not Bound.FALLBACK:
         lately = _within(state.power_history, STEP_WINDOW_S, now)
         highest_lately = max(lately, key=POWER)[1] if lately else last
-        floor = max(floor, highest_lately - ramp.down_w_per_15s)
+        drawn = _within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
+        drawn_w = max(drawn, key=POWER)[1] if drawn else -math.inf
+        floor = max(floor, highest_lately - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w)
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
     return Ramped(min(floor, last), Bound.RAMP_DOWN)
 
 
-def _highest(state: State, ramp: RampPolicy, last: float, present_w: float, now: float, elapsed_s: float) -> float:
+def _highest(
+    state: State, ramp: RampPolicy, last: float, present_w: float, now: float, elapsed_s: float, rises: Next
+) -> float:
     """Highest setpoint the up limits allow, watts."""
     minute, step = (_within(state.power_history, window_s, now) for window_s in (MINUTE_S, STEP_WINDOW_S))
+    drawn = _within(state.drawn_history, STEP_WINDOW_S, now + rises.lag_s)
     return min(
         last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
+        (min(drawn, key=POWER)[1] if drawn else math.inf) + RISE_SHARE * ramp.up_w_per_15s - rises.owed_w,
         (min(minute, key=POWER)[1] if minute else present_w) + ramp.up_w_per_min,
         (min(step, key=POWER)[1] if step else present_w) + ramp.up_w_per_15s,
         present_w + ramp.up_w_per_15s,  # a load that cannot follow must not wind the setpoint up
     )
 
 
-def remember(state: State, power_w: float, now: float) -> None:
+def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:
     """Keep what the site was committed to draw for the last minute, about one value a second: what the meter shows, and
-    with it what was in flight. What it shows alone comes seconds later, and would be asked to wait for itself."""
+    with it what was in flight. What it shows alone comes seconds later, and would be asked to wait for itself; that is
+    kept apart, for where slow miners and quick ones take turns their seconds add up in the load alone."""
     history = state.power_history
     if history and now - history[-1][0] < 0.8:
         return
+    state.drawn_history = (*_within(state.drawn_history, STEP_WINDOW_S, now), (now, drawn_w))
     state.power_history = (*_within(history, MINUTE_S, now), (now, power_w))
 
 

@@ -201,6 +201,7 @@ class State:
     unbalanced_since: float | None = None
     fallback_since: float | None = None
     power_history: tuple[tuple[float, float], ...] = ()
+    drawn_history: tuple[tuple[float, float], ...] = ()
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
     operator_ends: dict[str, float] = field(default_factory=dict)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.core import estimator
-from controller.core.fleet_state import NO_COMMAND
+from controller.core.fleet_state import NO_COMMAND, FleetState
 from controller.core.roster import Goal, Roster, dwelt, limit_room_w, rung_below, tightest, want_asleep, want_rung
-from controller.domain.fleet import BoolArray, Condition, FloatArray, IntArray, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
+
+HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
 
 
 def shed(roster: Roster, goal: Goal, auxiliary_w: float) -> None:
@@ -163,3 +167,11 @@ def raise_(roster: Roster, gap_w: float) -> None:
         left_w -= gained_w
         room_w[facts.limits.of_miner[miner]] -= gained_w
         budget -= 1
+
+
+def quickest_lag_s(facts: Fleet, fleet: FleetState, up: bool) -> float:
+    """Seconds until half of a trim's watts have moved, of the quickest that can be trimmed now; 0 where nobody can."""
+    room = fleet.want_level < fleet.ceiling if up else fleet.want_level > 0
+    able = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING) & room
+    lag_s = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
+    return float(lag_s.min()) if len(lag_s) else 0.0

@@ -124,6 +124,7 @@ def judge(
 
     expected = estimator.expected_power_w(fleet, now)
     fleet.unheard = _unheard(fleet, now)
+    fleet.doubted = fleet.unheard & ~_shown_meanwhile(state, policy, now)
     for miner in ((fleet.verdict != before) | failed).nonzero()[0]:
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
@@ -158,6 +159,19 @@ def _unheard(fleet: FleetState, now: float) -> BoolArray:
     if unheard.any():
         unheard &= fleet.read_at < fleet.sent_at + fleet.dead_s
     return unheard
+
+
+def _shown_meanwhile(state: State, policy: FleetPolicy, now: float) -> BoolArray:
+    """(n,) whose next reading is merely not due yet, while the site meter has shown what became of its fall.
+
+    The offset has that then, wherever the fall went. To count the miner as it was would be wrong twice as soon as it is
+    moved again: it starts from watts that it no longer draws, and what it rises by looks like watts that it gives back.
+    """
+    fleet = state.fleet
+    answers = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
+    shown_until = state.offset_until if now <= state.offset_until else state.offset_at
+    shown: BoolArray = answers & (now - fleet.read_at <= policy.telemetry_stale_s) & (fleet.deadline_at <= shown_until)
+    return shown
 
 
 def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:

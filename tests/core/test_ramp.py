@@ -29,10 +29,9 @@ def steady(power_w, until=100.0):
     return [(until - 60 + second, power_w) for second in range(61)]
 
 
-def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **rates):
-    return ramp.limit(
-        state, kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp, wanted, present_w, waived, now, elapsed_s
-    )
+def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **who_moves_next):
+    rates = kit.policy(ramp={"up_w_per_15s": 2_000.0}).ramp
+    return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, **who_moves_next)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_the_first_setpoint_starts_from_what_the_site_draws(kit):
 def test_the_history_keeps_a_minute_at_about_one_value_a_second(kit):
     state = state_at(kit, None)
     for tick in range(2_000):  # 100 s at 20 Hz
-        ramp.remember(state, float(tick), tick * 0.05)
+        ramp.remember(state, float(tick), float(tick), tick * 0.05)
     moments = [at for at, _ in state.power_history]
     assert moments[0] >= 99.95 - 60.0 - 1.0
     assert len(moments) <= 76
@@ -156,7 +155,7 @@ def test_a_minute_of_cycles_stays_inside_both_up_limits(kit):
     for second in range(240):
         found = limit(kit, state, wish(40_000), load, now=float(second))
         state.setpoint_w = load = found.power_w
-        ramp.remember(state, load, float(second))
+        ramp.remember(state, load, load, float(second))
         seen.append(load)
     for window, most in ((60, 6_000.0), (15, 2_000.0)):
         rises = [seen[at + window] - seen[at] for at in range(len(seen) - window)]
@@ -168,3 +167,22 @@ def test_what_is_committed_downward_counts_before_the_meter_shows_it(kit):
     """The meter still shows 10 kW, commands in flight end at 4 kW: a raise starts from there."""
     found = limit(kit, state_at(kit, 9_000.0, steady(10_000.0)), wish(30_000), 4_000.0)
     assert (found.power_w, found.bound) == (pytest.approx(6_000), Bound.RAMP_UP)
+
+
+def test_where_slow_miners_and_quick_ones_take_turns_their_falls_do_not_add_up(kit):
+    """Committed were 4 kW less in the last 15 s, drawn 4.5 kW less: the seconds of the slow ones came on top."""
+    state = state_at(kit, 20_500.0, steady(20_600.0))
+    state.drawn_history = tuple((100.0 - age, 22_000.0 + 180.0 * age) for age in range(15, -1, -1))
+    found = limit(kit, state, wish(10_000), 20_500.0)
+    assert (found.power_w, found.bound) == (pytest.approx(20_500.0), Bound.RAMP_DOWN), "24.7 less 4 kW is no room"
+    found = limit(kit, state, wish(10_000), 20_500.0, falls=ramp.Next(lag_s=2.0, owed_w=300.0))
+    assert found.power_w == pytest.approx(20_300.0), "24.34 less 4 kW, and 300 W of it come only later"
+
+
+def test_a_rise_leaves_room_for_what_slow_miners_still_owe(kit):
+    state = state_at(kit, 20_500.0, steady(20_000.0))
+    state.drawn_history = ((90.0, 18_700.0), (99.0, 19_000.0))
+    alone = limit(kit, state, wish(30_000), 20_500.0)
+    assert alone.power_w == pytest.approx(20_540.0), "18.7 kW and 92 % of 2 kW"
+    owed = limit(kit, state, wish(30_000), 20_500.0, rises=ramp.Next(lag_s=2.0, owed_w=-500.0))
+    assert owed.power_w == pytest.approx(20_600.0), "what is owed is not there yet: the load has room for it"

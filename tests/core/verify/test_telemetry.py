@@ -52,6 +52,37 @@ def test_a_miner_that_fell_silent_after_its_sleep_counts_as_drawing_until_it_is_
     assert (story.verdict(), story.fleet.to_w[0]) == (Verdict.SETTLED, 50.0)
 
 
+@pytest.fixture
+def lowered(kit):
+    """A story of two; the first was trimmed down at 0 s, which is overdue at 22 s. It is read every 30 s."""
+    story = Story(kit, hashing=(True, True))
+    story.want(level=0)
+    return story
+
+
+def test_a_fall_that_the_site_meter_has_shown_is_believed_until_the_next_reading_is_due(lowered):
+    low_w = lowered.facts.level_power_w[0, 0]
+    lowered.state.offset_at, lowered.state.offset_until = 24.0, 27.0
+    lowered.at(24.0)
+    assert lowered.fleet.unheard[0]
+    assert estimator.expected_soon_w(lowered.fleet, 24.0, 6.0)[0] == pytest.approx(low_w, abs=1.0)
+    lowered.want(level=3)
+    assert lowered.fleet.from_w[0] == pytest.approx(low_w, abs=1.0), "a rise starts from where it is"
+
+
+def test_a_fall_that_no_site_meter_has_shown_counts_as_not_come(lowered):
+    lowered.state.offset_at, lowered.state.offset_until = 15.0, 18.0
+    lowered.at(24.0)
+    assert estimator.expected_soon_w(lowered.fleet, 24.0, 6.0)[0] == 3_500.0
+
+
+def test_a_fall_whose_reading_is_long_due_counts_as_not_come_whatever_the_site_meter_shows(lowered):
+    at = lowered.policy.telemetry_stale_s + 1.0
+    lowered.state.offset_at, lowered.state.offset_until = at, at + 3.0
+    lowered.at(at)
+    assert estimator.expected_soon_w(lowered.fleet, at, 6.0)[0] == 3_500.0
+
+
 def test_a_miner_that_fell_silent_after_its_wake_counts_as_awake(sleeper):
     (command,) = sleeper.want(hashing=True)
     sleeper.at(0.5, reports=[sleeper.kit.report(command, Outcome.UNKNOWN, 0.1)])
