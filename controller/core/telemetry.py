@@ -29,10 +29,12 @@ def take_readings(
     while readings:
         # Arrays take one reading of a miner: of one read twice since the last cycle the second comes next.
         first = {reading.miner: reading for reading in reversed(readings)}
-        again = tuple(reading for reading in readings if first[reading.miner] is not reading)
-        batch = [reading for reading in readings if first[reading.miner] is reading] if again else readings
-        _take(facts, state, policy, tuple(batch), fresh, now, findings)
-        readings = again
+        if len(first) == len(readings):
+            _take(facts, state, policy, readings, fresh, now, findings)
+            break
+        batch = tuple(reading for reading in readings if first[reading.miner] is reading)
+        _take(facts, state, policy, batch, fresh, now, findings)
+        readings = tuple(reading for reading in readings if first[reading.miner] is not reading)
     return fresh
 
 
