@@ -19,7 +19,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ ORDER_EVERY_S, ORDER_FOR_S = 60.0, 30
 METER_AWAY_EVERY_S, METER_AWAY_S = 420.0, 25.0
 BROKER_AWAY_EVERY_S, BROKER_AWAY_S = 900.0, 20.0
 FAULTS_PER_MINER_HOUR, FAULT_S = 1.5, 40.0
+# At the end of every ten minutes no miner has a fault: what is open at the end of that is open always.
+QUIET_EVERY_S, QUIET_S, QUIET_COUNTS_S = 600.0, 90.0, 40.0
 # The sorts that hold something of ours while they last, or come back half done.
 KINDS = (Fault.REFUSE, Fault.RESET, Fault.HANG, Fault.GARBAGE, Fault.TRUNCATE, Fault.SLOW_LORIS, Fault.STALE_SESSION)
 JOURNAL_MAX = "8 MB"  # reached within the warm-up, so that its bound is what is seen
@@ -105,13 +107,15 @@ def scenario_for(miners: int) -> Scenario:
 async def soak(folder: Path, name: str, miners: int, seconds: float, every_s: float) -> list[Sample]:
     """Run a site of this name; returns samples, one every `every_s`."""
     scenario = scenario_for(miners)
-    schedule = FaultSchedule.random(
-        seed=5,
-        targets=miners,
-        span_s=seconds,
-        faults_per_target_hour=FAULTS_PER_MINER_HOUR,
-        kinds=KINDS,
-        mean_duration_s=FAULT_S,
+    schedule = with_quiet_times(
+        FaultSchedule.random(
+            seed=5,
+            targets=miners,
+            span_s=seconds,
+            faults_per_target_hour=FAULTS_PER_MINER_HOUR,
+            kinds=KINDS,
+            mean_duration_s=FAULT_S,
+        )
     )
     async with AsyncExitStack() as stack:
         farm = await stack.enter_async_context(
@@ -130,6 +134,16 @@ async def soak(folder: Path, name: str, miners: int, seconds: float, every_s: fl
         site = Site(name, scenario, farm, host, broker, daemon, folder)
         await _until_ready(site)
         return await _measure(site, seconds, every_s)
+
+
+def with_quiet_times(schedule: FaultSchedule) -> FaultSchedule:
+    """The same without what begins in a quiet time, and nothing lasting into one."""
+    kept = []
+    for event in schedule.events:
+        left_s = QUIET_EVERY_S - QUIET_S - event.at_s % QUIET_EVERY_S
+        if left_s > 0.0:
+            kept.append(replace(event, duration_s=min(event.duration_s, left_s)))
+    return FaultSchedule(kept)
 
 
 def _host(scenario: Scenario, farm: MinerFarm) -> PlantHost:
@@ -248,6 +262,7 @@ def _sample(site: Site, at_s: float) -> Sample:
         load_kw=site.host.truth.site_load_w / 1e3,
         surplus_kw=site.host.truth.surplus_w / 1e3,
         fail_safe=metrics["curtaild_fail_safe_state"],
+        quiet=at_s % QUIET_EVERY_S >= QUIET_EVERY_S - QUIET_COUNTS_S,
     )
 
 

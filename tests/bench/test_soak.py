@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from simulators.faults import Fault, FaultEvent, FaultSchedule
+from tests.bench.soak import with_quiet_times
 from tests.bench.soak_report import LIMITS, Sample, write_report
 
 STEADY = Sample(0.0, 110.0, 5, 24, 14, 320.0, 24.0, 0.1, 0.0, 0.0, 0.0, 500.0, 550.0, 0.0)
@@ -39,6 +41,20 @@ def test_what_grows_fails_and_is_named(tmp_path: Path, name: str, per_hour: floa
     assert write_report(hours_of(**{name: per_hour}), 300, tmp_path) == 1
     rows = json.loads((tmp_path / "soak.json").read_text())["after_warm_up"]
     assert [found for found, row in rows.items() if not row["flat"]] == [name]
+
+
+def test_calls_in_flight_while_faults_last_are_no_growth(tmp_path: Path) -> None:
+    samples = [
+        replace(sample, sockets=14 + number // 4, quiet=False) if number % 10 else sample
+        for number, sample in enumerate(hours_of())
+    ]
+    assert write_report(samples, 300, tmp_path) == 0
+
+
+def test_no_fault_begins_or_lasts_in_a_quiet_time() -> None:
+    events = [FaultEvent(at_s, 0, Fault.HANG, 100.0) for at_s in (100.0, 480.0, 520.0, 610.0)]
+    kept = with_quiet_times(FaultSchedule(events)).events
+    assert [(event.at_s, event.duration_s) for event in kept] == [(100.0, 100.0), (480.0, 30.0), (610.0, 100.0)]
 
 
 def test_what_only_grew_while_it_warmed_up_is_no_growth(tmp_path: Path) -> None:
