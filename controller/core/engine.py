@@ -266,8 +266,10 @@ class _Cycle:
         up_w_per_s = policy.ramp.up_w_per_min / 60.0
         exact = Bound.SURPLUS not in (wanted.bound, setpoint.bound)
         ahead = self.ahead or lookahead.Ahead(wanted)
-        in_the_end_w = min(wanted.power_w, ahead.aim_w)
-        goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, not doubtful, exact, ahead.rise)
+        at_line = ahead.fall is not None and setpoint.power_w >= ahead.fall.line_w  # on the way down, which ends there
+        in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
+        may_raise, later = not doubtful, (ahead.fall, ahead.rise)
+        goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
         return setpoint, goal
 
     def _unread(self) -> str:

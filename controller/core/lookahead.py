@@ -15,11 +15,12 @@ import numpy as np
 
 from controller.core import arbiter, estimator, timeline
 from controller.core.arbiter import Proposal
+from controller.core.estimator import response_s
 from controller.core.ramp import MINUTE_S, STEP_WINDOW_S
-from controller.core.roster import Rise
+from controller.core.roster import Fall, Rise
 from controller.core.state import ActiveOrder, State
 from controller.domain.dispatch import Dispatch, DispatchKind
-from controller.domain.fleet import Fleet
+from controller.domain.fleet import Fleet, Verb
 from controller.domain.plan import Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound
@@ -32,11 +33,11 @@ ORDER_BOUNDS = frozenset({Bound.DISPATCH_CAP, Bound.DISPATCH_TARGET, Bound.EMERG
 class Ahead:
     """What is wanted with the scheduled orders in mind, watts.
 
-    setpoint: before ramps. aim_w: where the way down ends that has begun, inf on none. rise: the next way up.
+    setpoint: before ramps. fall: the lowest line down, whether it binds already or not. rise: the next way up.
     """
 
     setpoint: Setpoint
-    aim_w: float = np.inf
+    fall: Fall | None = None
     rise: Rise | None = None
 
 
@@ -46,7 +47,12 @@ def prepare(
     """`wanted` is what the orders in force and all other `bounds` make of this moment. Keeps `state.led_s`."""
     ahead = Ahead(wanted)
     led_before, state.led_s = state.led_s, {}
+    if not state.orders.scheduled:
+        return ahead
+    far_at = now + _longest_s(facts, policy)
     for entry in sorted(state.orders.scheduled, key=lambda one: one.starts_at):
+        if entry.starts_at > far_at:
+            break
         then = _ruling_at(state, entry.starts_at, floor_w)
         if then is None or then.source != entry.dispatch.dispatch_id:
             continue  # something else will bind below it
@@ -55,10 +61,13 @@ def prepare(
         # Those who have moved already are asked no more, and a line that has begun must not step back for that.
         behind_s = max(_response_s(facts, state, policy, drop_w), led_before.get(then.source, 0.0))
         if drop_w > 0.0:
-            line_w = then.power_w + down_w_per_s(policy) * max(in_s - behind_s - MARGIN_S, 0.0)
+            rate = down_w_per_s(policy)
+            line_w = then.power_w + rate * max(in_s - behind_s - MARGIN_S, 0.0)
+            if ahead.fall is None or line_w < ahead.fall.line_w:
+                ahead = replace(ahead, fall=Fall(line_w, then.power_w, rate))
             if line_w < ahead.setpoint.power_w:
                 state.led_s[then.source] = behind_s
-                ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w), aim_w=then.power_w)
+                ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w))
         elif ahead.rise is None and entry.dispatch.kind is DispatchKind.TARGET:
             ahead = _rise(state, policy, ahead, (entry, then), bounds, in_s, behind_s)
     return ahead
@@ -144,6 +153,14 @@ def _gives_way(state: State, order: Dispatch) -> bool:
     target = arbiter.wish_of(state.orders.active)
     mine = (one.dispatch for one in state.orders.active if one.dispatch.issuer == order.issuer)
     return target is not None and any(one.dispatch_id == target.source for one in mine)
+
+
+def _longest_s(facts: Fleet, policy: Policy) -> float:
+    """No line is longer: from one end of the site's range to the other, and as far behind as the slowest class."""
+    slowest_s = max(
+        float(np.max(dead_s + to_90_s, initial=0.0)) for dead_s, to_90_s in (response_s(facts, verb) for verb in Verb)
+    )
+    return policy.rated_w / min(down_w_per_s(policy), up_w_per_s(policy)) + slowest_s + MARGIN_S
 
 
 def _response_s(facts: Fleet, state: State, policy: Policy, drop_w: float) -> float:

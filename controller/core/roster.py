@@ -35,14 +35,27 @@ class Rise:
 
 
 @dataclass(frozen=True, slots=True)
+class Fall:
+    """A fall that is ordered for later, watts: a line that is at `line_w` now and ends at `power_w`."""
+
+    line_w: float
+    power_w: float
+    down_w_per_s: float
+
+    def lead_w(self, after_s: float) -> float:
+        """Where the setpoint may be at most because of it, `after_s` seconds from now."""
+        return max(self.line_w - self.down_w_per_s * after_s, self.power_w)
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What the allocator is asked for, watts at the site meter.
 
     power_w: the ramped setpoint. wanted_w: where the ramp ends that holds it back, above it or below it.
     up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
     dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
-    exact: the goal is an order or a fixed limit, not the measured surplus with its noise. rise: what is ordered for
-    later.
+    exact: the goal is an order or a fixed limit, not the measured surplus with its noise. fall, rise: what is
+    ordered for later.
     """
 
     power_w: float
@@ -52,11 +65,14 @@ class Goal:
     waived: bool
     may_raise: bool = True
     exact: bool = False
+    fall: Fall | None = None
     rise: Rise | None = None
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""
         lead_w = min(self.wanted_w, self.power_w + self.up_w_per_s * boot_s)
+        if self.fall is not None:
+            lead_w = min(lead_w, self.fall.lead_w(boot_s))
         return lead_w if self.rise is None else max(lead_w, self.rise.lead_w(boot_s))
 
 

@@ -132,6 +132,21 @@ def test_a_scheduled_order_is_in_no_list_of_those_in_force_until_it_begins(desk)
     assert (decision.active_orders, decision.scheduled_orders) == (("desk-1",), ())
 
 
+def test_boots_under_way_below_the_line_are_left_alone_and_no_more_are_begun(kit):
+    desk = Desk(kit)
+    desk.order(CAP, 8_000)
+    desk.until(160.0)
+    desk.order(RELEASE, None)
+    while not any(command.verb is Verb.WAKE for command in desk.site.decisions[-1].commands):
+        desk.until(desk.site.now + 1.0)
+    desk.until(desk.site.now + 5.0)
+    told, begins = len(desk.site.sent), desk.order(CAP, 12_000, 60.0)
+    desk.until(begins - 25.0)
+    assert {command.verb for command in desk.site.sent[told:]} <= {Verb.TRIM}
+    desk.until(begins + 5.0)
+    assert desk.load_at(begins) == pytest.approx(12_000.0, abs=TOLERANCE_W)
+
+
 def test_a_cap_that_comes_raises_nothing_before_its_time(desk):
     desk.order(CAP, 20_000)
     desk.until(200.0)
