@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -202,6 +203,16 @@ def test_an_answer_survives_the_wire() -> None:
         mqtt.decode_answer(b'{"id":"a","issuer":"b"}')
     with pytest.raises(ValueError, match="SHRUGGED"):
         mqtt.decode_answer(b'{"id":"a","issuer":"b","status":"SHRUGGED"}')
+
+
+def test_the_state_says_what_is_scheduled_and_for_when(decision: Decision) -> None:
+    later = replace(decision, scheduled_orders=(("order-2", 1795320900.12),))
+    state = mqtt.decode_state(mqtt.encode_state("dasu-1", Mode.CONTROL, later))
+    assert (state["orders"], state["scheduled"]) == (
+        ["order-1"],
+        [{"id": "order-2", "not_before": "2026-11-22T04:15:00.120Z"}],
+    )
+    assert mqtt.decode_state(mqtt.encode_state("dasu-1", Mode.CONTROL, decision))["scheduled"] == []
 
 
 def test_the_state_says_null_where_nothing_is_known(decision: Decision) -> None:
