@@ -64,13 +64,16 @@ def limit(
         return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
     if waived:
         return Ramped(wanted.power_w, None)
-    rate = ramp.fallback_w_per_min if wanted.bound is Bound.FALLBACK else ramp.down_w_per_min
-    floor = last - rate / MINUTE_S * elapsed_s
-    if wanted.bound is not Bound.FALLBACK:
-        lately = _within(state.power_history, STEP_WINDOW_S, now)
-        highest_lately = max(lately, key=POWER)[1] if lately else last
+    lately = _within(state.power_history, STEP_WINDOW_S, now)
+    highest_lately = max(lately, key=POWER)[1] if lately else last
+    if wanted.bound is Bound.FALLBACK:
+        # Where the load has not been is no place to begin at: the way down from there would move nothing at first.
+        last = min(last, max(highest_lately, wanted.power_w))
+        floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
+    else:
         drawn = _within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
         drawn_w = max(drawn, key=POWER)[1] if drawn else -math.inf
+        floor = last - ramp.down_w_per_min / MINUTE_S * elapsed_s
         floor = max(floor, highest_lately - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w)
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
