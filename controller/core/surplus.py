@@ -70,8 +70,9 @@ def remember(
         _guard_household(state, policy, samples)
     elif good:
         state.surplus_cap_w = _steadied_w(state, policy, found_w - policy.surplus_margin_w, elapsed_s)
-    elif state.surplus_cap_w is not None:
-        state.surplus_cap_w = min(state.surplus_cap_w, found_w - policy.surplus_margin_w)
+    else:
+        known_w = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
+        state.surplus_cap_w = min(known_w, found_w - policy.surplus_margin_w)
 
 
 def _steadied_w(state: State, policy: Policy, cap_w: float, elapsed_s: float) -> float:

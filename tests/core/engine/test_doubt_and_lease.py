@@ -65,6 +65,19 @@ def test_a_site_whose_meter_never_answered_goes_to_its_fallback_all_the_same(kit
     assert loads[-1] <= 5_000.0 + DEADBAND
 
 
+def test_a_site_that_starts_blind_takes_up_the_first_surplus_it_sees_though_it_may_not_rise_to_it(kit):
+    """Without a cap from before, a surplus that had gone was kept to only when the meter was armed again."""
+    site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
+    site.meter_lost = {Point.POI_EXPORT_W}
+    site.cycles(15)
+    assert site.state.surplus_cap_w is None
+    site.meter_lost, site.spare_w = set(), 8_000.0
+    site.cycles(8)
+    assert site.decisions[-1].fail_safe is not InputState.GOOD
+    assert site.load_w() <= 8_000.0 + DEADBAND
+    assert not any(command.raises for command in site.sent)
+
+
 def test_the_sites_own_offset_delays_the_fallback(kit):
     site = kit.site(kit.policy(inputs={"fallback_offset_s": 20.0}), hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
