@@ -121,7 +121,7 @@ class PolicyScenario:
     """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
 
     `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle,
-    `restarts_per_day` what a miner that wears may be made to write and restart. Ramps are fractions of rated power,
+    `starts_per_day` how often each may be woken, `restarts_per_day` what one that wears may be made to write and restart. Ramps are fractions of rated power,
     `step_15s_fraction` is the most within any 15 s, up or down; H of the violation rule is built from the periods here
     and from the miners.
     """
@@ -136,6 +136,7 @@ class PolicyScenario:
     min_asleep_s: float
     sweep_period_s: float
     wakes_per_cycle: int
+    starts_per_day: int
     restarts_per_day: int
 
 
@@ -261,6 +262,7 @@ DEMO = Scenario(
         min_asleep_s=15.0,
         sweep_period_s=5.0,
         wakes_per_cycle=6,
+        starts_per_day=500,
         restarts_per_day=500,
     ),
     # The cap lies below what the hashing miners draw with every one of them at its lowest profile: only sleep can keep

@@ -160,6 +160,7 @@ def _fleet(document: Document, n: Numbers) -> FleetPolicy:
         feedback=Feedback(document.control.feedback),
         dwell_on_s=rules.dwell_on,
         dwell_off_s=rules.dwell_off,
+        starts_per_day=rules.starts_per_day,
         trim_reserve_ratio=rules.trim_reserve,
         margin_memory_s=rules.margin_memory,
         wakes_per_cycle_max=int(n["fleet.wakes_per_cycle"]),

@@ -241,6 +241,14 @@ class FleetRules(Section):
         ge=1,
         le=1024,
     )
+    starts_per_day: int = key(
+        "wakes of one miner in 24 h, those after a shed not counted. Who has none left stays asleep, and is put to "
+        "sleep last. Of miners that hash alike per watt those with the fewest starts go first",
+        6,
+        why="every start is a cold boot of chips and power supply",
+        ge=1,
+        le=500,
+    )
     restarts_per_day: int = key(
         "writes to a miner's flash and restarts of its mining that normal moves may cost it in 24 h. A wake keeps room "
         "for the sleep that follows; what the grid needs at once is never withheld. Only firmware that wears counts",

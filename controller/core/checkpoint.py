@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import class_record, estimator
+from controller.core import class_record, estimator, starts
 from controller.core.fleet_state import NO_COMMAND, Away
 from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
@@ -91,6 +91,10 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
     for row in (fleet.verb == estimator.WAKE).nonzero()[0].tolist():
         sent_at, deadline_at = float(fleet.sent_at[row]), float(fleet.deadline_at[row])
         miners[facts.miner_ids[row]]["waking"] = [now - sent_at, deadline_at - now]
+    started = state.starts_at > now - starts.DAY_S
+    for row in np.flatnonzero(started.any(axis=1)).tolist():
+        ages = now - state.starts_at[row][started[row]]
+        miners[facts.miner_ids[row]]["starts_age_s"] = [round(age, 1) for age in sorted(ages.tolist())]
     for row in fleet.work.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["work"] = int(fleet.work[row])
     return miners
@@ -209,6 +213,8 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     if "trims_lost" in kept:
         times, age_s = kept["trims_lost"]
         fleet.trims_lost[row], fleet.trim_told_at[row] = times, now - age_s
+    if "starts_age_s" in kept:
+        starts.recall(state, row, [now - age for age in kept["starts_age_s"]])
     if kept.get("wear"):
         state.wear[row] = tuple(kept["wear"])
     if kept["quarantined_for_s"] is not None:

@@ -13,9 +13,11 @@ from controller.core.roster import (
     Goal,
     Roster,
     boot_levels,
-    dwelt,
+    fewest_first,
+    hashed_long,
     limit_room_w,
     sleeping_ours,
+    slept_long,
     tightest,
     wakeable,
     want_asleep,
@@ -42,7 +44,7 @@ def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
     if reach_w >= lead_w:  # nobody is, but a better one that sleeps on while a worse one wakes
         worst = float(roster.facts.joule_per_th[woken[-1]]) if woken else -np.inf
         missed &= roster.facts.joule_per_th < worst
-    roster.held_by_dwell |= missed & ~dwelt(roster, policy.dwell_off_s)
+    roster.held_by_dwell |= missed & ~slept_long(roster)
     roster.held_by_budget |= missed & ~roster.switchable
     reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
     # Who boots can replace nobody yet: a slow one may need a minute in which the one let go is missing.
@@ -73,7 +75,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     slow one is woken for what the better, quicker ones will not cover, though their time has not come yet.
     """
     facts, policy = roster.facts, roster.policy
-    candidates = roster.best_first[wakeable(roster)[roster.best_first]]
+    candidates = fewest_first(roster, roster.best_first[wakeable(roster)[roster.best_first]])
     if not len(candidates):
         return []
     if not goal.waived:  # range to follow a signal with comes before blocks of load
@@ -115,7 +117,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         at.closed |= too_low or 0.0 < at.booting_w > boots_w_per_15s - boots_w
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
-        spare = not needed[place] and not goal.waived and beyond_trim
+        spare = not needed[place] and beyond_trim
         if at.closed or spare or early_w[miner] > until_then_w:
             continue
         limit, left_w = tightest(roster, room_w, miner)
@@ -196,9 +198,10 @@ def _due(
 def _let_go(roster: Roster, up_w: float, enough_w: float) -> None:
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
     calm = roster.steady & (roster.state.fleet.verb == NO_COMMAND)
-    free = calm & roster.switchable & dwelt(roster, roster.policy.dwell_on_s)
+    free = calm & roster.switchable & hashed_long(roster)
     if not roster.policy.trim or not bool(free.any()):
         return
-    worst = int(roster.best_first[::-1][np.argmax(free[roster.best_first[::-1]])])
+    worst_first = roster.best_first[::-1]
+    worst = int(fewest_first(roster, worst_first[free[worst_first]])[0])
     if up_w - 2.0 * float(roster.ceiling_w[worst]) > enough_w:
         want_asleep(roster, np.array([worst]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import estimator, mass
+from controller.core import estimator, mass, starts
 from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
@@ -63,6 +63,12 @@ def commands_due(
         if not len(miners):
             continue
         _enter(facts, state, policy, verb, miners, planned[miners], now)
+        if verb is Verb.WAKE:
+            woken = miners[went_up[miners]]
+            starts.note(state, woken[~fleet.shed[woken]], policy.starts_per_day, now)
+            fleet.shed[miners] = False
+        elif verb is Verb.SLEEP:
+            fleet.shed[miners] = shed
         # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
         urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
         escalated = _failed_to_sleep(fleet)[miners] & (shed and policy.trim and verb is Verb.SLEEP)

@@ -9,6 +9,7 @@ import numpy as np
 
 from controller.core import arrivals, estimator, mass, work
 from controller.core.fleet_state import NO_COMMAND
+from controller.core.starts import DAY_S
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
@@ -80,7 +81,8 @@ class Goal:
 class Roster:
     """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
 
-    steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget.
+    steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budgets.
+    started: how often in the last 24 hours, see core/starts.
     held_by_limit: the full limit that keeps it from waking or rising, -1 none. held_untrimmed: at its level, for trims
     to it do not arrive.
     """
@@ -94,6 +96,7 @@ class Roster:
     steady: BoolArray
     trimmable: BoolArray
     switchable: BoolArray
+    started: IntArray
     soon_w: FloatArray
     floor_w: FloatArray
     ceiling_w: FloatArray
@@ -121,6 +124,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
     movable = (hashing | asleep) & heard & trusted & ~foreign & ~fleet.parked
     on = movable & fleet.want_hashing & (fleet.verdict != Verdict.STUCK)
     steady = on & (fleet.verb != estimator.WAKE) & hashing
+    started = np.count_nonzero(state.starts_at > now - DAY_S, axis=1)
     rows = np.arange(len(facts))
     trims_lost, workless = arrivals.held(fleet, now), work.lost(fleet)
     highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
@@ -135,7 +139,8 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         on=on,
         steady=steady,
         trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~workless,
-        switchable=now >= fleet.switch_again_at,
+        switchable=(now >= fleet.switch_again_at) & (started < policy.starts_per_day),
+        started=started,
         soon_w=soon_w,
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
         ceiling_w=np.where(on & workless, soon_w, ceiling_w),  # no work, no more watts
@@ -158,13 +163,31 @@ def sleeping_ours(roster: Roster) -> BoolArray:
 
 def wakeable(roster: Roster) -> BoolArray:
     """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
-    ready = dwelt(roster, roster.policy.dwell_off_s) & (roster.now >= roster.state.fleet.retry_at) & roster.switchable
+    ready = slept_long(roster) & (roster.now >= roster.state.fleet.retry_at) & roster.switchable
     return work.wakeable(roster.facts, roster.state, sleeping_ours(roster) & ready)
 
 
-def dwelt(roster: Roster, dwell_s: float) -> BoolArray:
-    rested: BoolArray = roster.now - roster.state.fleet.changed_at >= dwell_s
+def hashed_long(roster: Roster) -> BoolArray:
+    """(n,) who has hashed for its dwell, the boot not counted."""
+    boot_s = roster.facts.wake_dead_s + roster.facts.wake_90_s
+    rested: BoolArray = roster.now - roster.state.fleet.changed_at >= roster.policy.dwell_on_s + boot_s
     return rested
+
+
+def slept_long(roster: Roster) -> BoolArray:
+    """(n,) who has slept for its dwell."""
+    rested: BoolArray = roster.now - roster.state.fleet.changed_at >= roster.policy.dwell_off_s
+    return rested
+
+
+def fewest_first(roster: Roster, miners: IntArray) -> IntArray:
+    """`miners`, (k,) in an order of merit; those who are alike in it to the whole J/TH by their starts of the day."""
+    started = roster.started[miners]
+    if not bool(started.any()):
+        return miners
+    merit = np.rint(roster.facts.joule_per_th[miners])
+    alike = np.concatenate(([0], np.cumsum(merit[1:] != merit[:-1])))
+    return miners[np.lexsort((started, alike))]
 
 
 def beside_w(facts: Fleet, state: State) -> FloatArray:

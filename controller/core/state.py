@@ -184,6 +184,7 @@ class State:
     now: float
     limit_load_w: FloatArray
     limit_over_since: FloatArray
+    starts_at: FloatArray
     cycle: int = 0
     next_command_id: int = 1
     setpoint_w: float | None = None
@@ -236,6 +237,7 @@ class State:
             now=now,
             limit_load_w=np.zeros(limits),
             limit_over_since=np.full(limits, math.inf),
+            starts_at=np.empty((len(fleet), 0)),
         )
 
     def copy(self) -> State:

@@ -8,7 +8,17 @@ import numpy as np
 
 from controller.core import estimator
 from controller.core.fleet_state import NO_COMMAND, FleetState
-from controller.core.roster import Goal, Roster, dwelt, limit_room_w, rung_below, tightest, want_asleep, want_rung
+from controller.core.roster import (
+    Goal,
+    Roster,
+    fewest_first,
+    hashed_long,
+    limit_room_w,
+    rung_below,
+    tightest,
+    want_asleep,
+    want_rung,
+)
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 
 HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
@@ -69,8 +79,8 @@ def lower(
 ) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
-    Units that have not hashed for their dwell sleep last, and only when it is waived; after them those whose budget of
-    restarts is used up. A ramp's end says who sleeps: on the way down those who must in the end, untrimmed, for a miner
+    Units that have not hashed for their dwell sleep last, and only when it is waived; after them those with no start
+    or restart left. A ramp's end says who sleeps: on the way down those who must in the end, untrimmed, for a miner
     boots at the rung it slept at; on the way up nobody who will be needed there, though boots be a little ahead of the
     ramp. coming_w: what boots will bring before a sleep ordered now has worked; it is slept for now and trimmed later.
     among: (n,) only these are moved.
@@ -82,8 +92,8 @@ def lower(
     on = roster.on
     if among is not None:
         on, trim_gain = on & among, np.where(among, trim_gain, 0.0)
-    has_dwelt = dwelt(roster, roster.policy.dwell_on_s)
-    on_worst_first = worst_first[on[worst_first]]
+    has_dwelt = hashed_long(roster)
+    on_worst_first = fewest_first(roster, worst_first[on[worst_first]])
     if not goal.waived:  # what follows a signal is trimmed: it keeps its range, and blocks make room
         trims = roster.facts.trims[on_worst_first]
         on_worst_first = np.concatenate((on_worst_first[~trims], on_worst_first[trims]))

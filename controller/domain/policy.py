@@ -74,7 +74,8 @@ class WavePolicy:
 class FleetPolicy:
     """How miners may be moved.
 
-    dwell_on_s, dwell_off_s: shortest stay hashing and asleep. trim_reserve_ratio: share of the hashing units' range
+    dwell_on_s, dwell_off_s: shortest stay hashing and asleep. starts_per_day: wakes of one miner in 24 h, those after a
+    shed not counted; see core/starts. trim_reserve_ratio: share of the hashing units' range
     kept free upward so that a rise is answered by trim, not by a boot; margin_memory_s: how long a past peak of the
     surplus keeps units hashing. tolerance, deadline, attempts, drift: see core/verify. mass_disconnect_ratio of the
     miners that stop answering within mass_disconnect_window_s: see core/mass. learn: expect of each response class what
@@ -85,6 +86,7 @@ class FleetPolicy:
     feedback: Feedback
     dwell_on_s: float
     dwell_off_s: float
+    starts_per_day: int
     trim_reserve_ratio: float
     margin_memory_s: float
     wakes_per_cycle_max: int

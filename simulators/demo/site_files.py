@@ -59,6 +59,7 @@ def policy_lines(scenario: Scenario) -> list[tuple[str, str]]:
         ("fleet.dwell_off", f"{policy.min_asleep_s:g} s"),
         ("fleet.sweep_period", f"{policy.sweep_period_s:g} s"),
         ("fleet.wakes_per_cycle", f"{policy.wakes_per_cycle}"),
+        ("fleet.starts_per_day", f"{policy.starts_per_day}"),
         ("fleet.restarts_per_day", f"{policy.restarts_per_day}"),
     ]
 

@@ -80,6 +80,7 @@ def policy_of(size: int) -> Policy:
             feedback=Feedback.METER,
             dwell_on_s=900.0,
             dwell_off_s=600.0,
+            starts_per_day=6,
             trim_reserve_ratio=0.1,
             margin_memory_s=600.0,
             wakes_per_cycle_max=50,

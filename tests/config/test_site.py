@@ -94,6 +94,7 @@ KEYS = [
     ("failsafe", 'frequency_max = "54 Hz"', "frequency_max_hz", 54),
     ("fleet", 'dwell_on = "2 min"', "fleet.dwell_on_s", 120),
     ("fleet", 'dwell_off = "3 min"', "fleet.dwell_off_s", 180),
+    ("fleet", "starts_per_day = 9", "fleet.starts_per_day", 9),
     ("fleet", 'margin_memory = "1 min"', "fleet.margin_memory_s", 60),
     ("fleet", 'trim_reserve = "20 %"', "fleet.trim_reserve_ratio", 0.2),
     ("fleet", "wakes_per_cycle = 5", "fleet.wakes_per_cycle_max", 5),

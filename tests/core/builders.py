@@ -101,6 +101,7 @@ class Builders:
                 feedback=Feedback.METER,
                 dwell_on_s=0.0,
                 dwell_off_s=0.0,
+                starts_per_day=1000,
                 trim_reserve_ratio=0.0,
                 margin_memory_s=60.0,
                 wakes_per_cycle_max=10,

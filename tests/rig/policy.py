@@ -29,6 +29,7 @@ class Rules:
     step_15s_ratio: float = 0.10
     dwell_on_s: float = 60.0
     dwell_off_s: float = 30.0
+    starts_per_day: int = 24
     trim_reserve_ratio: float = 0.10
     margin_memory_s: float = 300.0
     wakes_per_cycle: int | None = None  # None: what the configuration derives
@@ -85,6 +86,7 @@ def site_policy(*, rated_w: int, auxiliary_w: int, power_span_w: int, fleet_size
             feedback=rules.feedback,
             dwell_on_s=rules.dwell_on_s,
             dwell_off_s=rules.dwell_off_s,
+            starts_per_day=rules.starts_per_day,
             trim_reserve_ratio=rules.trim_reserve_ratio,
             margin_memory_s=rules.margin_memory_s,
             wakes_per_cycle_max=rules.wakes_per_cycle or max(2, -(-fleet_size // 100)),

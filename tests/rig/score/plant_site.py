@@ -43,6 +43,7 @@ RULES = Rules(
     step_15s_ratio=RAMP_PER_MIN / 4.0,
     dwell_on_s=900.0,
     dwell_off_s=600.0,
+    starts_per_day=6,
     margin_memory_s=4.0 * 3600.0,
     fallback_offset_s=5.0,
 )
