@@ -121,9 +121,9 @@ class PolicyScenario:
     """The numbers the daemon runs under, printed at the start of a run so that nobody has to guess them.
 
     `sweep_period_s` is the time between two reads of a miner, `wakes_per_cycle` the miners woken in one cycle,
-    `starts_per_day` how often each may be woken, `restarts_per_day` what one that wears may be made to write and restart. Ramps are fractions of rated power,
-    `step_15s_fraction` is the most within any 15 s, up or down; H of the violation rule is built from the periods here
-    and from the miners.
+    `starts_per_day` how often each may be woken, `restarts_per_day` what one that wears may write and restart.
+    Ramps are fractions of rated power, `step_15s_fraction` is the most within any 15 s, up or down; H of the violation
+    rule is built from the periods here and from the miners.
     """
 
     meter_period_s: float

@@ -9,13 +9,15 @@ from controller.core import estimator
 from controller.domain.fleet import Condition, Verdict
 from controller.domain.reasons import Unallocated, Why
 from tests.core.allocator.hall import ALL_OFF, ALL_ON, Hall
+from tests.core.builders import RESPONSE
 
 # --- who may be moved -----------------------------------------------------------------------------------------------
 
 
 def test_nobody_sleeps_before_its_dwell_is_over(kit):
     hall = Hall(kit, ALL_ON, trim=False, dwell_on_s=900.0)
-    hall.fleet.changed_at[:] = (-1_000.0, -900.0, -899.0, -10.0)
+    boot_s = RESPONSE.wake_dead_s + RESPONSE.wake_90_s
+    hall.fleet.changed_at[:] = (-1_000.0, -900.0 - boot_s, -899.0 - boot_s, -10.0)
     hall.allocate(8_100)
     assert hall.asleep() == [0, 1], "the worst two are held, so the next worst go"
     assert hall.why(2) is hall.why(3) is Why.DWELL_ON

@@ -44,6 +44,9 @@ def same(left, right):
             for column in fields(one):
                 if not np.array_equal(getattr(one, column.name), getattr(other, column.name), equal_nan=True):
                     return False
+        elif isinstance(one, np.ndarray):
+            if not np.array_equal(one, other):
+                return False
         elif one != other:
             return False
     return True
