@@ -27,7 +27,7 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
     of the site, or a limit above it was exceeded."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
-    trips, exceeded = setup.tripped(), exceeded_limits(setup, record)
+    trips, exceeded, ahead = setup.tripped(), exceeded_limits(setup, record), _caps_ahead(setup)
     slept: dict[int, float] = {}
     woke: dict[int, float] = {}
     found = []
@@ -42,7 +42,8 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
             elif command.verb is Verb.SLEEP:
                 again = command.miner in slept and slept[command.miner] > woke.get(command.miner, -np.inf)
                 ran = row.at_s - woke.get(command.miner, -np.inf)
-                limit_w = row.setpoint_w if row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
+                led = any(begin_s <= row.at_s <= end_s for begin_s, end_s in ahead)
+                limit_w = row.setpoint_w if led or row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
                 must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
                 trip = trips.get(command.miner)
                 # A start that finds boots under way holds the load where it is: what they bring has to come off.
@@ -58,6 +59,16 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                     )
                 slept[command.miner] = row.at_s
     return found
+
+
+def _caps_ahead(setup: Setup) -> list[tuple[float, float]]:
+    """From when to when a cap for later was known and had not begun: the set-point that leads to it is a limit."""
+    spans = []
+    for message in setup.messages:
+        order = message.received.message
+        if isinstance(order, Dispatch) and order.kind is DispatchKind.CAP and order.not_before is not None:
+            spans.append((message.at_s, order.not_before - WALL_AT_START))
+    return spans
 
 
 def orders_answered(setup: Setup, record: Record) -> list[Breach]:
