@@ -18,6 +18,7 @@ from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, Int
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 
+UP_RATIO = 0.9  # of its rung: who draws so much has booted
 WATTS_MAX_RATIO = 2.0  # of the highest rung: more is no draw of this miner but a sentinel or a wrong unit
 
 
@@ -162,7 +163,8 @@ def _first_sight(
     Who was woken before a restart of ours may show nothing of it yet: its boot goes on as it was. Returns by how much
     what is believed of each has changed, watts.
     """
-    waking = rows[(fleet.verb[rows] == estimator.WAKE) & (now < fleet.deadline_at[rows])]
+    up = fleet.reported_w[rows] >= UP_RATIO * facts.level_power_w[rows, fleet.ceiling[rows]] * fleet.ratio[rows]
+    waking = rows[(fleet.verb[rows] == estimator.WAKE) & (now < fleet.deadline_at[rows]) & ~up]
     hashing = fleet.condition[rows] == Condition.HASHING
     on, asleep = rows[hashing], rows[~hashing]
     fleet.want_hashing[rows] = hashing
@@ -180,6 +182,9 @@ def _first_sight(
     findings.first.update(zip(rows.tolist(), before_w.tolist(), strict=True))
     estimator.take_out_of_flight(fleet, rows, known_w)
     fleet.verb[waking], fleet.verdict[waking] = estimator.WAKE, Verdict.APPROACHING
-    fleet.from_w[waking] = facts.sleep_power_w[waking]
+    left_s = fleet.sent_at[waking] + fleet.dead_s[waking] + fleet.to_90_s[waking] - now
+    fleet.dead_s[waking] = np.maximum(left_s - fleet.to_90_s[waking], 0.0)
+    fleet.to_90_s[waking] = np.clip(left_s, 1.0, fleet.to_90_s[waking])  # from what it shows, in the time left
+    fleet.sent_at[waking] = now
     fleet.to_w[waking] = facts.level_power_w[waking, fleet.want_level[waking]] * fleet.ratio[waking]
     return estimator.expected_power_w(fleet, now, rows) - before_w

@@ -179,3 +179,17 @@ def test_who_was_told_to_sleep_after_the_checkpoint_rests_its_dwell(kit):
     assert back.fleet.changed_at[0] == 7.0
     assert back.fleet.ours_asleep[0]
     assert back.fleet.verb[0] == 0
+
+
+def test_who_is_up_by_the_time_of_a_restart_is_no_boot_any_more(kit):
+    """Counted twice, as what the meter shows and as what is still to come, it would have put another to sleep."""
+    site = kit.site(hashing=[True, False, False, False], surplus_w=8_000.0)
+    while not site.sent or site.sent[-1].verb is not Verb.WAKE:
+        site.cycle()
+    site.set_hashing(site.sent[0].miner, True)  # sooner than its class says
+    site.now += 1.0
+    site.state = through_the_journal(site.facts, site.state, site.now, site.now)
+    site.cycle()
+    assert site.state.fleet.verb[site.sent[0].miner] == 0
+    site.cycles(30)
+    assert not [one for one in site.sent if one.verb is Verb.SLEEP]
