@@ -55,8 +55,8 @@ MUTATIONS = (
     Mutation(
         "dwell ignored",
         "roster.py",
-        "changed_at >= dwell_s",
-        "changed_at >= 0.0 * dwell_s",
+        "changed_at >= roster.policy.dwell_off_s",
+        "changed_at >= 0.0",
         "dwell_kept",
         seed=4,
         minutes=2.0,
