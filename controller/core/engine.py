@@ -24,6 +24,7 @@ from controller.core import (
     operator,
     progress,
     ramp,
+    ramp_watch,
     reconcile,
     shadow,
     shed_left,
@@ -110,6 +111,8 @@ class _Cycle:
         estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
         mass_meters.weigh(self.facts, state, self.policy, now, findings)
         measured = good_value(trust.samples, Point.SITE_LOAD_W)
+        shown = trust.samples.get(Point.SITE_LOAD_W) if measured is not None else None
+        findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now))
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
@@ -245,7 +248,8 @@ class _Cycle:
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
         lags = (trimming.quickest_lag_s(self.facts, state.fleet, up) for up in (False, True))
         falls, rises = (ramp.Next(lag_s, estimator.owed_w(state.fleet, now + lag_s)) for lag_s in lags)
-        ramped = ramp.limit(state, policy.ramp, wanted, present, waived, now, elapsed, falls, rises)
+        pace = ramp_watch.slowed(policy.ramp, state)
+        ramped = ramp.limit(state, pace, wanted, present, waived, now, elapsed, falls, rises)
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
@@ -255,6 +259,7 @@ class _Cycle:
         if self.urgent is not None and setpoint.power_w > self.urgent.power_w:
             setpoint = self.urgent
         state.setpoint_w = setpoint.power_w
+        state.falls_freely = waived or setpoint.shed or setpoint.bound in (Bound.SURPLUS, Bound.FALLBACK)
         # Trims and sleeps on their way count whole, for they are there in seconds; boots as far as they have come.
         committed = max(state.offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
         there = abs(committed - setpoint.power_w) <= policy.fleet.deadband_up_w
@@ -341,6 +346,8 @@ class _Cycle:
             feeders=figures.feeders(self.facts, state, self.snapshot.feeders, expected_w, self.now),
             unreachable_at_once=int(mass.missing(state, self.policy.fleet).sum()),
             without_work=work.missing(state),
+            ramps_exceeded=(state.rises_exceeded, state.falls_exceeded),
+            rise_share=state.rise_share,
             shed_left_w=float(shed_left.left_w(self.facts, state, self.policy.fleet, self.now).sum()),
             ask=self.ask,
             classes=classes.reports(self.configured, state),

@@ -64,14 +64,14 @@ def limit(
         return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
     if waived:
         return Ramped(wanted.power_w, None)
-    lately = _within(state.power_history, STEP_WINDOW_S, now)
+    lately = within(state.power_history, STEP_WINDOW_S, now)
     highest_lately = max(lately, key=POWER)[1] if lately else last
     if wanted.bound is Bound.FALLBACK:
         # Where the load has not been is no place to begin at: the way down from there would move nothing at first.
         last = min(last, max(highest_lately, wanted.power_w))
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
-        drawn = _within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
+        drawn = within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
         drawn_w = max(drawn, key=POWER)[1] if drawn else -math.inf
         floor = last - ramp.down_w_per_min / MINUTE_S * elapsed_s
         floor = max(floor, highest_lately - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w)
@@ -84,8 +84,8 @@ def _highest(
     state: State, ramp: RampPolicy, last: float, present_w: float, now: float, elapsed_s: float, rises: Next
 ) -> float:
     """Highest setpoint the up limits allow, watts."""
-    minute, step = (_within(state.power_history, window_s, now) for window_s in (MINUTE_S, STEP_WINDOW_S))
-    drawn = _within(state.drawn_history, STEP_WINDOW_S, now + rises.lag_s)
+    minute, step = (within(state.power_history, window_s, now) for window_s in (MINUTE_S, STEP_WINDOW_S))
+    drawn = within(state.drawn_history, STEP_WINDOW_S, now + rises.lag_s)
     return min(
         last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
         (min(drawn, key=POWER)[1] if drawn else math.inf) + RISE_SHARE * ramp.up_w_per_15s - rises.owed_w,
@@ -102,10 +102,10 @@ def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:
     history = state.power_history
     if history and now - history[-1][0] < 0.8:
         return
-    state.drawn_history = (*_within(state.drawn_history, STEP_WINDOW_S, now), (now, drawn_w))
-    state.power_history = (*_within(history, MINUTE_S, now), (now, power_w))
+    state.drawn_history = (*within(state.drawn_history, STEP_WINDOW_S, now), (now, drawn_w))
+    state.power_history = (*within(history, MINUTE_S, now), (now, power_w))
 
 
-def _within(history: tuple[tuple[float, float], ...], window_s: float, now: float) -> tuple[tuple[float, float], ...]:
+def within(history: tuple[tuple[float, float], ...], window_s: float, now: float) -> tuple[tuple[float, float], ...]:
     """What of it is no older than so many seconds; the oldest comes first."""
     return history[bisect_left(history, -window_s, key=lambda entry: entry[0] - now) :]

@@ -203,6 +203,14 @@ class State:
     fallback_since: float | None = None
     power_history: tuple[tuple[float, float], ...] = ()
     drawn_history: tuple[tuple[float, float], ...] = ()
+    metered: tuple[tuple[float, float], ...] = ()
+    falls_freely: bool = False
+    rise_judged_from: float = -math.inf
+    fall_judged_from: float = -math.inf
+    rises_exceeded: int = 0
+    falls_exceeded: int = 0
+    rise_share: float = 1.0
+    slow_until: float = -math.inf
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
     operator_ends: dict[str, float] = field(default_factory=dict)

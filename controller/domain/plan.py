@@ -232,7 +232,9 @@ class Decision:
     priors: (miner, firmware's own word) first observed this cycle; journalled before anything is sent to that miner.
     expected_power_w: (n,) watts. feeders: those that have a meter. unreachable_at_once: miners that are away in a mass
     disconnect, 0 when none stands. without_work: miners whose pools do not answer, as far as is
-    known, 0 when none are lost. shed_left_w: what a shed has not taken off the miners, 0 while nothing sheds. ask:
+    known, 0 when none are lost. shed_left_w: what a shed has not taken off the miners, 0 while nothing sheds.
+    ramps_exceeded: rises and falls that the site meter showed beyond the ramps, since the start; rise_share: of the
+    ramps that rises may use now. ask:
     miners to be read before their turn. classes, waves: all classes, and the waves that were begun. scheduled_orders:
     accepted ones whose time is still to come, with that time (UTC seconds).
     """
@@ -263,4 +265,6 @@ class Decision:
     waves: tuple[WaveReport, ...] = ()
     without_work: int = 0
     shed_left_w: float = 0.0
+    ramps_exceeded: tuple[int, int] = (0, 0)
+    rise_share: float = 1.0
     scheduled_orders: tuple[tuple[str, float], ...] = ()

@@ -129,6 +129,12 @@ class Metrics:
         self._without_work = gauge("miners_without_work", text)
         text = "What miners draw beyond sleep though a shed wants them asleep; 0 while nothing sheds."
         self._shed_left = gauge("shed_left_watts", text)
+        text = "Rises and falls of the site meter beyond the ramps; falls that knew no ramp are not counted."
+        self._ramps_exceeded, self._exceeded = counter("ramps_exceeded", text, "direction"), (0, 0)
+        for direction in ("up", "down"):
+            self._ramps_exceeded.labels(direction)
+        text = "Share of the ramps that rises may use; below 1 for a while after one was exceeded."
+        self._rise_share = gauge("rise_share", text)
         self._classes = ClassMetrics(families, fleet.feeder_names)
 
     def observe_decision(self, decision: Decision) -> None:
@@ -149,6 +155,7 @@ class Metrics:
         self._at_once.set(decision.unreachable_at_once)
         self._without_work.set(decision.without_work)
         self._shed_left.set(decision.shed_left_w)
+        self._observe_ramps(decision)
         self._classes.observe(decision)
         self._fail_safe.set(_INPUT_STATES.index(decision.fail_safe))
         self._orders.set(len(decision.active_orders))
@@ -236,6 +243,12 @@ class Metrics:
 
     def _count_tasks(self) -> None:
         self._tasks.set(len(asyncio.all_tasks()))
+
+    def _observe_ramps(self, decision: Decision) -> None:
+        for direction, times, before in zip(("up", "down"), decision.ramps_exceeded, self._exceeded, strict=True):
+            self._ramps_exceeded.labels(direction).inc(max(times - before, 0))
+        self._exceeded = decision.ramps_exceeded
+        self._rise_share.set(decision.rise_share)
 
     def _observe_figures(self, figures: Figures) -> None:
         for name, gauge in self._power.items():
