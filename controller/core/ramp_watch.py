@@ -1,8 +1,8 @@
 """Whether the load has kept the ramps, by the site meter: a count of the times it did not, and slower rises after one.
 
-The governor (core/ramp) goes by what is committed and expected. Where miners do otherwise - boots all quicker than their
-class, a pool that comes back, auxiliaries that start - only the meter shows it. Then the next rises leave more room. A
-fall is counted and said, and stays as quick as it may be: a slower one would break the limit that asked for it.
+The governor (core/ramp) goes by what is committed and expected. Where miners do otherwise - boots all quicker than
+their class, a pool that comes back, auxiliaries that start - only the meter shows it. Then the next rises leave more
+room. A fall is counted and said, and stays as quick as it may be: a slower one would break the limit that asked for it.
 """
 
 from __future__ import annotations
