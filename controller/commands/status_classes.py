@@ -37,7 +37,8 @@ def _class_row(entry: View) -> list[str]:
         for verb, about in _learned(entry).items()
     ]
     asleep = [] if entry["sleep_w"] is None else [f"asleep {entry['sleep_w']:.0f} W"]
-    return [entry["name"], boots, ", ".join([*seconds, *asleep])]
+    true = [] if entry.get("true_ratio") is None else [f"draws {entry['true_ratio']:.1%} of what it says"]
+    return [entry["name"], boots, ", ".join([*seconds, *asleep, *true])]
 
 
 def _wave_row(wave: View) -> list[str]:

@@ -36,6 +36,7 @@ def of_classes(facts: Fleet, state: State) -> dict[str, Any]:
             "booted": _rounded(kept.booted[kind]),
             "sleep_power_w": float(kept.sleep_ratio[kind] * _sleep_w(facts, kind)),
             "sleep_reads": _rounded(kept.sleep_reads[kind]),
+            "true_ratio": [round(float(kept.truth[kind]), 5), round(float(kept.truth_var[kind, kind]), 8)],
             "verbs": verbs,
         }
     return found
@@ -52,6 +53,8 @@ def recall_classes(facts: Fleet, state: State, record: dict[str, Any]) -> None:
         kept.boots[kind], kept.booted[kind] = known["boots"], known["booted"]
         kept.sleep_ratio[kind] = ClassState.bounded(known["sleep_power_w"] / max(_sleep_w(facts, kind), 1.0))
         kept.sleep_reads[kind] = known["sleep_reads"]
+        if "true_ratio" in known:  # what ties it to other classes is learned anew
+            kept.truth[kind], kept.truth_var[kind, kind] = known["true_ratio"]
         for place, verb in enumerate(VERBS):
             of_verb = known["verbs"].get(verb.value)
             if of_verb is None or list(of_verb["configured_s"]) != list(configured_s(facts, kind, place)):

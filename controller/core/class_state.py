@@ -18,6 +18,7 @@ VERBS = (Verb.SLEEP, Verb.WAKE, Verb.TRIM)
 SHARES = (0.1, 0.9)  # of the way: when power begins to move, and when it has as good as arrived
 RATIO_LEAST, RATIO_MOST = 0.25, 4.0  # what is learned stays within these times the configured figure
 STEPS_PER_OCTAVE = 6
+TRUTH_PRIOR = 0.10  # standard deviation of true over reported watts, before anything is known
 GRID = RATIO_LEAST * 2.0 ** (np.arange(4 * STEPS_PER_OCTAVE + 1) / STEPS_PER_OCTAVE)
 """Ages as ratios of the configured figure, (g,): where evidence is counted, each 12 % above the last."""
 
@@ -30,7 +31,8 @@ class ClassState:
     age. commands (c, 3): how many stand behind that. dead_s, to_90_s (c, 3): what it proves, NaN nothing yet.
     boots, booted (c,): wakes judged, and those proved hashing in time. sleep_ratio (c,): the middle of what sleepers
     say that they draw, over the configured watts; sleep_reads (c,). All but the ratio fade, so that the last few
-    hundred decide.
+    hundred decide. truth (c,), truth_var (c, c): true watts over those that miners say, and its variance; said_w (c,):
+    what they said when the site meter was last held against it. See core/class_truth.
     Of the command in flight to a miner: about (n,) its id; low, high (n, 2): the highest age at which a reading showed
     less than that share of the way, and the lowest at which one showed more.
     """
@@ -44,6 +46,9 @@ class ClassState:
     booted: FloatArray
     sleep_ratio: FloatArray
     sleep_reads: FloatArray
+    truth: FloatArray
+    truth_var: FloatArray
+    said_w: FloatArray
     about: IntArray
     low: FloatArray
     high: FloatArray
@@ -71,6 +76,9 @@ class ClassState:
             booted=np.zeros(classes),
             sleep_ratio=np.ones(classes),
             sleep_reads=np.zeros(classes),
+            truth=np.ones(classes),
+            truth_var=np.eye(classes) * TRUTH_PRIOR**2,
+            said_w=np.zeros(classes),
             about=np.zeros(miners, dtype=np.int64),
             low=np.zeros((miners, len(SHARES))),
             high=np.full((miners, len(SHARES)), math.inf),

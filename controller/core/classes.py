@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.core import class_truth
 from controller.core.class_state import GRID, RATIO_LEAST, RATIO_MOST, SHARES, VERBS, ClassState
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
@@ -140,6 +141,7 @@ def reports(facts: Fleet, state: State) -> tuple[ClassReport, ...]:
                 sleep_power_w=sleep_w * float(kept.sleep_ratio[kind])
                 if kept.sleep_reads[kind] >= LEAST_READS
                 else None,
+                true_ratio=class_truth.told(state, kind),
             )
         )
     return tuple(found)

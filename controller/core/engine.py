@@ -10,6 +10,7 @@ import numpy as np
 from controller.core import (
     allocator,
     arbiter,
+    class_truth,
     classes,
     clock,
     consequences,
@@ -113,6 +114,8 @@ class _Cycle:
         measured = good_value(trust.samples, Point.SITE_LOAD_W)
         shown = trust.samples.get(Point.SITE_LOAD_W) if measured is not None else None
         findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now))
+        if self.policy.mode is not Mode.SHADOW:
+            class_truth.learn(self.configured, state, self.policy, shown)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))

@@ -211,6 +211,8 @@ class State:
     falls_exceeded: int = 0
     rise_share: float = 1.0
     slow_until: float = -math.inf
+    truth_at: float = -math.inf
+    truth_load_w: float = 0.0
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
     operator_ends: dict[str, float] = field(default_factory=dict)

@@ -197,7 +197,8 @@ class ClassReport:
     """What is expected of one response class, sleep, wake and trim in this order: as learned where `learned` says so.
 
     commands: obeyed ones behind that, older ones fade. boots: wakes judged, likewise; boot_success: the share of them
-    that was proved hashing in time. sleep_power_w: what sleepers say that they draw. None where nobody can say.
+    that was proved hashing in time. sleep_power_w: what sleepers say that they draw. true_ratio: what the site meter
+    shows of them over what they say. None where nobody can say.
     """
 
     name: str
@@ -208,6 +209,7 @@ class ClassReport:
     boots: float
     boot_success: float | None
     sleep_power_w: float | None
+    true_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ OF_VERB = {
 OF_CLASS = {
     "boots": ("class_boots", "Wakes that were judged; older ones fade."),
     "boot_success": ("class_boot_success_ratio", "Share of them that was proved hashing in time."),
+    "true_ratio": (
+        "class_true_ratio",
+        "What the site meter shows of them over what they say; NaN until known to 3 %.",
+    ),
     "sleep_power_w": ("class_sleep_watts", "What sleepers say that they draw, the middle."),
 }
 

@@ -24,6 +24,7 @@ def class_of(report: ClassReport) -> View:
         },
         "boots": round(report.boots),
         "boot_success": None if report.boot_success is None else round(report.boot_success, 3),
+        "true_ratio": None if report.true_ratio is None else round(report.true_ratio, 3),
         "sleep_w": None if report.sleep_power_w is None else round(report.sleep_power_w, 1),
     }
 

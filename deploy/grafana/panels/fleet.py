@@ -39,6 +39,13 @@ FLEET = Dashboard(
                     **NONE_IS_GOOD,
                 ),
                 number(
+                    "Without work",
+                    "Miners whose pools do not answer, when many lost them at once.",
+                    "short",
+                    q("curtaild_miners_without_work"),
+                    **NONE_IS_GOOD,
+                ),
+                number(
                     "Contradict the inventory",
                     "Another model or firmware answers there: left alone.",
                     "short",
@@ -138,6 +145,13 @@ FLEET = Dashboard(
                     "percentunit",
                     q("curtaild_class_boot_success_ratio", "{{site}} {{class}}"),
                     width=8,
+                ),
+                lines(
+                    "True over reported watts",
+                    "What the site meter shows of a class over what its miners say; missing until known to 3 %.",
+                    "percentunit",
+                    q("curtaild_class_true_ratio", "{{site}} {{class}}"),
+                    width=24,
                 ),
                 table(
                     "Seconds until power moves, by class and verb",

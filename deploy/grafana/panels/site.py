@@ -94,6 +94,13 @@ SITE = Dashboard(
                     q("curtaild_available_up_watts", "{{site}} up"),
                     q("curtaild_available_down_watts", "{{site}} down"),
                 ),
+                lines(
+                    "Share of the ramps that rises may use",
+                    "Below 1 for a quarter of an hour after the meter rose beyond the ramps.",
+                    "percentunit",
+                    q("curtaild_rise_share", "{{site}}"),
+                    width=24,
+                ),
                 states(
                     "Binding bound",
                     "What set the power, over time.",
