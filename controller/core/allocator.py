@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator, limits
+from controller.core import estimator, limits, ramp_watch
 from controller.core.commitment import commit
 from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
@@ -29,6 +29,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     """
     roster = roster_of(facts, state, policy.fleet, now)
     relieved = limits.relieve(roster) if goal is not None else False
+    state.falls_freely |= relieved
     if goal is not None and goal.shed:
         shed(roster, goal, policy.auxiliary_w)
     elif goal is not None:
@@ -49,7 +50,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             if room_w > up_w:
                 raise_(roster, room_w)
         if goal.may_raise:
-            commit(roster, goal, policy.ramp.up_w_per_15s)
+            commit(roster, goal, ramp_watch.slowed(facts, state, policy).up_w_per_15s)
     return _plan(roster, goal)
 
 
@@ -123,6 +124,8 @@ def _unallocated_reason(roster: Roster, unallocated_w: float) -> Unallocated:
         return Unallocated.FEEDER_LIMIT
     if bool(roster.held_by_wave.any()):
         return Unallocated.WAVE
+    if bool((roster.held_by_budget & ~roster.state.fleet.want_hashing).any()):
+        return Unallocated.BUDGET_USED
     if bool((roster.held_by_dwell & ~roster.state.fleet.want_hashing).any()):
         return Unallocated.DWELL
     return Unallocated.NO_MINERS_LEFT

@@ -91,10 +91,11 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
     for row in (fleet.verb == estimator.WAKE).nonzero()[0].tolist():
         sent_at, deadline_at = float(fleet.sent_at[row]), float(fleet.deadline_at[row])
         miners[facts.miner_ids[row]]["waking"] = [now - sent_at, deadline_at - now]
-    started = state.starts_at > now - starts.DAY_S
-    for row in np.flatnonzero(started.any(axis=1)).tolist():
-        ages = now - state.starts_at[row][started[row]]
-        miners[facts.miner_ids[row]]["starts_age_s"] = [round(age, 1) for age in sorted(ages.tolist())]
+    started, places = (state.starts_at > now - starts.DAY_S).nonzero()
+    for row, age in zip(started.tolist(), np.round(now - state.starts_at[started, places], 1).tolist(), strict=True):
+        miners[facts.miner_ids[row]].setdefault("starts_age_s", []).append(age)
+    for row in fleet.unchosen.nonzero()[0].tolist():
+        miners[facts.miner_ids[row]]["unchosen"] = True
     for row in fleet.work.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["work"] = int(fleet.work[row])
     return miners
@@ -169,6 +170,8 @@ def replay_commands(facts: Fleet, state: State, commands: list[tuple[int, str, V
             fleet.verb[row] = NO_COMMAND
             fleet.changed_at[row] = state.now
         elif verb is Verb.WAKE:
+            if not fleet.unchosen[row]:
+                starts.recall(state, row, [*starts.of_miner(state, row), state.now])
             patience_s = max(estimator.LATE * float(facts.wake_dead_s[row] + facts.wake_90_s[row]), LEAST_PATIENCE_S)
             _waking(facts, state, row, state.now, state.now + max(patience_s, float(facts.wake_patience_s[row])))
 
@@ -213,6 +216,7 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     if "trims_lost" in kept:
         times, age_s = kept["trims_lost"]
         fleet.trims_lost[row], fleet.trim_told_at[row] = times, now - age_s
+    fleet.unchosen[row] = kept.get("unchosen", False)
     if "starts_age_s" in kept:
         starts.recall(state, row, [now - age for age in kept["starts_age_s"]])
     if kept.get("wear"):

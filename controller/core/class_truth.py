@@ -30,9 +30,9 @@ def learn(facts: Fleet, state: State, policy: Policy, sample: Sample | None) -> 
         return
     fleet, kept = state.fleet, state.classes
     said_w = np.bincount(facts.kind, fleet.to_w, minlength=len(facts.class_names)).astype(np.float64)
-    if bool((fleet.condition == Condition.UNREACHABLE).any()) or state.groups.excess_w.any():
-        state.truth_at = -np.inf  # watts that nobody says: no difference across this
-        return
+    silent = (fleet.condition == Condition.UNREACHABLE).tobytes()
+    if silent != state.truth_silent or bool(state.groups.excess_w.any()):
+        state.truth_silent, state.truth_at = silent, -np.inf  # others speak than before: no difference across this
     moved_w = said_w - kept.said_w
     in_flight_w = float(np.abs(fleet.to_w - fleet.from_w)[fleet.verb != NO_COMMAND].sum())
     noise_w = max(policy.fleet.deadband_down_w, 1.0)

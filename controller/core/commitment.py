@@ -36,7 +36,8 @@ def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
     lead_w = goal.lead_w(float(np.max(roster.facts.boot_s, initial=0.0)))
     memory = min(max(roster.now - state.now, 0.0) / max(policy.margin_memory_s, 1e-9), 1.0)
     state.cap_peak_w = max(lead_w, state.cap_peak_w + (lead_w - state.cap_peak_w) * memory)
-    trough_w = min(state.cap_trough_w, goal.power_w)
+    # On the way up, after a shed or a night, nobody asks for less than where it goes.
+    trough_w = min(state.cap_trough_w, max(goal.power_w, goal.wanted_w))
     state.cap_trough_w = trough_w + (goal.power_w - trough_w) * memory
     woken = _wake(roster, goal, boots_w_per_15s)
     reach_w = roster.offset_w + float(np.where(roster.on, roster.ceiling_w, roster.soon_w).sum())
@@ -45,7 +46,7 @@ def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
         worst = float(roster.facts.joule_per_th[woken[-1]]) if woken else -np.inf
         missed &= roster.facts.joule_per_th < worst
     roster.held_by_dwell |= missed & ~slept_long(roster)
-    roster.held_by_budget |= missed & ~roster.switchable
+    roster.held_by_budget |= missed & ~(roster.switchable & roster.startable)
     reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
     # Who boots can replace nobody yet: a slow one may need a minute in which the one let go is missing.
     up_w = roster.offset_w + float(np.where(roster.steady, roster.ceiling_w, roster.soon_w).sum())
@@ -198,7 +199,7 @@ def _due(
 def _let_go(roster: Roster, up_w: float, enough_w: float) -> None:
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
     calm = roster.steady & (roster.state.fleet.verb == NO_COMMAND)
-    free = calm & roster.switchable & hashed_long(roster)
+    free = calm & roster.switchable & roster.startable & hashed_long(roster)
     if not roster.policy.trim or not bool(free.any()):
         return
     worst_first = roster.best_first[::-1]

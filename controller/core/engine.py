@@ -113,8 +113,9 @@ class _Cycle:
         mass_meters.weigh(self.facts, state, self.policy, now, findings)
         measured = good_value(trust.samples, Point.SITE_LOAD_W)
         shown = trust.samples.get(Point.SITE_LOAD_W) if measured is not None else None
-        findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now))
-        if self.policy.mode is not Mode.SHADOW:
+        if self.policy.mode is Mode.CONTROL:
+            findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now))
+        if self.policy.mode is not Mode.SHADOW:  # there the meter shows an imagined load
             class_truth.learn(self.configured, state, self.policy, shown)
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
@@ -131,7 +132,7 @@ class _Cycle:
         findings.events.extend(arbiter.shed_events(state, setpoint))
         findings.events.extend(shed_left.events(self.facts, self.before, state, self.policy.fleet, now))
         findings.events.extend(limits.events(self.facts, self.before, state, now))
-        commands = self._commands(wanted_before, setpoint, goal)
+        commands = self._commands(wanted_before, setpoint, goal, trust.worst is InputState.FALLBACK)
         waves.note_batch(state, commands, now)
         progress.follow(state, measured, arbiter.REACHED_TOLERANCE_RATIO * self.policy.rated_w, now)
         state.now = now
@@ -251,7 +252,7 @@ class _Cycle:
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
         lags = (trimming.quickest_lag_s(self.facts, state.fleet, up) for up in (False, True))
         falls, rises = (ramp.Next(lag_s, estimator.owed_w(state.fleet, now + lag_s)) for lag_s in lags)
-        pace = ramp_watch.slowed(policy.ramp, state)
+        pace = ramp_watch.slowed(self.facts, state, policy)
         ramped = ramp.limit(state, pace, wanted, present, waived, now, elapsed, falls, rises)
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
@@ -262,7 +263,8 @@ class _Cycle:
         if self.urgent is not None and setpoint.power_w > self.urgent.power_w:
             setpoint = self.urgent
         state.setpoint_w = setpoint.power_w
-        state.falls_freely = waived or setpoint.shed or setpoint.bound in (Bound.SURPLUS, Bound.FALLBACK)
+        blind = trust.worst is InputState.FALLBACK
+        state.falls_freely = waived or blind or setpoint.shed or setpoint.bound is Bound.SURPLUS
         # Trims and sleeps on their way count whole, for they are there in seconds; boots as far as they have come.
         committed = max(state.offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
         there = abs(committed - setpoint.power_w) <= policy.fleet.deadband_up_w
@@ -271,7 +273,7 @@ class _Cycle:
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
         # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
         waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
-        up_w_per_s = policy.ramp.up_w_per_min / 60.0
+        up_w_per_s = pace.up_w_per_min / 60.0
         exact = Bound.SURPLUS not in (wanted.bound, setpoint.bound)
         ahead = self.ahead or lookahead.Ahead(wanted)
         at_line = ahead.fall is not None and setpoint.power_w >= ahead.fall.line_w  # on the way down, which ends there
@@ -300,16 +302,18 @@ class _Cycle:
         if self.state.offset_at == -math.inf and (wanted.shed or blind):
             self.state.offset_w = float(self.policy.auxiliary_w)
 
-    def _commands(self, wanted_before: Wants, setpoint: Setpoint, goal: Goal | None) -> tuple[Command, ...]:
+    def _commands(
+        self, wanted_before: Wants, setpoint: Setpoint, goal: Goal | None, blind: bool
+    ) -> tuple[Command, ...]:
         """What is due now. In observe mode nothing is, and nothing is believed to have been sent."""
         state = self.state
         if self.policy.mode is Mode.OBSERVE:
             state.fleet.want_hashing, state.fleet.want_level = wanted_before.hashing, wanted_before.level
             return ()
         reason = f"{setpoint.bound.value} {setpoint.power_w / 1000:.1f} kW"
-        may_raise = goal is not None and goal.may_raise
+        may_raise, unchosen = goal is not None and goal.may_raise, setpoint.shed or blind
         return reconcile.commands_due(
-            self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise
+            self.facts, wanted_before, state, self.policy.fleet, setpoint.shed, reason, self.now, may_raise, unchosen
         )
 
     def _decision(

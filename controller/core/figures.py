@@ -83,7 +83,8 @@ def uncertainty_w(error_w: FloatArray) -> float:
 
 def limits_w(facts: Fleet, state: State, expected_w: FloatArray) -> FloatArray:
     """What each limit carries, (k,) watts: what the miners below it are expected to draw, (n,), and what is beside."""
-    return (facts.limits.miners_w(expected_w) + beside_w(facts, state))[:-1]
+    unread_w = np.where(state.fleet.unheard, np.maximum(expected_w, state.fleet.from_w), expected_w)
+    return (facts.limits.miners_w(unread_w) + beside_w(facts, state))[:-1]
 
 
 def feeders(

@@ -63,7 +63,7 @@ class FleetState:
     shows that it does not; counted as drawing until the meter, or the miner itself, says otherwise. anchor_w: what it
     was believed to draw when its feeder's meter last agreed, NaN never; stirred: not asleep all the time since.
     drifts: moves of its own, the last at drifted_at. parked: given back to its owner, not ours to move.
-    shed: put to sleep by a shed, which is no wear of our choice: waking it costs no start of the day.
+    unchosen: put to sleep by a shed, a fallback, a lost pool or a blackout: waking it costs no start of the day.
     unheard: told to draw less, and not heard of since, though it should be there by now; doubted: and it counts as it
     was before, for neither its next reading nor the site meter will tell.
     gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
@@ -96,7 +96,7 @@ class FleetState:
     to_90_s: FloatArray
     learned: FloatArray
     deadline_at: FloatArray
-    shed: BoolArray
+    unchosen: BoolArray
     unheard: BoolArray
     doubted: BoolArray
     verdict: ByteArray
@@ -163,7 +163,7 @@ class FleetState:
             to_90_s=np.ones(n),
             learned=np.ones(n),
             deadline_at=np.full(n, math.inf),
-            shed=np.zeros(n, dtype=np.bool_),
+            unchosen=np.zeros(n, dtype=np.bool_),
             unheard=np.zeros(n, dtype=np.bool_),
             doubted=np.zeros(n, dtype=np.bool_),
             verdict=np.full(n, Verdict.UNSEEN, dtype=np.int8),

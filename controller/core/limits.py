@@ -39,8 +39,10 @@ def relieve(roster: Roster) -> bool:
 
 
 def _loads_w(roster: Roster) -> FloatArray:
-    """(k,) what each limit will carry soon."""
-    return (roster.facts.limits.miners_w(roster.soon_w) + beside_w(roster.facts, roster.state))[:-1]
+    """(k,) what each limit will carry soon; a fall that nobody has read is none, for no meter shows where it went."""
+    fleet = roster.state.fleet
+    soon_w = np.where(fleet.unheard, np.maximum(roster.soon_w, fleet.from_w), roster.soon_w)
+    return (roster.facts.limits.miners_w(soon_w) + beside_w(roster.facts, roster.state))[:-1]
 
 
 def events(facts: Fleet, before: State, after: State, now: float) -> list[Event]:

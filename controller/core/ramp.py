@@ -18,6 +18,7 @@ from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
 STEP_WINDOW_S = 15.0
+Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
 RISE_SHARE = 0.92
 """Of the limit within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know."""
@@ -88,11 +89,20 @@ def _highest(
     drawn = within(state.drawn_history, STEP_WINDOW_S, now + rises.lag_s)
     return min(
         last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
-        (min(drawn, key=POWER)[1] if drawn else math.inf) + RISE_SHARE * ramp.up_w_per_15s - rises.owed_w,
+        _from_drawn_w(drawn, ramp.up_w_per_15s) - rises.owed_w,
         (min(minute, key=POWER)[1] if minute else present_w) + ramp.up_w_per_min,
         (min(step, key=POWER)[1] if step else present_w) + ramp.up_w_per_15s,
         present_w + ramp.up_w_per_15s,  # a load that cannot follow must not wind the setpoint up
     )
+
+
+def _from_drawn_w(drawn: tuple[Entry, ...], up_w: float) -> float:
+    """Where the load may be 15 s after the first of `drawn`. At rest it needs no margin: a unit may be that large."""
+    if not drawn:
+        return math.inf
+    lowest_w = min(drawn, key=POWER)[1]
+    rises = drawn[-1][1] - lowest_w > (1.0 - RISE_SHARE) * up_w
+    return lowest_w + (RISE_SHARE if rises else 1.0) * up_w
 
 
 def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:
@@ -106,6 +116,6 @@ def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:
     state.power_history = (*within(history, MINUTE_S, now), (now, power_w))
 
 
-def within(history: tuple[tuple[float, float], ...], window_s: float, now: float) -> tuple[tuple[float, float], ...]:
+def within(history: tuple[Entry, ...], window_s: float, now: float) -> tuple[Entry, ...]:
     """What of it is no older than so many seconds; the oldest comes first."""
     return history[bisect_left(history, -window_s, key=lambda entry: entry[0] - now) :]

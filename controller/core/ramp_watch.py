@@ -44,13 +44,17 @@ def watch(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now
         rose_w = load_w - min(power_w for one_at, power_w in lately if one_at >= min(state.rise_judged_from, at))
         fell_w = max(power_w for one_at, power_w in lately if one_at >= min(state.fall_judged_from, at)) - load_w
         if rose_w > TOLERANCE * up_w + spare_w:
-            state.rises_exceeded, state.rise_judged_from = state.rises_exceeded + 1, at
-            state.rise_share, state.slow_until = max(SLOWER * state.rise_share, SLOWEST), now + SLOWER_FOR_S
-            then = f"for {SLOWER_FOR_S / 60:.0f} min it rises at {state.rise_share:.0%} of the ramps"
-            found.append(_event("rose", rose_w, window_s, up_w, then))
+            state.rise_judged_from = at
+            if at - state.rise_said_at >= MINUTE_S:  # what goes on is the same rise
+                state.rises_exceeded, state.rise_said_at = state.rises_exceeded + 1, at
+                state.rise_share, state.slow_until = max(SLOWER * state.rise_share, SLOWEST), now + SLOWER_FOR_S
+                then = f"for {SLOWER_FOR_S / 60:.0f} min it rises at {state.rise_share:.0%} of the ramps"
+                found.append(_event("rose", rose_w, window_s, up_w, then))
         if fell_w > TOLERANCE * down_w + spare_w:
-            state.falls_exceeded, state.fall_judged_from = state.falls_exceeded + 1, at
-            found.append(_event("fell", fell_w, window_s, down_w, "falls stay as quick as they may be"))
+            state.fall_judged_from = at
+            if at - state.fall_said_at >= MINUTE_S:
+                state.falls_exceeded, state.fall_said_at = state.falls_exceeded + 1, at
+                found.append(_event("fell", fell_w, window_s, down_w, "falls stay as quick as they may be"))
     return found
 
 
@@ -61,9 +65,11 @@ def _event(moved: str, by_w: float, window_s: float, limit_w: float, then: str) 
     return Event("ramp_exceeded", EventLevel.WARNING, text)
 
 
-def slowed(ramp: RampPolicy, state: State) -> RampPolicy:
-    """The ramps as they may be used now."""
-    share = state.rise_share
+def slowed(facts: Fleet, state: State, policy: Policy) -> RampPolicy:
+    """The ramps as they may be used now: never so slow that the set-point could not leave the deadband by one unit."""
+    ramp, share = policy.ramp, state.rise_share
     if share == 1.0:
         return ramp
-    return replace(ramp, up_w_per_min=share * ramp.up_w_per_min, up_w_per_15s=share * ramp.up_w_per_15s)
+    least_w = policy.fleet.deadband_up_w + max(policy.fleet.deadband_up_w, float(facts.level_power_w.max(initial=0.0)))
+    up_15s_w = max(share * ramp.up_w_per_15s, min(ramp.up_w_per_15s, least_w))
+    return replace(ramp, up_w_per_min=share * ramp.up_w_per_min, up_w_per_15s=up_15s_w)

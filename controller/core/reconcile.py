@@ -23,9 +23,11 @@ def commands_due(
     reason: str,
     now: float,
     may_raise: bool = True,
+    unchosen: bool = False,
 ) -> tuple[Command, ...]:
     """Compare what is wanted with what was wanted (`before`) and with what is seen; enter the difference in the ledger.
 
+    unchosen: who goes to sleep now does so by no plan of ours, see core/starts.
     Lowering commands come first and are never limited; raising ones are limited per cycle, to none when in doubt.
     """
     fleet = state.fleet
@@ -47,6 +49,11 @@ def commands_due(
         tries[mass.to_try(fleet, now)] = True
         fleet.want_hashing[tries] = False
 
+    fleet.unchosen[went_down] = unchosen
+    fleet.unchosen |= sleeps & (fleet.verdict == Verdict.DRIFTED)  # it came up, or idles, by itself
+    if shed:
+        fleet.unchosen |= ~fleet.want_hashing & (fleet.verb == estimator.SLEEP)
+
     due: list[Command] = []
     for verb, who, raises in (
         (Verb.SLEEP, sleeps, False),
@@ -64,11 +71,7 @@ def commands_due(
             continue
         _enter(facts, state, policy, verb, miners, planned[miners], now)
         if verb is Verb.WAKE:
-            woken = miners[went_up[miners]]
-            starts.note(state, woken[~fleet.shed[woken]], policy.starts_per_day, now)
-            fleet.shed[miners] = False
-        elif verb is Verb.SLEEP:
-            fleet.shed[miners] = shed
+            starts.note(state, miners[(went_up & ~fleet.unchosen)[miners]], policy.starts_per_day, now)
         # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
         urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
         escalated = _failed_to_sleep(fleet)[miners] & (shed and policy.trim and verb is Verb.SLEEP)

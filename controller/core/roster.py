@@ -81,8 +81,8 @@ class Goal:
 class Roster:
     """The cycle's working view, all arrays (n,): who may be moved, what each will draw soon, the merit order.
 
-    steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budgets.
-    started: how often in the last 24 hours, see core/starts.
+    steady: on and through with booting. switchable: may be put to sleep and woken without overdrawing its budget of
+    writes and restarts. started: how often in the last 24 hours; startable: and once more, see core/starts.
     held_by_limit: the full limit that keeps it from waking or rising, -1 none. held_untrimmed: at its level, for trims
     to it do not arrive.
     """
@@ -97,6 +97,7 @@ class Roster:
     trimmable: BoolArray
     switchable: BoolArray
     started: IntArray
+    startable: BoolArray
     soon_w: FloatArray
     floor_w: FloatArray
     ceiling_w: FloatArray
@@ -139,8 +140,9 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         on=on,
         steady=steady,
         trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~workless,
-        switchable=(now >= fleet.switch_again_at) & (started < policy.starts_per_day),
+        switchable=now >= fleet.switch_again_at,
         started=started,
+        startable=started < policy.starts_per_day,
         soon_w=soon_w,
         floor_w=facts.level_power_w[:, 0] * fleet.ratio,
         ceiling_w=np.where(on & workless, soon_w, ceiling_w),  # no work, no more watts
@@ -164,7 +166,7 @@ def sleeping_ours(roster: Roster) -> BoolArray:
 def wakeable(roster: Roster) -> BoolArray:
     """Who may be woken now: has slept long enough, and no attempt has failed to reach it a moment ago."""
     ready = slept_long(roster) & (roster.now >= roster.state.fleet.retry_at) & roster.switchable
-    return work.wakeable(roster.facts, roster.state, sleeping_ours(roster) & ready)
+    return work.wakeable(roster.facts, roster.state, sleeping_ours(roster) & ready & roster.startable)
 
 
 def hashed_long(roster: Roster) -> BoolArray:

@@ -26,6 +26,14 @@ def note(state: State, miners: IntArray, per_day: int, now: float) -> None:
     state.starts_at = starts_at
 
 
+def take_back(state: State, miner: int, at: float) -> None:
+    """The wake of `at` never reached the miner: it has not started."""
+    if state.starts_at.shape[1] and bool((state.starts_at[miner] == at).any()):
+        starts_at = state.starts_at.copy()
+        starts_at[miner, int((starts_at[miner] == at).argmax())] = -math.inf
+        state.starts_at = starts_at
+
+
 def of_width(starts_at: FloatArray, per_day: int) -> FloatArray:
     """A copy with room for `per_day` starts of each miner, the newest kept."""
     newest = -np.sort(-starts_at, axis=1)[:, :per_day]
@@ -39,3 +47,8 @@ def recall(state: State, row: int, times: list[float]) -> None:
     if len(times) > state.starts_at.shape[1]:
         state.starts_at = of_width(state.starts_at, len(times))
     state.starts_at[row, : len(times)] = times
+
+
+def of_miner(state: State, row: int) -> list[float]:
+    """Its starts, loop seconds."""
+    return [at for at in state.starts_at[row].tolist() if math.isfinite(at)]

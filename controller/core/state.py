@@ -207,12 +207,15 @@ class State:
     falls_freely: bool = False
     rise_judged_from: float = -math.inf
     fall_judged_from: float = -math.inf
+    rise_said_at: float = -math.inf
+    fall_said_at: float = -math.inf
     rises_exceeded: int = 0
     falls_exceeded: int = 0
     rise_share: float = 1.0
     slow_until: float = -math.inf
     truth_at: float = -math.inf
     truth_load_w: float = 0.0
+    truth_silent: bytes = b""
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
     operator_ends: dict[str, float] = field(default_factory=dict)

@@ -79,10 +79,11 @@ def lower(
 ) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
-    Units that have not hashed for their dwell sleep last, and only when it is waived; after them those with no start
-    or restart left. A ramp's end says who sleeps: on the way down those who must in the end, untrimmed, for a miner
-    boots at the rung it slept at; on the way up nobody who will be needed there, though boots be a little ahead of the
-    ramp. coming_w: what boots will bring before a sleep ordered now has worked; it is slept for now and trimmed later.
+    Units that have not hashed for their dwell sleep late, and only when it is waived; after them those with no restart
+    left, and last all of these who could not be woken any more today. A ramp's end says who sleeps: on the way down
+    those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up nobody who will be
+    needed there, though boots be a little ahead of the ramp. coming_w: what boots will bring before a sleep ordered now
+    has worked; it is slept for now and trimmed later.
     among: (n,) only these are moved.
     """
     worst_first = roster.best_first[::-1]
@@ -100,7 +101,9 @@ def lower(
     free = on_worst_first[roster.switchable[on_worst_first]]
     spent = on_worst_first[~roster.switchable[on_worst_first]]
     rested, restless = free[has_dwelt[free]], free[~has_dwelt[free]]
-    sleepers = np.concatenate((rested, restless, spent)) if goal.waived else rested
+    kinds = (rested, restless, spent) if goal.waived else (rested,)
+    startable = [miners[roster.startable[miners]] for miners in kinds]
+    sleepers = np.concatenate((*startable, *(miners[~roster.startable[miners]] for miners in kinds)))
     sleep_gain = np.maximum(roster.soon_w - roster.facts.sleep_power_w, 0.0)[sleepers]
     slept_w = np.concatenate(([0.0], np.cumsum(sleep_gain)))
     reached = np.concatenate(([0.0], np.cumsum(sleep_gain - trim_gain[sleepers]))) + trim_gain.sum()

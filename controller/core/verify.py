@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import arrivals, estimator
+from controller.core import arrivals, estimator, starts
 from controller.core.consequences import Findings, follow_up, plan_rung, woke_lower
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
@@ -237,6 +237,8 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
     fleet = state.fleet
     verb = VERB_OF_CODE[int(fleet.verb[miner])]
     draw_w = estimator.expected_one_w(fleet, miner, now)
+    if verb is Verb.WAKE:
+        starts.take_back(state, miner, float(fleet.sent_at[miner]))
     if verb is not Verb.TRIM:
         fleet.want_hashing[miner] = verb is Verb.SLEEP and not fleet.caught[miner]
         fleet.changed_at[miner] = fleet.changed_before[miner]

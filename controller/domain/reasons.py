@@ -41,7 +41,7 @@ class Why(StrEnum):
     UNSEEN = "unseen"  # no telemetry yet
     OBSERVED = "observed"  # not ours to move: observe mode
     CONTRADICTS = "contradicts"  # another machine answers there than the inventory has
-    BUDGET_USED = "budget_used"  # would move, and its writes and restarts of the day are used up
+    BUDGET_USED = "budget_used"  # would move, and its starts, or its writes and restarts, of the day are used up
     TRIMS_LOST = "trims_lost"  # hashing at the level it has: trims to it do not arrive
     WAVE = "wave"  # would wake, and waits until those that are starting are up, or until waking goes on
 
@@ -55,5 +55,6 @@ class Unallocated(StrEnum):
     FEEDER_LIMIT = "feeder_limit"
     BOOTING = "booting"
     WAVE = "wave"
+    BUDGET_USED = "budget_used"
     STEP_SIZE = "step_size"
     FLOOR = "floor"

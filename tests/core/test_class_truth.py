@@ -92,14 +92,17 @@ def test_nothing_is_taken_from_a_move_under_way(meter):
     assert meter.state.truth_at == 120.0
 
 
-def test_no_difference_is_taken_across_miners_that_did_not_answer(meter):
+def test_no_difference_is_taken_across_miners_that_stop_to_answer_or_begin(meter):
     meter.settle(3_500.0, 3_500.0)
+    for condition in (Condition.UNREACHABLE, Condition.HASHING):
+        meter.state.fleet.condition[3] = condition
+        meter.settle(2_000.0 if condition is Condition.UNREACHABLE else 2_500.0, 3_500.0)
+        assert meter.state.classes.truth.tolist() == [1.0, 1.0]
+
+
+def test_one_that_never_answers_keeps_nobody_from_learning(meter):
     meter.state.fleet.condition[3] = Condition.UNREACHABLE
-    meter.settle(2_000.0, 3_500.0)
-    assert meter.state.truth_at == -np.inf
-    meter.state.fleet.condition[3] = Condition.HASHING
-    meter.settle(2_500.0, 3_500.0)
-    assert meter.state.classes.truth.tolist() == [1.0, 1.0]
+    assert meter.wander(1.0).told() == [pytest.approx(true, abs=0.01) for true in TRUE]
 
 
 def test_what_is_known_survives_a_restart(meter):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.core import ramp_watch
+from controller.domain.metering import Point
 from controller.domain.plan import EventLevel
+from controller.domain.policy import Mode
 
 UP_15S_W = 1.15 * 5_000.0 + 3_500.0  # and the deadband for the meter's noise, 0 here
 DOWN_15S_W = 1.15 * 4_000.0 + 3_500.0
@@ -26,12 +30,16 @@ def meter(kit):
             found += ramp_watch.watch(facts, state, policy, kit.sample(load_w, state.now), state.now)
         return found
 
-    show.state, show.policy = state, policy
+    show.state, show.policy, show.facts = state, policy, facts
     return show
 
 
+def slowed(meter):
+    return ramp_watch.slowed(meter.facts, meter.state, meter.policy)
+
+
 def rises_w_per_min(meter):
-    return ramp_watch.slowed(meter.policy.ramp, meter.state).up_w_per_min
+    return slowed(meter).up_w_per_min
 
 
 def test_a_rise_within_the_ramps_one_unit_and_a_little_is_none(meter):
@@ -47,6 +55,19 @@ def test_a_rise_beyond_is_counted_once_said_and_slows_the_next_ones(meter):
     )
     assert (meter.state.rises_exceeded, meter.state.falls_exceeded) == (1, 0)
     assert rises_w_per_min(meter) == pytest.approx(4_800.0)
+
+
+def test_one_rise_however_long_counts_once_a_minute(meter):
+    meter(*[20_000.0] * 60)
+    assert len(meter(*[20_000.0 + 6_000.0 * second for second in range(1, 31)])) == 1
+    assert meter.state.rises_exceeded == 1
+
+
+def test_slowed_it_still_leaves_the_deadband_by_one_unit(meter):
+    meter.state.rise_share = 0.4
+    meter.policy = replace(meter.policy, fleet=replace(meter.policy.fleet, deadband_up_w=400.0))
+    assert slowed(meter).up_w_per_15s == pytest.approx(400.0 + 3_500.0), "40 % of 5 kW is less than a unit"
+    assert slowed(meter).up_w_per_min == pytest.approx(2_400.0)
 
 
 def test_a_slow_rise_is_judged_over_its_minute(meter):
@@ -73,7 +94,7 @@ def test_a_fall_beyond_is_counted_and_the_next_ones_stay_as_quick(meter):
     (event,) = meter(*[40_000.0] * 60, 39_900.0 - DOWN_15S_W)
     assert "the load fell by 8.2 kW within 15 s" in event.text
     assert (meter.state.rises_exceeded, meter.state.falls_exceeded) == (0, 1)
-    assert ramp_watch.slowed(meter.policy.ramp, meter.state) == meter.policy.ramp
+    assert slowed(meter) == meter.policy.ramp
 
 
 def test_what_is_shed_and_what_of_it_comes_a_little_later_is_no_fall_beyond_the_ramps(meter):
@@ -90,6 +111,24 @@ def test_the_same_sample_is_judged_once_and_none_is_no_load(meter, kit):
     assert len(judge(sample, 61.0)) == 1
     assert judge(sample, 62.0) == judge(None, 63.0) == []
     assert meter.state.rises_exceeded == 1
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.SHADOW])
+def test_who_does_not_control_judges_nobodys_ramps(kit, mode):
+    site = kit.site(kit.policy(mode=mode), kit.fleet(10), hashing=[True] * 5 + [False] * 5, surplus_w=18_600.0)
+    site.cycles(70)
+    for miner in range(5, 10):
+        site.set_hashing(miner, True)
+    assert [one.ramps_exceeded for one in site.cycles(3)] == [(0, 0)] * 3
+
+
+def test_a_fall_to_the_fallback_is_none_beyond_the_ramps(kit):
+    site = kit.site(kit.policy(), kit.fleet(11), hashing=[True] * 10 + [False], surplus_w=36_000.0)
+    site.cycles(70)
+    site.meter_lost = {Point.POI_EXPORT_W, Point.DESPATCH_EXPORT_W}
+    decisions = site.cycles(180)
+    assert site.load_w() < 12_000.0
+    assert decisions[-1].ramps_exceeded == (0, 0)
 
 
 def test_a_site_whose_miners_come_up_by_themselves_says_so_and_rises_more_slowly(kit):

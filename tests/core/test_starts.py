@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from controller.core import checkpoint, starts
-from controller.domain.fleet import Verb
+from controller.domain.dispatch import DispatchKind
+from controller.domain.fleet import CommandReport, Outcome, Verb
+from controller.domain.metering import Point
 from controller.domain.reasons import Why
 from tests.core.builders import WALL
 
@@ -99,6 +101,56 @@ def test_a_start_after_a_shed_costs_none(hall, kit):
         site.extra = {}
         site.cycles(90)
         assert site.hashing.any(), "the surplus is taken again"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNREACHABLE, Outcome.WITHHELD])
+def test_a_wake_that_never_arrived_is_no_start(hall, outcome):
+    """A busy write port, a slow disk, a miner that somebody else holds: for ten minutes every wake comes back."""
+    site = hall(per_day=2)
+    site.deaf = {1, 2, 3}
+    site.spare_w = TWO_W
+    for _ in range(300):
+        before = len(site.sent)
+        site.cycle(2.0)
+        lost = [(one.command_id, one.miner) for one in site.sent[before:] if one.verb is Verb.WAKE]
+        site.cycle(0.1, reports=tuple(CommandReport(*one, outcome, None, site.now, "no") for one in lost))
+    assert len(woken(site)) > 6
+    site.deaf.clear()
+    site.cycles(120)
+    assert site.load_w() == pytest.approx(8_100.0), "it is asked again and comes"
+
+
+def test_a_target_is_followed_down_by_those_who_have_no_start_left(kit):
+    policy = kit.policy(fleet={"trim": False, "starts_per_day": 1})
+    site = kit.site(policy, kit.fleet(4), hashing=[True] * 4, surplus_w=20_000.0)
+    starts.note(site.state, np.arange(4), 1, -10.0)
+    site.cycles(5)
+    order = kit.order(DispatchKind.TARGET, 4_600, issued_at=kit.wall + site.now)
+    site.cycle(received=(site.receive(order),))
+    site.cycles(300)
+    assert site.load_w() == pytest.approx(4_650.0)
+
+
+def test_a_start_after_a_fallback_costs_none(hall):
+    site = hall(per_day=1, hashing=(True, True, False, False))
+    site.spare_w = TWO_W
+    for _ in range(3):
+        site.meter_lost = {Point.POI_EXPORT_W, Point.DESPATCH_EXPORT_W}
+        site.cycles(120)
+        assert np.count_nonzero(site.hashing) == 1, "blind, and at the fallback"
+        site.meter_lost = set()
+        site.cycles(240)
+        assert np.count_nonzero(site.hashing) == 2, "it sees again"
+
+
+def test_whose_sleep_nobody_chose_is_known_after_a_restart(kit):
+    facts = kit.fleet(4)
+    state = kit.seen_state(facts, [False] * 4)
+    state.fleet.unchosen[[0, 2]] = True
+    back = checkpoint.from_record(facts, json.loads(json.dumps(checkpoint.to_record(facts, state, 9.0))), 5.0, WALL)
+    assert back.fleet.unchosen.tolist() == [True, False, True, False]
+    checkpoint.replay_commands(facts, back, [(7, "m1", Verb.WAKE), (8, "m2", Verb.WAKE)])
+    assert [len(starts.of_miner(back, row)) for row in range(4)] == [0, 1, 0, 0], "behind the checkpoint"
 
 
 def test_starts_survive_a_restart_as_ages(kit):
