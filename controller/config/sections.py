@@ -242,9 +242,9 @@ class FleetRules(Section):
         le=1024,
     )
     starts_per_day: int = key(
-        "wakes of one miner in 24 h, those after a shed, a fallback, a lost pool or a blackout not counted. Who has none "
-        "left stays asleep, and is put to sleep last. Of miners that hash alike per watt those with the fewest starts go "
-        "first",
+        "wakes of one miner in 24 h, those after a shed, a fallback, a lost pool or a blackout not counted. Who has "
+        "none left stays asleep, and is put to sleep last. Of miners that hash alike per watt those with the fewest "
+        "starts go first",
         6,
         why="every start is a cold boot of chips and power supply",
         ge=1,
