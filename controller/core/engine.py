@@ -176,16 +176,17 @@ class _Cycle:
         for message in timeline.begin(ledger, wall, self.now):
             self._begin_progress(message, measured, floor)
         accepted_any = False
+        paced = self._paced()
 
         def late(order: Dispatch) -> str:
-            return lookahead.why_late(self.facts, state, policy, order, floor, wall)
+            return lookahead.why_late(self.facts, state, paced, order, floor, wall, self.now)
 
         for received in self.snapshot.received:
             order = received.message
             accepted = timeline.admit(ledger, policy, received, round(floor), wall, self.now, late)
             moves = isinstance(order, Dispatch) and order.dispatch_class is not DispatchClass.TEST
             # One for later says nothing of now: it is no fresh order that would end a fail-safe.
-            if accepted and moves and isinstance(order, Dispatch) and not timeline.is_scheduled(order, wall):
+            if accepted and moves and isinstance(order, Dispatch) and not timeline.is_scheduled(order, policy, wall):
                 accepted_any = True
                 self._begin_progress(order, measured, floor)
         timeline.mark_reached(ledger, measured, arbiter.REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
@@ -228,8 +229,14 @@ class _Cycle:
         followed = state.surplus_cap_w is not None or not policy.required_points
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
-        self.ahead = lookahead.prepare(self.facts, state, policy, wanted, bounds, floor, self.now)
+        may_rise = trust.worst is InputState.GOOD
+        self.ahead = lookahead.prepare(self.facts, state, self._paced(), wanted, bounds, floor, self.now, may_rise)
         return self.ahead.setpoint
+
+    def _paced(self) -> Policy:
+        """The policy with the ramps as they may be used now."""
+        pace = ramp_watch.slowed(self.facts, self.state, self.policy)
+        return self.policy if pace is self.policy.ramp else replace(self.policy, ramp=pace)
 
     def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
@@ -252,7 +259,7 @@ class _Cycle:
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
         lags = (trimming.quickest_lag_s(self.facts, state.fleet, up) for up in (False, True))
         falls, rises = (ramp.Next(lag_s, estimator.owed_w(state.fleet, now + lag_s)) for lag_s in lags)
-        pace = ramp_watch.slowed(self.facts, state, policy)
+        pace = self._paced().ramp
         ramped = ramp.limit(state, pace, wanted, present, waived, now, elapsed, falls, rises)
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
@@ -299,7 +306,7 @@ class _Cycle:
         Until the first sample the configured auxiliaries stand in for what the meter would show beside the miners.
         """
         blind = any(entry.name == "site" and entry.state is InputState.FALLBACK for entry in trust.health)
-        if self.state.offset_at == -math.inf and (wanted.shed or blind):
+        if self.state.offset_at == -math.inf and (wanted.shed or self.urgent is not None or blind):
             self.state.offset_w = float(self.policy.auxiliary_w)
 
     def _commands(

@@ -42,9 +42,19 @@ class Ahead:
 
 
 def prepare(
-    facts: Fleet, state: State, policy: Policy, wanted: Setpoint, bounds: list[Proposal], floor_w: float, now: float
+    facts: Fleet,
+    state: State,
+    policy: Policy,
+    wanted: Setpoint,
+    bounds: list[Proposal],
+    floor_w: float,
+    now: float,
+    may_rise: bool = True,
 ) -> Ahead:
-    """`wanted` is what the orders in force and all other `bounds` make of this moment. Keeps `state.led_s`."""
+    """`wanted` is what the orders in force and all other `bounds` make of this moment. Keeps `state.led_s`.
+
+    policy: with the ramps as they may be used now. may_rise: False in doubt, when what is in force binds until its end.
+    """
     ahead = Ahead(wanted)
     led_before, state.led_s = state.led_s, {}
     if not state.orders.scheduled:
@@ -68,12 +78,15 @@ def prepare(
             if line_w < ahead.setpoint.power_w:
                 state.led_s[then.source] = behind_s
                 ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w))
-        elif ahead.rise is None and entry.dispatch.kind is DispatchKind.TARGET:
-            ahead = _rise(state, policy, ahead, (entry, then), bounds, in_s, behind_s)
+        elif may_rise and ahead.rise is None and entry.dispatch.kind is DispatchKind.TARGET:
+            lines = _earlier_caps(facts, state, policy, entry, floor_w, now)
+            ahead = _rise(state, policy, ahead, (entry, then), bounds, lines, in_s, behind_s)
     return ahead
 
 
-def why_late(facts: Fleet, state: State, policy: Policy, order: Dispatch, floor_w: float, wall: float) -> str:
+def why_late(
+    facts: Fleet, state: State, policy: Policy, order: Dispatch, floor_w: float, wall: float, now: float
+) -> str:
     """What its issuer should know of a scheduled order that comes too late to be met at its time; else nothing."""
     if order.not_before is None or state.setpoint_w is None:
         return ""
@@ -82,9 +95,16 @@ def why_late(facts: Fleet, state: State, policy: Policy, order: Dispatch, floor_
     if not down and not (order.kind is DispatchKind.TARGET and _gives_way(state, order)):
         return ""
     rate = down_w_per_s(policy) if down else up_w_per_s(policy)
-    needed_s = abs(power_w - present_w) / rate + _response_s(facts, state, policy, present_w - power_w)
-    short_s = needed_s - (order.not_before - wall)
-    short_w = min(max(short_s, 0.0) * rate, abs(power_w - present_w))
+    behind_s = _response_s(facts, state, policy, present_w - power_w)
+    short_s = abs(power_w - present_w) / rate + behind_s - (order.not_before - wall)
+    from_w = present_w
+    if not down:  # a cap in between, of whomever, holds until its end: the way up begins there
+        begins_at = timeline.moment_of(order.not_before, wall, now)
+        for entry, cap in _caps_before(state, begins_at, floor_w):
+            held_s = (power_w - cap.power_w) / rate + behind_s - (begins_at - entry.ends_at)
+            if entry.ends_at <= begins_at and held_s > short_s:
+                short_s, from_w = held_s, min(from_w, cap.power_w)
+    short_w = min(max(short_s, 0.0) * rate, abs(power_w - from_w))
     if short_w <= arbiter.REACHED_TOLERANCE_RATIO * policy.rated_w:
         return ""
     there_w = power_w + short_w if down else power_w - short_w
@@ -110,6 +130,7 @@ def _rise(
     ahead: Ahead,
     what: tuple[ActiveOrder, Proposal],
     bounds: list[Proposal],
+    lines: list[tuple[Fall, Setpoint]],
     in_s: float,
     behind_s: float,
 ) -> Ahead:
@@ -127,11 +148,43 @@ def _rise(
         return replace(ahead, rise=Rise(in_s, power_w, ahead.setpoint.power_w, rate, waits=True))
     ready_s = max(in_s - behind_s - MARGIN_S, 0.0)
     rise = Rise(ready_s, power_w, power_w - rate * ready_s, rate, waits=False)
-    line_w = min([rise.from_w, *(one.power_w for one in bounds)])
-    if line_w > ahead.setpoint.power_w:
+    led = _on_the_way(entry, then, rise.from_w if ahead.fall is None else min(rise.from_w, ahead.fall.line_w))
+    falls = [fall for fall in (ahead.fall, *(line for line, _ in lines)) if fall is not None]
+    fall = min(falls, key=lambda one: one.line_w, default=None)
+    # A limit is kept as one, not as the wish that meets it: those that come, and those that are there.
+    limits = [setpoint for _, setpoint in lines]
+    limits += [Setpoint(b.power_w, b.bound, b.source, b.expires_at, b.bound in arbiter.SHEDDING) for b in bounds]
+    tightest = min(limits, key=lambda one: (one.power_w, arbiter.RANK[one.bound]))
+    if tightest.power_w <= led.power_w:
+        led = tightest
+    if led.power_w > ahead.setpoint.power_w:
         state.led_s[then.source] = behind_s
-        ahead = replace(ahead, setpoint=_on_the_way(entry, then, line_w))
-    return replace(ahead, rise=rise)
+        ahead = replace(ahead, setpoint=led)
+    return replace(ahead, fall=fall, rise=rise)
+
+
+def _earlier_caps(
+    facts: Fleet, state: State, policy: Policy, entry: ActiveOrder, floor_w: float, now: float
+) -> list[tuple[Fall, Setpoint]]:
+    """The lines down that a rise to this order has to keep to: of caps that begin before it, those too that would not
+    bind if nothing were led."""
+    rate, present_w, found = down_w_per_s(policy), state.setpoint_w or 0.0, []
+    for cap, bound in _caps_before(state, entry.starts_at, floor_w):
+        if cap.starts_at > now:
+            behind_s = _response_s(facts, state, policy, max(present_w - bound.power_w, 1.0))
+            line_w = bound.power_w + rate * max(cap.starts_at - now - behind_s - MARGIN_S, 0.0)
+            found.append((Fall(line_w, bound.power_w, rate), _on_the_way(cap, bound, line_w)))
+    return found
+
+
+def _caps_before(state: State, at: float, floor_w: float) -> list[tuple[ActiveOrder, Proposal]]:
+    """The caps in force or scheduled that begin before loop second `at`, at the power each can be held to."""
+    entries = (one for one in (*state.orders.active, *state.orders.scheduled) if one.starts_at < at)
+    return [
+        (one, replace(bound, power_w=max(bound.power_w, floor_w)))
+        for one in entries
+        for bound in arbiter.order_bounds((one,))
+    ]
 
 
 def _on_the_way(entry: ActiveOrder, then: Proposal, power_w: float) -> Setpoint:

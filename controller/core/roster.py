@@ -72,9 +72,9 @@ class Goal:
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""
         lead_w = min(self.wanted_w, self.power_w + self.up_w_per_s * boot_s)
-        if self.fall is not None:
-            lead_w = min(lead_w, self.fall.lead_w(boot_s))
-        return lead_w if self.rise is None else max(lead_w, self.rise.lead_w(boot_s))
+        if self.rise is not None:
+            lead_w = max(lead_w, self.rise.lead_w(boot_s))
+        return lead_w if self.fall is None else min(lead_w, self.fall.lead_w(boot_s))
 
 
 @dataclass(slots=True)

@@ -88,9 +88,10 @@ def in_force_at(book: OrderBook, at: float) -> tuple[ActiveOrder, ...]:
     return tuple(entry for entry in found if entry.ends_at > at)
 
 
-def is_scheduled(order: Dispatch, wall: float) -> bool:
-    """Whether its time is still to come; a start that has passed is one at once."""
-    return order.not_before is not None and order.not_before > wall
+def is_scheduled(order: Dispatch, policy: Policy, wall: float) -> bool:
+    """Whether its time is still to come. A start that has passed is one at once, and so is one no further ahead than
+    clocks differ: who stamps every order with the time of now, by a clock a little ahead of ours, means now."""
+    return order.not_before is not None and order.not_before > wall + policy.dispatch.clock_skew_s
 
 
 def admit(
@@ -130,7 +131,7 @@ def admit(
         ledger.say(message, S.REACHED, wall)
         return True
     assert message.power_w is not None  # decoded orders carry one unless they release
-    answered, scheduled = message.power_w, is_scheduled(message, wall)
+    answered, scheduled = message.power_w, is_scheduled(message, policy, wall)
     too_late = late(message) if scheduled else ""
     if answered < floor_w:
         answered = floor_w
@@ -198,7 +199,7 @@ def _fault_of(
     if order.expires_at <= order.issued_at:
         return RejectCode.INVALID_DATA, "expires_at is not after issued_at"
     if order.expires_at - wall > limits.lifetime_max_s:
-        wait = ", the wait for not_before included" if is_scheduled(order, wall) else ""
+        wait = ", the wait for not_before included" if is_scheduled(order, policy, wall) else ""
         return RejectCode.INVALID_DATA, f"would live longer than {limits.lifetime_max_s:g} s{wait}"
     if order.not_before is not None:
         if order.kind is DispatchKind.RELEASE:
@@ -212,18 +213,19 @@ def _fault_of(
     if order.power_w is not None and not 0 <= order.power_w <= policy.site_cap_w:
         asked, cap = order.power_w / 1000, policy.site_cap_w / 1000
         return RejectCode.INVALID_DATA, f"{asked:g} kW is outside 0 to {cap:g} kW, the site's contract"
-    staying = _staying(book, order, wall)
+    scheduled = is_scheduled(order, policy, wall)
+    staying = _staying(book, order, scheduled)
     if order.kind is not DispatchKind.RELEASE and staying >= limits.active_max:
-        return RejectCode.NOT_ALLOWED, f"{staying} other orders are in force or scheduled, the most allowed"
+        where = "scheduled" if scheduled else "in force"
+        return RejectCode.NOT_ALLOWED, f"{staying} other orders are {where}, the most allowed"
     return None
 
 
-def _staying(book: OrderBook, order: Dispatch, wall: float) -> int:
-    """How many orders there will be beside this one. What is scheduled takes no place from an emergency."""
-    if is_scheduled(order, wall):
-        return len(book.active) + len(book.scheduled) - len(_at_the_same_time(book, order))
-    others = sum(entry.dispatch.issuer != order.issuer for entry in book.active)
-    return others if order.dispatch_class is DispatchClass.EMERGENCY else others + len(book.scheduled)
+def _staying(book: OrderBook, order: Dispatch, scheduled: bool) -> int:
+    """How many orders there will be beside this one: in force, or scheduled; neither takes a place from the other."""
+    if scheduled:
+        return len(book.scheduled) - len(_at_the_same_time(book, order))
+    return sum(entry.dispatch.issuer != order.issuer for entry in book.active)
 
 
 def _at_the_same_time(book: OrderBook, order: Dispatch) -> tuple[ActiveOrder, ...]:

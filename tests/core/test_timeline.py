@@ -346,8 +346,8 @@ def test_an_order_for_later_is_accepted_now_and_in_force_from_its_time_on(desk, 
     assert statuses(desk.meter(10_000.0)) == [S.REACHED]
 
 
-@pytest.mark.parametrize("starts_in_s", [0.0, -20.0])
-def test_a_start_that_has_passed_is_one_at_once(desk, starts_in_s):
+@pytest.mark.parametrize("starts_in_s", [2.0, 0.3, 0.0, -20.0])
+def test_a_start_that_has_passed_or_is_nearer_than_clocks_agree_is_one_at_once(desk, starts_in_s):
     assert statuses(desk.order(CAP, 10_000, starts_in_s=starts_in_s)) == [S.RECEIVED, S.ACCEPTED]
     assert (desk.active(), desk.scheduled()) == (["desk-1"], [])
 
@@ -420,16 +420,18 @@ def test_an_emergency_is_not_ended_by_a_start_that_was_ordered_before_it(desk):
     assert statuses(desk.order(CAP, 9_000, seq=3)) == [S.RECEIVED, S.ACCEPTED, S.SUPERSEDED, S.SUPERSEDED]
 
 
-def test_scheduled_orders_count_among_the_most_there_may_be(desk):
+def test_scheduled_orders_have_a_limit_of_their_own_and_keep_nobodys_order_at_once_out(desk):
     for seq in (1, 2, 3):
         assert statuses(desk.order(CAP, 10_000, seq=seq, starts_in_s=60.0 * seq))[-1] is S.ACCEPTED
-    for fields in ({"seq": 4, "starts_in_s": 240.0}, {"seq": 4}, {"issuer": "other"}):
-        answers = desk.order(CAP, 10_000, dispatch_id=f"x{fields}", **fields)
-        assert refusal(answers) is RejectCode.NOT_ALLOWED
-        assert "3 other orders are in force or scheduled" in answers[-1].reason
+    answers = desk.order(CAP, 10_000, issuer="other", starts_in_s=240.0)
+    assert refusal(answers) is RejectCode.NOT_ALLOWED
+    assert answers[-1].reason == "3 other orders are scheduled, the most allowed"
     assert statuses(desk.order(CAP, 9_000, seq=5, starts_in_s=120.0))[-1] is S.SUPERSEDED, "a correction"
-    urgent = desk.order(CAP, 0, issuer="other", dispatch_class=DispatchClass.EMERGENCY, dispatch_id="now")
-    assert statuses(urgent)[-1] is S.CLAMPED, "what is scheduled keeps no emergency out"
+    for issuer in ("a", "b", "desk"):
+        assert statuses(desk.order(CAP, 10_000, seq=6, issuer=issuer))[-1] is S.ACCEPTED
+    assert statuses(desk.order(CAP, 9_000, seq=7))[-1] is S.SUPERSEDED, "one that replaces its issuer's is none more"
+    answers = desk.order(CAP, 10_000, issuer="c")
+    assert answers[-1].reason == "3 other orders are in force, the most allowed"
 
 
 def test_what_will_be_in_force_is_known_beforehand(desk):

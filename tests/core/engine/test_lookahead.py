@@ -10,6 +10,7 @@ import pytest
 from controller.core import checkpoint
 from controller.domain.dispatch import DispatchClass
 from controller.domain.fleet import Verb
+from controller.domain.metering import Point
 from controller.domain.reasons import Bound
 from tests.core.builders import RESPONSE
 from tests.core.engine.given import CAP, RELEASE, TARGET, S, cap_by
@@ -318,4 +319,67 @@ def test_in_a_lease_an_order_for_later_does_not_end_the_fail_safe(kit):
     now = kit.order(CAP, 30_000, seq=2, issued_at=kit.wall + desk.site.now + 1.0)
     desk.site.cycle(received=(desk.site.receive(now),), **heard)
     desk.site.cycle(**heard)
+    assert desk.site.decisions[-1].fail_safe.value == "good"
+
+
+def test_a_rise_that_is_led_ends_when_a_meter_is_lost_and_the_site_goes_to_its_fallback(kit):
+    desk = Desk(kit, fallback_w=16_000, ramp={"up_w_per_min": 3_000.0})
+    desk.order(TARGET, 12_000)
+    desk.until(130.0)
+    desk.order(TARGET, 34_000, 520.0)
+    desk.until(420.0)
+    assert desk.site.load_w() > 20_000.0
+    desk.site.meter_lost = {Point.POI_EXPORT_W}
+    desk.until(600.0)
+    assert desk.site.decisions[-1].fail_safe.value == "fallback"
+    assert desk.site.load_w() <= 16_000.0
+
+
+@pytest.mark.parametrize("cap_w", [8_000, 15_000], ids=["below the target in force", "above it"])
+def test_a_rise_that_is_led_keeps_to_another_issuers_cap_that_begins_before_it(kit, cap_w):
+    desk = Desk(kit, ramp={"up_w_per_min": 3_000.0})
+    desk.order(TARGET, 12_000, lasts_s=3_000.0)
+    desk.until(130.0)
+    desk.order(TARGET, 34_000, 520.0, lasts_s=3_000.0)
+    cap_at = desk.order(CAP, cap_w, 440.0, issuer="tso", lasts_s=500.0)
+    desk.until(cap_at + 58.0)
+    assert max(desk.loads.values()) > 20_000.0
+    assert max(load for at, load in desk.loads.items() if at >= cap_at) <= cap_w + 200.0
+    assert desk.setpoint.source == "tso-3"
+
+
+def test_a_target_after_a_cap_says_that_its_rise_begins_at_the_caps_end(kit):
+    desk = Desk(kit, ramp={"up_w_per_min": 6_000.0})
+    desk.order(TARGET, 20_000)
+    desk.until(200.0)
+    desk.order(CAP, 8_000, 200.0, issuer="tso", lasts_s=300.0)
+    wall = kit.wall + desk.site.now + 1.0
+    order = replace(kit.order(TARGET, 20_000, seq=9, issued_at=wall), not_before=wall + 329.0)
+    answers = desk.site.cycle(received=(desk.site.receive(order),)).answers
+    assert "too late to be met in time: 10." in answers[-1].reason
+
+
+def test_a_surplus_that_falls_below_a_rise_that_is_led_is_a_limit_and_waits_for_no_dwell(kit):
+    desk = Desk(
+        kit, ramp={"up_w_per_min": 20_000.0, "up_w_per_15s": 8_000.0}, fleet={"trim": False, "dwell_on_s": 900.0}
+    )
+    desk.site.spare_w = 40_000.0
+    desk.order(TARGET, 12_000, lasts_s=3_000.0)
+    desk.until(200.0)
+    begins = desk.order(TARGET, 36_000, 200.0, lasts_s=3_000.0)
+    desk.until(begins - 20.0)
+    desk.site.spare_w = desk.site.load_w() + 1_000.0
+    for _ in range(18):
+        desk.site.spare_w -= 130.0
+        desk.until(desk.site.now + 1.0)
+    assert (desk.setpoint.bound, desk.setpoint.source) == (Bound.SURPLUS, "poi")
+    assert desk.site.load_w() <= desk.site.spare_w
+
+
+def test_in_a_lease_orders_stamped_with_the_time_of_a_clock_a_little_ahead_are_orders_of_now(kit):
+    desk = Desk(kit, dispatch={"lease_required": True})
+    wall = kit.wall + desk.site.now + 1.0
+    order = replace(kit.order(CAP, 30_000, issued_at=wall + 0.3), not_before=wall + 0.3)
+    for received in ((desk.site.receive(order),), ()):
+        desk.site.cycle(received=received, dispatcher_heartbeat_at=desk.site.now)
     assert desk.site.decisions[-1].fail_safe.value == "good"
