@@ -78,7 +78,9 @@ class DispatchSettings(Section):
     clock_skew: DurationOrZero = key("how far clocks may differ", "2 s", why="NTP that works is far better")
     issued_at_window: Duration = key("an order issued longer ago is refused", "30 s", why="an old order is a replay")
     lifetime_max: Duration = key("an order valid for longer is refused", "24 h", why="a forgotten order must end")
-    active_max: int = key("orders in force at once", 32, why="a screenful; more is a mistake upstream", ge=1, le=1000)
+    active_max: int = key(
+        "orders in force, and orders scheduled", 32, why="a screenful; more is a mistake upstream", ge=1, le=1000
+    )
     remembered_ids: int = key(
         "ids of past orders kept to refuse duplicates", 10000, why="a day of one order every 9 s", ge=100
     )

@@ -130,7 +130,7 @@ class _Cycle:
         if goal is None:  # nothing can be asked for yet: the plan is what is known to be there
             setpoint = replace(setpoint, power_w=allocation.allocated_w)
         findings.events.extend(arbiter.shed_events(state, setpoint))
-        findings.events.extend(shed_left.events(self.facts, self.before, state, self.policy.fleet, now))
+        findings.events.extend(shed_left.events(self.facts, self.before, state, self.policy, now))
         findings.events.extend(limits.events(self.facts, self.before, state, now))
         commands = self._commands(wanted_before, setpoint, goal, trust.worst is InputState.FALLBACK)
         waves.note_batch(state, commands, now)
@@ -362,7 +362,7 @@ class _Cycle:
             without_work=work.missing(state),
             ramps_exceeded=(state.rises_exceeded, state.falls_exceeded),
             rise_share=state.rise_share,
-            shed_left_w=float(shed_left.left_w(self.facts, state, self.policy.fleet, self.now).sum()),
+            shed_left_w=float(shed_left.left_w(self.facts, state, self.policy, self.now).sum()),
             ask=self.ask,
             classes=classes.reports(self.configured, state),
             waves=waves.reports(self.facts, state, self.policy.fleet, self.now),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import estimator, mass, starts
+from controller.core import arrivals, estimator, mass, starts
 from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
@@ -74,7 +74,7 @@ def commands_due(
             starts.note(state, miners[(went_up & ~fleet.unchosen)[miners]], policy.starts_per_day, now)
         # Who is put to sleep beyond its budget is the last that can keep a limit: that is urgent, shed or no shed.
         urgent = (shed | ((verb is Verb.SLEEP) & (now < fleet.switch_again_at[miners]))) & (not raises)
-        escalated = _failed_to_sleep(fleet)[miners] & (shed and policy.trim and verb is Verb.SLEEP)
+        escalated = _may_escalate(fleet, now)[miners] & (shed and policy.trim and verb is Verb.SLEEP)
         due.extend(_messages(state, miners, verb, raises, urgent, reason, escalated))
     return tuple(due)
 
@@ -83,6 +83,13 @@ def _failed_to_sleep(fleet: FleetState) -> BoolArray:
     """(n,) who did not sleep when it was last told to."""
     failed: BoolArray = (fleet.attempts > 0) & (fleet.failed_verb == estimator.SLEEP)
     return failed
+
+
+def _may_escalate(fleet: FleetState, now: float) -> BoolArray:
+    """(n,) who is told to sleep by another verb now. That takes more calls: not one whose trims do not arrive, nor one
+    whose last order did not (then it may not be asked again yet, but a shed does)."""
+    may: BoolArray = _failed_to_sleep(fleet) & ~arrivals.held(fleet, now) & (now >= fleet.retry_at)
+    return may
 
 
 def _due_again(fleet: FleetState, now: float, shed: bool) -> BoolArray:

@@ -239,7 +239,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
         ("2026-11-22T09:05:00+02:00", 7_500 - 7_200),
         ("2026-11-22T12:05", 300),
         ("2026-11-23T12:05", 86_700),
-        ("2026-11-22T11:55", -300),
     ],
 )
 def test_a_time_of_day_is_local_unless_it_says_otherwise(here: object, text: str, in_s: float) -> None:
@@ -257,6 +256,21 @@ def test_a_time_of_day_is_tomorrows_when_that_is_near(here: Callable[[str], None
     ("text", "says"), [("11:59", "twelve hours"), ("06:59Z", "twelve hours"), ("00:01", "twelve hours")]
 )
 def test_a_time_of_day_that_has_passed_is_not_taken_for_tomorrows(here: object, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_start(text, NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("2026-11-22T11:55", "passed 0:05:00 ago: write a time to come"),
+        ("2026-11-20T11:55", "passed 2 days, 0:05:00 ago"),
+        ("2026-11-22T07:00Z", "passed 0:00:00 ago"),
+        ("2026-11-24", "a date without a time: write 2026-11-24T18:05"),
+        ("2026-11-20", "a date without a time"),
+    ],
+)
+def test_a_moment_that_has_passed_and_a_date_without_a_time_are_refused(here: object, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_start(text, NOON)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from controller.domain.dispatch import DispatchClass
-from controller.domain.fleet import Verdict
+from controller.domain.fleet import Verb, Verdict
 from controller.domain.metering import Point
 from controller.domain.plan import EventLevel
+from tests.core.engine.given import cap_by
 
 
 def shedding(kit, **fleet):
@@ -87,3 +88,28 @@ def test_an_order_of_limited_power_leaves_nothing_that_it_wants(kit):
     assert site.hashing.any()
     assert decision.shed_left_w == 0.0
     assert events(site.decisions, "shed_incomplete") == []
+
+
+@pytest.mark.parametrize(("power_w", "left_w"), [(8_200, 0.0), (3_000, 3_450.0)], ids=["met", "not met"])
+def test_who_hashes_in_quarantine_within_what_an_emergency_allows_is_not_left(kit, power_w, left_w):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
+    site.cycles(5)
+    site.deaf = {3}
+    site.state.fleet.verdict[3], site.state.fleet.quarantined_until[3] = Verdict.QUARANTINED, 1e9
+    emergency = kit.order(power_w=power_w, dispatch_class=DispatchClass.EMERGENCY, issued_at=kit.wall + site.now)
+    site.cycle(received=(site.receive(emergency),))
+    decision = site.cycles(40)[-1]
+    assert site.hashing[3]
+    assert decision.shed_left_w == pytest.approx(left_w)
+    assert len(events(site.decisions, "shed_incomplete")) == (left_w > 0.0)
+
+
+def test_an_emergency_sheds_before_the_site_meter_was_read_though_a_lower_cap_is_on_its_way(kit):
+    site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
+    site.meter_lost = {Point.SITE_LOAD_W}
+    emergency = kit.order(power_w=8_200, dispatch_class=DispatchClass.EMERGENCY, issued_at=kit.wall)
+    decision = site.cycle(received=(site.receive(emergency),), operator=(cap_by(5_000),))
+    assert decision.setpoint.shed
+    assert Verb.SLEEP in {command.verb for command in decision.commands}
+    site.cycles(12)
+    assert site.load_w() <= 8_200.0

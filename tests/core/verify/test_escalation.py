@@ -132,3 +132,21 @@ def test_a_miner_that_failed_to_wake_is_first_told_plainly_to_sleep(kit):
     story.shed = True
     (sleep,) = story.want(hashing=False)
     assert (sleep.verb, sleep.escalated) == (Verb.SLEEP, False)
+
+
+def test_no_other_verb_is_used_where_trims_do_not_arrive(shed):
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    shed.state.fleet.trims_lost[0], shed.state.fleet.trim_told_at[0] = 2, 0.5
+    (second,) = shed.due()
+    assert (second.verb, second.escalated) == (Verb.SLEEP, False)
+
+
+def test_after_an_order_that_never_arrived_the_quickest_way_is_tried_again_first(shed):
+    (first,) = shed.want(hashing=False)
+    no(shed, first, 1.0)
+    (second,) = shed.due()
+    assert second.escalated
+    no(shed, second, 3.0, Outcome.UNREACHABLE)
+    (third,) = shed.want(hashing=False)
+    assert (third.verb, third.escalated) == (Verb.SLEEP, False)
