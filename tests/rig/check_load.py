@@ -229,7 +229,7 @@ def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, float, bo
     for index, (at_s, order) in enumerate(valid):
         if order.kind is not DispatchKind.CAP or order.power_w is None:
             continue
-        begin_s, urgent = _begins_s(at_s, order), order.dispatch_class is DispatchClass.EMERGENCY
+        begin_s, urgent = _begins_s(setup, at_s, order), order.dispatch_class is DispatchClass.EMERGENCY
         ends = [order.expires_at - WALL_AT_START]
         for place, (other_at_s, other) in enumerate(valid):
             if place == index or other.issuer != order.issuer:
@@ -237,9 +237,9 @@ def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, float, bo
             if other.kind is DispatchKind.RELEASE:
                 ends += [other_at_s] if place > index else []
                 continue
-            ends_it = (begin_s, index) < (_begins_s(other_at_s, other), place)
+            ends_it = (begin_s, index) < (_begins_s(setup, other_at_s, other), place)
             spared = urgent and other.not_before is not None  # nobody meant to end an emergency beforehand
-            ends += [_begins_s(other_at_s, other)] if ends_it and not spared else []
+            ends += [_begins_s(setup, other_at_s, other)] if ends_it and not spared else []
         if min(ends) > begin_s:
             yield at_s, begin_s, min(ends), float(order.power_w), urgent, order.dispatch_id
     for operation in setup.operations:
@@ -249,9 +249,10 @@ def caps_in_force(setup: Setup) -> Iterator[tuple[float, float, float, float, bo
             yield operation.at_s, operation.at_s, end_s, float(order_by_hand.power_w), False, "operator"
 
 
-def _begins_s(at_s: float, order: Dispatch) -> float:
+def _begins_s(setup: Setup, at_s: float, order: Dispatch) -> float:
     """When an order that came at `at_s` begins, and takes the place of its issuer's running one."""
-    return at_s if order.not_before is None else max(at_s, order.not_before - WALL_AT_START)
+    begins_s = at_s if order.not_before is None else order.not_before - WALL_AT_START
+    return begins_s if begins_s > at_s + setup.policy.dispatch.clock_skew_s else at_s
 
 
 def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
