@@ -383,3 +383,18 @@ def test_in_a_lease_orders_stamped_with_the_time_of_a_clock_a_little_ahead_are_o
     for received in ((desk.site.receive(order),), ()):
         desk.site.cycle(received=received, dispatcher_heartbeat_at=desk.site.now)
     assert desk.site.decisions[-1].fail_safe.value == "good"
+
+
+def test_after_a_ramp_was_exceeded_a_rise_begins_as_much_earlier_as_it_is_slower(kit):
+    desk = Desk(kit, ramp={"up_w_per_min": 6_000.0})
+    desk.order(TARGET, 24_000)
+    desk.until(200.0)
+    desk.site.state.rise_share, desk.site.state.slow_until = 0.5, 1e9
+    begins = desk.order(TARGET, 32_000, 300.0)
+    desk.until(begins)
+    # 8 kW at 50 W/s take 160 s, at 100 W/s 80 s.
+    assert desk.load_at(begins - 100.0) > 26_000.0
+    assert desk.load_at(begins) == pytest.approx(32_000.0, abs=500.0)
+    wall = kit.wall + desk.site.now + 1.0
+    soon = replace(kit.order(TARGET, 34_000, seq=9, issued_at=wall), not_before=wall + 30.0)
+    assert "too late to be met" in desk.site.cycle(received=(desk.site.receive(soon),)).answers[-1].reason
