@@ -229,7 +229,7 @@ class _Cycle:
         followed = state.surplus_cap_w is not None or not policy.required_points
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
-        may_rise = trust.worst is InputState.GOOD
+        may_rise = trust.worst is not InputState.FALLBACK
         self.ahead = lookahead.prepare(self.facts, state, self._paced(), wanted, bounds, floor, self.now, may_rise)
         return self.ahead.setpoint
 
