@@ -12,7 +12,7 @@ import numpy as np
 
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
-from controller.domain.fleet import Condition, Fleet, FloatArray
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray
 from controller.domain.metering import Sample
 from controller.domain.policy import Policy
 
@@ -30,8 +30,8 @@ def learn(facts: Fleet, state: State, policy: Policy, sample: Sample | None) -> 
         return
     fleet, kept = state.fleet, state.classes
     said_w = np.bincount(facts.kind, fleet.to_w, minlength=len(facts.class_names)).astype(np.float64)
-    silent = (fleet.condition == Condition.UNREACHABLE).tobytes()
-    if silent != state.truth_silent or bool(state.groups.excess_w.any()):
+    silent: BoolArray = fleet.condition == Condition.UNREACHABLE
+    if not np.array_equal(silent, state.truth_silent) or bool(state.groups.excess_w.any()):
         state.truth_silent, state.truth_at = silent, -np.inf  # others speak than before: no difference across this
     moved_w = said_w - kept.said_w
     in_flight_w = float(np.abs(fleet.to_w - fleet.from_w)[fleet.verb != NO_COMMAND].sum())

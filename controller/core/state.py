@@ -17,7 +17,7 @@ from controller.core.fleet_state import FleetState
 from controller.core.frequency import Low
 from controller.core.shadow_state import ShadowState
 from controller.domain.dispatch import Dispatch
-from controller.domain.fleet import ByteArray, Fleet, FloatArray, GroupVerdict, IntArray
+from controller.domain.fleet import BoolArray, ByteArray, Fleet, FloatArray, GroupVerdict, IntArray
 from controller.domain.metering import Point, Sample
 from controller.domain.plan import InputState, OperatorOrder, OrderProgress
 from controller.domain.reasons import Bound
@@ -185,6 +185,7 @@ class State:
     limit_load_w: FloatArray
     limit_over_since: FloatArray
     starts_at: FloatArray
+    truth_silent: BoolArray
     cycle: int = 0
     next_command_id: int = 1
     setpoint_w: float | None = None
@@ -215,7 +216,6 @@ class State:
     slow_until: float = -math.inf
     truth_at: float = -math.inf
     truth_load_w: float = 0.0
-    truth_silent: bytes = b""
     orders: OrderBook = field(default_factory=OrderBook)
     operator_caps: tuple[OperatorOrder, ...] = ()
     operator_ends: dict[str, float] = field(default_factory=dict)
@@ -251,6 +251,7 @@ class State:
             limit_load_w=np.zeros(limits),
             limit_over_since=np.full(limits, math.inf),
             starts_at=np.empty((len(fleet), 0)),
+            truth_silent=np.zeros(len(fleet), dtype=np.bool_),
         )
 
     def copy(self) -> State:

@@ -50,7 +50,7 @@ MUTATIONS = (
         "    fleet.to_w[miners] = fleet.from_w[miners]",
         "ramp_up_kept",
         seed=3,
-        minutes=2.0,
+        minutes=3.0,
     ),
     Mutation(
         "dwell ignored",
