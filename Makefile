@@ -13,7 +13,7 @@ help:
 	@echo "make swarm [SEEDS=20] [FIRST_SEED=1] [HARSH=1] [CONTINUE=1]   the control core against simulated physics in virtual time, one site per seed"
 	@echo "make score [DAYS=n or dates] [TRACE=file.csv] [ONLY=ours]   the control on real regulation days, scored beside its baselines; hours"
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
-	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; four minutes"
+	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; a minute"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
 	@echo "make bench-metrics [MINERS=10000]   what a scrape costs the loop, with prometheus-client beside it; two minutes"
 	@echo "make bench-site [MINERS=2000] [MINUTES=10]   the whole daemon beside real sockets: cycles, latency, sheds; half an hour"
