@@ -11,7 +11,7 @@ import numpy as np
 
 from controller.core.state import State
 from controller.domain.dispatch import AnswerStatus, DispatchKind
-from controller.domain.metering import Point, Quality, Sample
+from controller.domain.metering import FOLLOW_POINTS, Quality, Sample
 from controller.domain.plan import OperatorOrder, OperatorVerb
 
 CAP, TARGET, RELEASE = DispatchKind.CAP, DispatchKind.TARGET, DispatchKind.RELEASE
@@ -21,15 +21,7 @@ DEADBAND = 100.0
 
 def follow_points(at, load, surplus, despatch=100_000.0):
     values = (despatch + surplus - load, load, despatch, 0.0, despatch + surplus, 500_000.0)
-    points = (
-        Point.POI_EXPORT_W,
-        Point.SITE_LOAD_W,
-        Point.DESPATCH_EXPORT_W,
-        Point.RESERVE_UP_W,
-        Point.GROSS_W,
-        Point.AVAILABLE_W,
-    )
-    return {point: Sample(value, at, Quality.GOOD, "test") for point, value in zip(points, values, strict=True)}
+    return {point: Sample(value, at, Quality.GOOD, "test") for point, value in zip(FOLLOW_POINTS, values, strict=True)}
 
 
 def cap_by(power_w, until=None):
