@@ -1,8 +1,8 @@
 """Limits of a random site, and where each raise takes what hangs below them: added up from physics, not from the core.
 
 A miner is on its way to what it was told: the rung it is set to or its sleep watts, once the command has arrived, and
-what the command says until then. One that does not obey goes nowhere and draws what it draws; so does one that started
-by itself until it is up, for nobody ordered those watts.
+what the command says until then, or until its driver reports of it. One that does not obey goes nowhere and draws what
+it draws; so does one that started by itself until it is up, for nobody ordered those watts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, Command, FloatArray, Verb
+from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, Verb
 from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.models import MinerModel
@@ -63,6 +63,14 @@ class LimitWatch:
         began += [(miner, trip.begin_s, trip.end_s) for miner, trip in setup.tripped().items()]
         self._by_itself = [(miner, off_s, on_s + back_within_s(setup, miner)) for miner, off_s, on_s in began]
 
+    def heard(self, reports: Sequence[CommandReport]) -> None:
+        """What a driver reported of is on its way no more: carried out, the miner itself shows it; withheld, refused or
+        lost on the way, nothing comes of it."""
+        for report in reports:
+            sent = self._sent.get(report.miner)
+            if sent is not None and sent[1].command_id == report.command_id:
+                del self._sent[report.miner]
+
     def fullest(self, commands: tuple[Command, ...], t_s: float) -> tuple[float, str]:
         """(ratio, name) of the fullest limit above a miner that is raised now, once everything has arrived, commands of
         this moment included; (0, "") when nobody is raised."""
@@ -78,14 +86,16 @@ class LimitWatch:
 
     def _heading_w(self, t_s: float) -> FloatArray:
         bank, rows = self._bank, np.arange(self._bank.count)
-        rung_w = self._rung_w[rows, bank.profile_index]
+        forgets = bank.loses_profile & ~bank.boards_on  # it will start as it is configured
+        profile = np.where(forgets, bank.configured_profile, bank.profile_index)
+        rung_w = self._rung_w[rows, profile]
         heading_w = np.where(bank.mode == Mode.SLEEP, bank.sleep_power_w, rung_w)
         self._sent = {miner: sent for miner, sent in self._sent.items() if t_s - sent[0] < ARRIVES_S}
         for miner, (_, command) in self._sent.items():
             if command.verb is Verb.SLEEP:
                 heading_w[miner] = bank.sleep_power_w[miner]
             else:
-                level = command.level if command.level is not None else int(bank.profile_index[miner])
+                level = command.level if command.level is not None else int(profile[miner])
                 heading_w[miner] = self._rung_w[miner, level]
         odd = bank.behaviour != 0
         odd[[miner for miner, begin_s, end_s in self._by_itself if begin_s <= t_s < end_s]] = True

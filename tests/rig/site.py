@@ -233,6 +233,7 @@ class Site:
         carried_out = decision if self._tamper is None else self._tamper(decision)
         for command in carried_out.commands:
             self.link.submit(command, t_s)
+        self._limits.heard(reports)
         fullest = self._limits.fullest(carried_out.commands, t_s)
         self.link.read_soon(decision.ask, t_s)
         self._note(carried_out, decision.commands, committed_w, step_ms, fullest)

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import Command, Verb
+from controller.domain.fleet import Command, CommandReport, Outcome, Verb
 from controller.domain.limits import Limit
-from simulators.asic.response import Behaviour
+from simulators.asic.bank import MinerBank
+from simulators.asic.response import Behaviour, Mode
 from tests.rig.check_load import limits_kept
 from tests.rig.check_miners import dwell_kept, orders_end_in_time
 from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
 from tests.rig.fleet import AboveFeeders, core_fleet
 from tests.rig.large import large_setup
+from tests.rig.limits import LimitWatch
+from tests.rig.random_site import random_setup
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import WALL_AT_START, ClockStep, Crash, Message, PlantEvent
 from tests.rig.site import Site
@@ -243,6 +246,34 @@ def test_a_reduction_below_a_full_limit_is_no_breach():
     assert limits_kept(SETUP, written(falling(1.0), cycles=[cycle(10.0), cycle(11.0, fullest_ratio=1.02)])) == []
     over = cycle(12.0, fullest="t1", fullest_ratio=1.05)
     assert len(limits_kept(SETUP, written(falling(1.0), cycles=[cycle(10.0), over]))) == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.WITHHELD, Outcome.UNREACHABLE, Outcome.REFUSED])
+def test_a_raise_that_was_not_carried_out_is_no_load_of_a_limit(outcome):
+    """Found by harsh seed 1134: two wakes were withheld, others took their place, and both counted."""
+    setup = limited(0.7)
+    bank = MinerBank(setup.fleet)
+    watch = LimitWatch(setup, bank)
+    asleep = np.flatnonzero(bank.mode == Mode.SLEEP).tolist()
+    wakes = tuple(Command(10 + one, one, Verb.WAKE, None, True, False, "test") for one in asleep)
+    several, one_more = wakes[:-1], wakes[-1:]
+    assert watch.fullest(several, 30.0)[0] > 1.3
+    assert watch.fullest(one_more, 31.0)[0] > 1.3
+    for command in several:
+        watch.heard([CommandReport(command.command_id - 1, command.miner, outcome, None, 31.5)])
+    assert watch.fullest(one_more, 32.0)[0] > 1.3, "a report about another command says nothing of this one"
+    watch.heard([CommandReport(command.command_id, command.miner, outcome, None, 32.5) for command in several])
+    assert watch.fullest(one_more, 32.0)[0] < 0.9
+
+
+def test_a_machine_that_forgets_its_rung_counts_with_the_one_it_will_start_at():
+    setup = random_setup(1134, 10.0, harsh=True)  # the seed that showed it
+    bank = MinerBank(setup.fleet)
+    forgetful = next(one for one in np.flatnonzero(bank.loses_profile).tolist() if bank.mode[one] == Mode.SLEEP)
+    wake = (Command(10, forgetful, Verb.WAKE, None, True, False, "test"),)
+    whole = LimitWatch(setup, bank).fullest(wake, 30.0)[0]
+    bank.profile_index[forgetful] = 0  # what it ran before it slept
+    assert LimitWatch(setup, bank).fullest(wake, 30.0)[0] == whole
 
 
 def told(at_s, verb, miner=3):
