@@ -94,6 +94,13 @@ def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArra
     return fleet.to_w[booting] + (fleet.from_w - fleet.to_w)[booting] * _share_left(fleet, booting, at, HASTY)
 
 
+def still_climbs(facts: Fleet, fleet: FleetState, at: FloatArray | float) -> BoolArray:
+    """(n,) woken so lately that a slow one of its class may have the last tenth of its way before it at time `at`: a
+    boot counts as done before that, and what it draws then is less than it will."""
+    climbs: BoolArray = fleet.want_hashing & (at < fleet.changed_at + LATE * (facts.wake_dead_s + facts.wake_90_s))
+    return climbs
+
+
 def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     """What is on its way down and will still be drawn when the quickest trim ordered now has worked, watts: a raise
     into the room that slow sleepers are about to make would be there before it."""

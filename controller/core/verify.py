@@ -272,7 +272,7 @@ def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
     """Settled miners draw what they report, or their sleep watts where they tell none; hashing ones also teach their
     ratio to the nameplate of their rung.
 
-    An estimate is made from that nameplate and can teach it nothing.
+    An estimate is made from that nameplate and can teach it nothing; nor can what a boot draws on its last tenth.
     """
     fleet = state.fleet
     silent = np.isnan(fleet.reported_w)
@@ -286,5 +286,7 @@ def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
     own_watts = facts.reports_power[told] & (fleet.power_error_w[told] == 0.0)
     rung = told[own_watts & (fleet.condition[told] == Condition.HASHING) & (fleet.level[told] >= 0)]
     seen = fleet.reported_w[rung] / facts.level_power_w[rung, fleet.level[rung]]
-    sane = (seen >= RATIO_MIN) & (seen <= RATIO_MAX)
+    partway = estimator.still_climbs(facts, fleet, fleet.read_at)[rung]
+    partway &= seen < (1.0 - BOOTED_RATIO) * fleet.ratio[rung]
+    sane = (seen >= RATIO_MIN) & (seen <= RATIO_MAX) & ~partway
     fleet.ratio[rung[sane]] += RATIO_GAIN * (seen[sane] - fleet.ratio[rung[sane]])

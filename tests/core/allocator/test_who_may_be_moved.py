@@ -145,6 +145,18 @@ def test_a_feeder_without_room_keeps_its_trimmers_down(kit):
     assert list(hall.plan.level) == [1, 0, 3, 3]
 
 
+@pytest.mark.parametrize(("woken_before_s", "level"), [(45.0, 2), (65.0, 3)])
+def test_a_boot_that_counts_as_done_takes_the_whole_of_its_rung_from_a_limit(kit, woken_before_s, level):
+    """At nine tenths of its way it is settled, and a slow one takes so much longer for the rest (harsh seed 1117)."""
+    hall = Hall(kit, [True, True], facts=kit.fleet(2, feeder_rating_w=(6_800,)))
+    hall.fleet.changed_at[0] = -woken_before_s
+    hall.fleet.to_w[0] = hall.fleet.from_w[0] = 3_200.0
+    hall.fleet.want_level[1] = hall.fleet.level[1] = 2
+    hall.fleet.to_w[1] = hall.fleet.from_w[1] = 3_000.0
+    hall.allocate(15_000)
+    assert hall.plan.level[1] == level
+
+
 @pytest.mark.parametrize("ceiling", [0, 1, 2])
 def test_nobody_is_raised_above_what_its_owner_had_set(kit, ceiling):
     hall = Hall(kit, ALL_ON, level=0)

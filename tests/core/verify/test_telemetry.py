@@ -125,6 +125,19 @@ def test_the_ratio_to_the_nameplate_is_learned_from_settled_readings(story):
     assert story.fleet.ratio[0] == pytest.approx(1.1, abs=0.001)
 
 
+def test_what_a_boot_draws_on_its_last_tenth_teaches_no_ratio(sleeper):
+    """It counts as done at nine tenths; a slow one of its class is there after 64 s."""
+    sleeper.want(hashing=True)
+    verdicts = sleeper.at(41.0, sleeper.hashes(at=41.0, power_w=3_250.0))
+    assert verdicts == [("wake", "settled")]
+    assert (sleeper.fleet.to_w[0], sleeper.fleet.ratio[0]) == (3_250.0, 1.0)
+    sleeper.at(46.0, sleeper.hashes(at=46.0, power_w=3_400.0))
+    assert sleeper.fleet.ratio[0] < 1.0, "as near as this it is there"
+    before = sleeper.fleet.ratio[0]
+    sleeper.at(65.0, sleeper.hashes(at=65.0, power_w=3_250.0))
+    assert sleeper.fleet.ratio[0] < before, "and after so long it draws no more"
+
+
 @pytest.mark.parametrize("power_w", [2_400.0, 4_600.0])
 def test_an_insane_ratio_is_not_learned(story, power_w):
     story.at(1.0, story.hashes(power_w=power_w, at=1.0))
