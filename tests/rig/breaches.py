@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, FloatArray
+from controller.domain.fleet import BoolArray, FloatArray, Verb
 from simulators.accounting import violation_horizon_s
 from simulators.asic.models import MinerModel
-from simulators.asic.response import VerbResponse
+from simulators.asic.response import Behaviour, VerbResponse
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import InputFaultKind, Setup
 
 LONGEST_RUN_S = 2.0
 TOLERANCE = 0.01  # of rated: what the rule allows above the cap
+DRAWS_ON = Behaviour.LIAR_SLEEP | Behaviour.REFUSES | Behaviour.IGNORES | Behaviour.SILENT_DRAW
 NOISE = 0.015  # of rated: boots overshoot by 3 %, meters wander
 
 
@@ -119,6 +120,26 @@ def came_back_w(setup: Setup, begin_s: float, end_s: float) -> float:
         if begin_s - back_within_s(setup, miner) <= trip.end_s <= end_s:
             total += setup.fleet.models[miner].nameplate.power_w
     return total
+
+
+def undiscovered_w(setup: Setup, record: Record, t_s: FloatArray) -> FloatArray:
+    """What draws on though it was told to sleep, at the site meter, (ticks,), until anybody can know: one that says no
+    tells so by the next cycle but one, any other could be a slow one for as long as the slowest takes. To be told again
+    before it was told to hash tells nothing new."""
+    watts, told = np.zeros(len(t_s)), set[int]()
+    behaviours = setup.fleet.behaviours or [Behaviour.OBEYS] * len(setup.facts)
+    feeders = setup.plant.site.feeders
+    for at_s, one in ((row.at_s, one) for row in record.cycles for one in row.commands):
+        behaviour = behaviours[one.miner]
+        if one.verb is Verb.WAKE:
+            told.discard(one.miner)
+        if one.verb is not Verb.SLEEP or one.miner in told or not behaviour & DRAWS_ON:
+            continue
+        told.add(one.miner)
+        known_s = at_s + (2.0 * setup.policy.cycle_s if behaviour & Behaviour.REFUSES else horizon_s(setup))
+        at_meter = 1.0 + feeders[setup.feeder_of_miner[one.miner]].loss_fraction
+        watts[(t_s >= at_s) & (t_s < known_s)] += at_meter * setup.fleet.models[one.miner].nameplate.power_w
+    return watts
 
 
 @dataclass(frozen=True, slots=True)

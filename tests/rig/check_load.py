@@ -24,6 +24,7 @@ from tests.rig.breaches import (
     horizon_s,
     is_misled,
     runs,
+    undiscovered_w,
     within,
 )
 from tests.rig.record import Record
@@ -35,9 +36,10 @@ SETTLED = 0.06  # of rated: one miner's step, the margin, a meter's noise
 
 
 def load_under_cap(setup: Setup, record: Record) -> list[Breach]:
-    """True load above the surplus cap - or what no order can take off - for longer than physics allows."""
+    """True load above the surplus cap - or what no order can take off - for longer than physics allows: H for the fall,
+    and once more H where somebody draws on that was told to sleep, for the others to take its place."""
     t_s, load_w, cap_w, stubborn_w = record.arrays()
-    limit_w = np.maximum(cap_w, stubborn_w)
+    limit_w = np.maximum(cap_w + undiscovered_w(setup, record, t_s), stubborn_w)
     above = load_w > trailing_max(t_s, limit_w, horizon_s(setup)) + TOLERANCE * setup.policy.rated_w
     above &= ~within(t_s, blind_spells(setup)) & (t_s > horizon_s(setup) + setup.sweep_s)
     return [

@@ -16,7 +16,8 @@ from controller.domain.fleet import Command, CommandReport, Outcome, Verb
 from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour, Mode
-from tests.rig.check_load import limits_kept
+from tests.rig.breaches import horizon_s
+from tests.rig.check_load import limits_kept, load_under_cap
 from tests.rig.check_miners import dwell_kept, orders_end_in_time
 from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
 from tests.rig.fleet import AboveFeeders, core_fleet
@@ -203,6 +204,52 @@ def test_an_order_that_ends_while_nobody_is_there_ends_with_the_start():
 
 def test_an_order_that_gave_way_to_another_has_no_end_of_its_own():
     assert orders_end_in_time(ordered(), ended(40.0, AnswerStatus.SUPERSEDED)) == []
+
+
+# --- the cap --------------------------------------------------------------------------------------------------------
+
+
+LIED_S = 100.0  # when the one is told to sleep that does not
+
+
+def drawn_on(behaviour, until_s, verb=Verb.SLEEP):
+    """A cap that falls by one unit at 100 s; miner 3 is told to sleep for it, and a load that is one unit lower only at
+    `until_s`, when another sleeps in its place."""
+    odd = [behaviour if miner == 3 else Behaviour.OBEYS for miner in range(40)]
+    setup = replace(SETUP, fleet=replace(SETUP.fleet, behaviours=odd))
+    unit_w = setup.fleet.models[3].nameplate.power_w
+
+    def falls(at_s):
+        return lambda t_s: 0.8 * RATED_W - (unit_w if t_s >= at_s else 0.0)
+
+    row = cycle(LIED_S, commands=(Command(1, 3, verb, None, False, False, "test"),))
+    return setup, written(falls(until_s), falls(LIED_S), setup, [row])
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.LIAR_SLEEP, Behaviour.IGNORES, Behaviour.SILENT_DRAW])
+def test_who_draws_on_though_told_to_sleep_is_found_out_in_h_and_replaced_in_another(behaviour):
+    """Found by harsh seeds 1052 and 1131: nobody can tell a liar from a slow one before the slow one is due."""
+    h_s = horizon_s(SETUP)
+    assert load_under_cap(*drawn_on(behaviour, LIED_S + 1.95 * h_s)) == []
+    (breach,) = load_under_cap(*drawn_on(behaviour, LIED_S + 2.0 * h_s + 5.0))
+    assert breach.at_s == pytest.approx(LIED_S + 2.0 * h_s, abs=0.5)
+
+
+def test_who_says_no_is_known_at_once_and_who_obeys_is_nobodys_excuse():
+    h_s, cycle_s = horizon_s(SETUP), SETUP.policy.cycle_s
+    assert load_under_cap(*drawn_on(Behaviour.REFUSES, LIED_S + h_s + 1.9 * cycle_s)) == []
+    assert load_under_cap(*drawn_on(Behaviour.REFUSES, LIED_S + 1.95 * h_s))
+    for behaviour, verb in ((Behaviour.OBEYS, Verb.SLEEP), (Behaviour.LIAR_SLEEP, Verb.TRIM)):
+        (breach,) = load_under_cap(*drawn_on(behaviour, LIED_S + 1.95 * h_s, verb))
+        assert breach.at_s == pytest.approx(LIED_S + h_s, abs=0.5)
+
+
+def test_a_liar_that_is_told_again_is_found_out_no_later():
+    h_s = horizon_s(SETUP)
+    setup, record = drawn_on(Behaviour.LIAR_SLEEP, LIED_S + 2.0 * h_s + 5.0)
+    again = (Command(2, 3, Verb.SLEEP, None, False, False, "test"),)
+    record.cycles.append(cycle(LIED_S + h_s, commands=again))
+    assert len(load_under_cap(setup, record)) == 1
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
