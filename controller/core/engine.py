@@ -159,9 +159,9 @@ class _Cycle:
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
         fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
         classes.watch(self.facts, self.state, fresh)
-        self.ask = mass.notice(self.facts, self.state, policy, fresh, self.now, findings)
-        told = self.snapshot.telemetry
-        self.ask += work.notice(self.facts, self.state, policy, fresh, told, self.now, findings)
+        stopped = work.take_rates(self.facts, self.state.fleet, fresh, self.snapshot.telemetry)
+        self.ask = mass.notice(self.facts, self.state, policy, fresh, stopped, self.now, findings)
+        self.ask += work.notice(self.facts, self.state, policy, fresh, stopped, self.now, findings)
         verify.judge(self.facts, self.state, policy, fresh, said_no, self.now, findings)
         if self.policy.mode is not Mode.SHADOW:  # there every miner does as its file says
             classes.learn(self.configured, self.state, fresh, findings.verdicts)

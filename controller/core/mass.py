@@ -52,16 +52,31 @@ def dark(fleet: FleetState) -> BoolArray:
     return waiting
 
 
+def answered_since(state: State) -> BoolArray:
+    """(n,) who was read after the site's meter had shown that the newest crowd draws nothing: it had its power still,
+    and whatever became of it since is another thing."""
+    shown_at = state.mass.dark_since[-1] if state.mass.dark_since else math.inf
+    since: BoolArray = state.fleet.read_at > shown_at
+    return since
+
+
 def notice(
-    facts: Fleet, state: State, policy: FleetPolicy, fresh: BoolArray, now: float, findings: Findings
+    facts: Fleet,
+    state: State,
+    policy: FleetPolicy,
+    fresh: BoolArray,
+    stopped: BoolArray,
+    now: float,
+    findings: Findings,
 ) -> tuple[int, ...]:
-    """Who is gone, who is back (`fresh`: read anew, (n,)), and whether that is a mass disconnect.
+    """Who is gone, who is back (`fresh`: read anew, `stopped`: and has lost its hash rate, (n,)), and whether that is a
+    mass disconnect.
 
     Returns the miners to be read before their turn.
     """
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
     for miner in (fresh & (fleet.away != Away.NO)).nonzero()[0].tolist():
-        _seen(facts, state, policy, miner, now, findings)
+        _seen(facts, state, policy, miner, bool(stopped[miner]), now, findings)
     heard = fresh | (fleet.condition == Condition.CONTRADICTS)
     fleet.gone_at[heard], fleet.gone_said[heard] = -math.inf, False
     newly = np.array([miner for miner, _ in findings.gone], dtype=np.int64)
@@ -72,8 +87,11 @@ def notice(
     recent = gone & (now - fleet.gone_at <= window_s)
     base = len(facts) - int(np.count_nonzero(out & ~recent))  # who was not there before does not count
     if int(np.count_nonzero(recent)) >= limit_of(policy, base):
+        others = recent & answered_since(state)
         if now - state.mass.crowd_at > window_s:
             _begin(state, float(fleet.gone_at[recent].min()), window_s, now)
+        elif int(np.count_nonzero(others)) >= limit_of(policy, base):
+            _begin(state, float(fleet.gone_at[others].min()), window_s, now)
         state.mass.crowd_at = float(fleet.gone_at[recent].max())
     mass = state.mass
     joining = mass.since is not None and now - mass.crowd_at <= window_s
@@ -119,7 +137,9 @@ def _kept(mass: MassState) -> dict[str, Any]:
     return {name: getattr(mass, name) for name in ("offsets", "answered_at", "asked_at")}
 
 
-def _seen(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:
+def _seen(
+    facts: Fleet, state: State, policy: FleetPolicy, miner: int, stopped: bool, now: float, findings: Findings
+) -> None:
     """One of them answers: judged afresh, and put to sleep at once when it hashes and nobody asked it to."""
     fleet = state.fleet
     code, condition = int(fleet.away[miner]), int(fleet.condition[miner])
@@ -135,7 +155,7 @@ def _seen(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: floa
     if fleet.level[miner] >= 0:  # who runs at its rung was there before, whatever a lost trim would have made of it
         drew_w = min(drew_w, float(facts.level_power_w[miner, fleet.level[miner]] * fleet.ratio[miner]))
     has_started = fleet.power_error_w[miner] == 0.0 and fleet.reported_w[miner] < STARTED_RATIO * drew_w  # NaN: false
-    if code == Away.DRAWS and hashes and has_started:
+    if code == Away.DRAWS and hashes and (has_started or stopped):  # not all tell watts
         code = int(dark_codes(facts, fleet, policy, np.array([miner]))[0])
     rung_w = float(facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner])
     draw_w = float(fleet.reported_w[miner])

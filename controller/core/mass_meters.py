@@ -15,7 +15,7 @@ import numpy as np
 from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
 from controller.core.fleet_state import Away
-from controller.core.mass import away, dark_codes, end, limit_of, missing
+from controller.core.mass import answered_since, away, dark_codes, end, limit_of, missing
 from controller.core.mass_words import DARK_RATIO
 from controller.core.state import MassState, State
 from controller.domain.fleet import Fleet, IntArray
@@ -129,7 +129,7 @@ def _places(
             yield feeder, rows, missing_w, lost_w, shown_at
         if bool((fleet.away[rows] == Away.DRAWS).all()):
             pending_w += max(missing_w, 0.0)
-    rows = (elsewhere & (fleet.gone_at >= mass.crowd_from)).nonzero()[0]
+    rows = (elsewhere & (fleet.gone_at >= mass.crowd_from) & ~answered_since(state)).nonzero()[0]
     shown = mass.crowd_from <= state.offset_at and now <= state.offset_until
     if len(rows) and shown and state.offset_w is not None and mass.offset_w is not None:
         missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w

@@ -26,22 +26,38 @@ DRAW_RATIO = 0.5  # of the lowest rung's watts: more is no idling
 SUSPECT = 2  # so many at once, and the rest of the fleet is read now instead of in its turn
 
 
+def take_rates(facts: Fleet, fleet: FleetState, fresh: BoolArray, readings: tuple[MinerReading, ...]) -> BoolArray:
+    """Enter the hash rates of those that were read (`fresh`, (n,)); NaN of one that tells none: that is not zero.
+
+    Returns (n,) who had a rate when it was last read and says that it has none.
+    """
+    stopped = np.zeros(len(facts), dtype=np.bool_)
+    told = {reading.miner: reading.hashrate_th for reading in readings if fresh[reading.miner]}
+    rows = np.array(list(told), dtype=np.int64)
+    if not len(rows):
+        return stopped
+    had = fleet.has_rate[rows]
+    fleet.rate_th[rows] = [math.nan if rate is None else rate for rate in told.values()]
+    fleet.has_rate[rows] = fleet.rate_th[rows] > RATE_RATIO * facts.level_power_w[rows, 0] / facts.joule_per_th[rows]
+    stopped[rows] = had & ~fleet.has_rate[rows] & np.isfinite(fleet.rate_th[rows])
+    return stopped
+
+
 def notice(
     facts: Fleet,
     state: State,
     policy: FleetPolicy,
     fresh: BoolArray,
-    readings: tuple[MinerReading, ...],
+    stopped: BoolArray,
     now: float,
     findings: Findings,
 ) -> tuple[int, ...]:
-    """Who idles and who hashes (`fresh`: read anew, (n,)), and whether that is a loss of work.
+    """Who idles and who hashes (`fresh`: read anew, `stopped`: see `take_rates`, (n,)), and whether that is a loss of
+    work.
 
     Returns the miners to be read before their turn.
     """
     fleet, work = state.fleet, state.work
-    had_rate = fleet.has_rate.copy()
-    _enter(facts, fleet, fresh, readings)
     hashing = fleet.condition == Condition.HASHING
     idle = fresh & hashing & ~fleet.has_rate & np.isfinite(fleet.rate_th) & _draws_little(facts, fleet)
     patience_s = np.maximum(policy.deadline_factor * fleet.dead_s + policy.deadline_extra_s, facts.wake_patience_s)
@@ -49,7 +65,7 @@ def notice(
     booting = (fleet.verb == estimator.WAKE) & (fleet.read_at < fleet.sent_at + up_s)
     judged = ~fleet.parked & (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
     idle &= judged & fleet.want_hashing & (fleet.verb != estimator.SLEEP)
-    turned = idle & ~booting & (had_rate | (fleet.verb == estimator.WAKE)) & (fleet.work == Work.HAS)
+    turned = idle & ~booting & (stopped | (fleet.verb == estimator.WAKE)) & (fleet.work == Work.HAS)
     fleet.idle_at[turned] = now
     fleet.idle_at[fresh & (fleet.has_rate | ~hashing)] = -math.inf
     recent = (now - fleet.idle_at <= policy.mass_disconnect_window_s) & fleet.want_hashing
@@ -97,16 +113,6 @@ def wakeable(facts: Fleet, state: State, ready: BoolArray) -> BoolArray:
     rows = facts.best_first[looks[facts.best_first]]
     chosen[rows[: max(_watchers(facts) - int(awake.sum()), 0)]] = True
     return chosen
-
-
-def _enter(facts: Fleet, fleet: FleetState, fresh: BoolArray, readings: tuple[MinerReading, ...]) -> None:
-    """The hash rates of those that were read; NaN of one that tells none: that is not zero."""
-    told = {reading.miner: reading.hashrate_th for reading in readings if fresh[reading.miner]}
-    rows = np.array(list(told), dtype=np.int64)
-    if not len(rows):
-        return
-    fleet.rate_th[rows] = [math.nan if rate is None else rate for rate in told.values()]
-    fleet.has_rate[rows] = fleet.rate_th[rows] > RATE_RATIO * facts.level_power_w[rows, 0] / facts.joule_per_th[rows]
 
 
 def _draws_little(facts: Fleet, fleet: FleetState) -> BoolArray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Verb
+from controller.domain.fleet import Condition, Verb
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST, START_S
 
@@ -79,6 +81,30 @@ def test_without_one_it_counts_as_drawn_and_is_idled_as_it_starts(block):
     assert site.load_w() <= site.spare_w + 150.0
 
 
+def test_who_tells_no_watts_has_just_started_where_it_comes_back_without_its_hash_rate(block, kit):
+    """The same of miners whose watts are estimated by their hash rate: that they boot is no loss of work."""
+    site = block(facts=kit.fleet(20, odd={miner: {"reports_power": False} for miner in range(20)}))
+    read = site._reading
+
+    def with_rate(miner):
+        reading = read(miner)
+        hashes = reading.condition is Condition.HASHING and miner not in site.poolless
+        return replace(reading, hashrate_th=100.0 if hashes else 0.0)
+
+    site._reading = with_rate
+    site.cycles(2)
+    site.unplugged = set(LOST)
+    site.cycles(60)
+    site.trip(LOST)
+    site.cycles(30)
+    site.unplugged.clear()
+    site.power(LOST)
+    site.poolless = set(LOST)
+    site.cycles(int(START_S) + 3)
+    assert {c.miner for c in site.sent if c.verb is Verb.SLEEP} == set(LOST)
+    assert not site.names()["work_lost"]
+
+
 @pytest.mark.parametrize("after", [20, 120])
 def test_another_load_that_falls_later_makes_nobody_dark(block, after):
     """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
@@ -145,3 +171,35 @@ def test_a_dip_of_another_load_is_no_darkness(block):
     del site.extra[Point.SITE_LOAD_W]
     site.cycles(10)
     assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+
+
+def test_who_answered_after_the_power_was_gone_does_not_share_the_darkness(block):
+    """A feeder trips; then one that answers on loses its network cable, as the cooling goes off: it hashes on."""
+    site = block(surplus_w=61_400.0)
+    aux_w = [4_000.0]
+    drawn_w = site.load_w
+    site.load_w = lambda: drawn_w() + aux_w[0]
+    site.cycles(40)
+    site.trip(LOST)
+    site.cycles(8)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+    site.unplugged = {11}
+    aux_w[0] = 0.0
+    site.cycles(20)
+    assert site.state.fleet.away[11] == Away.DRAWS
+    assert site.state.fleet.to_w[11] == pytest.approx(3_500.0)
+    site.unplugged.clear()
+    site.cycles(20)
+    assert site.commands_to({11}) == []
+
+
+def test_a_second_feeder_that_trips_while_the_first_is_news_is_dark_as_well(block):
+    site = block()
+    site.trip(LOST)
+    site.cycles(8)
+    site.trip(range(11, 16))
+    site.cycles(8)
+    assert site.state.fleet.away[[*LOST, *range(11, 16)]].tolist() == [Away.DARK] * 11
+    first, second = (text for _, _, text in site.events("mass_disconnect"))
+    assert "6 of 20" in first and first.endswith("dark")
+    assert "5 of 20" in second
