@@ -1,7 +1,8 @@
 """State <-> what the journal keeps of it. Loop seconds do not survive a restart: times are stored as ages.
 
 What miners do now is read anew after a start; kept is what telemetry cannot tell: who was put to sleep by us, what must
-be given back, dwell, quarantine, orders, sequence numbers - and the last known draw, for a miner that stays silent.
+be given back, dwell, quarantine, orders, sequence numbers, which input was in doubt - and the last known draw, for a
+miner that stays silent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import class_record, estimator, starts
+from controller.core import class_record, estimator, starts, trust_record
 from controller.core.fleet_state import NO_COMMAND, Away
 from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
@@ -43,6 +44,7 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         "classes": class_record.of_classes(facts, state),
         "waves": class_record.of_waves(facts, state, now),
         "trims_told": state.trims_told,
+        "trust": trust_record.of_trust(state, now),
         "last_seq": dict(state.orders.last_seq),
         "seen_ids": list(state.orders.seen_ids),
         "lease": {
@@ -53,6 +55,14 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         "operator_caps": [asdict(order) for order in state.operator_caps],
         "operator_ends_in_s": {operator: ends_at - now for operator, ends_at in state.operator_ends.items()},
     }
+
+
+def due_at_once(before: State, after: State) -> bool:
+    """Whether what the site is held to has changed: a crash must not forget an order whose ACCEPTED has gone out, nor
+    that an input is in doubt."""
+    orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
+    binds = orders[0] != orders[1] or before.operator_caps != after.operator_caps
+    return binds or trust_record.doubts_changed(before, after)
 
 
 def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str, Any]]:
@@ -112,6 +122,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
     state = State.fresh(facts, now)
     state.cycle = int(record["cycle"])
     state.next_command_id = int(record["next_command_id"])
+    trust_record.recall_trust(state, record.get("trust", {}), now)
     if "shadow" in record:
         # What a shadow believes is true of no fleet: nobody sleeps by its order, and no dispatch to it is in force.
         state.shadow = _shadow(facts, record["shadow"])

@@ -19,6 +19,7 @@ INPUTS: dict[str, tuple[Point, ...]] = {
     Row.PLANT: (Point.DESPATCH_EXPORT_W, Point.RESERVE_UP_W, Point.GROSS_W, Point.AVAILABLE_W),
 }
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)  # powers, all of them
+BALANCED = (Row.POI, Row.SITE)  # held to blame when the powers do not add up
 FULL_LOADS = 1.5  # a fleet that was grown without a new site.rated is believed; a CT ratio off by ten is not
 
 
@@ -77,6 +78,18 @@ def found(state: State, policy: Policy, readings: Readings, usable: Readings, no
     if _unbalanced(state, policy, usable, now):
         doubts.update(dict.fromkeys((Point.POI_EXPORT_W, Point.SITE_LOAD_W), Doubt.UNBALANCED))
     return doubts
+
+
+def unproven(state: State, readings: Readings) -> frozenset[Row]:
+    """Inputs that look well and may yet lie: good enough to go on with, too little to be believed (again).
+
+    A gap between the powers may be the moment's own. A heart that was not seen to beat since the start may have stopped
+    while nobody looked.
+    """
+    rows = set(BALANCED) if state.unbalanced_since is not None else set()
+    if Point.DCS_HEARTBEAT in readings and not state.heart_beats:
+        rows.add(Row.PLANT)
+    return frozenset(rows)
 
 
 def _plant_doubt(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> Doubt | None:
@@ -141,7 +154,7 @@ def _heartbeat(state: State, policy: Policy, readings: Readings, usable: Reading
     """A DCS whose counter stands still, or cannot be read any more while the rest of its block can."""
     beat = good_value(usable, Point.DCS_HEARTBEAT)
     if beat is not None and (state.heartbeat is None or state.heartbeat[0] != beat):
-        state.heartbeat = (beat, now)
+        state.heart_beats, state.heartbeat = state.heartbeat is not None, (beat, now)
     unreadable = Point.DCS_HEARTBEAT in readings and readings[Point.DCS_HEARTBEAT].quality is not Quality.GOOD
     if beat is None and not unreadable:
         return None

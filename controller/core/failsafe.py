@@ -19,7 +19,6 @@ from controller.domain.metering import Point, Quality, Readings, Sample
 from controller.domain.plan import Event, InputHealth, InputState
 from controller.domain.policy import InputPolicy, Policy
 
-BALANCED = (Row.POI, Row.SITE)  # held to blame when the powers do not add up
 # What sheds. Whoever has them is not blind without them, but raises nothing while one cannot be read.
 GUARDS: dict[str, Point] = {
     Row.TRIP: Point.TRIP,
@@ -30,6 +29,7 @@ GUARDS: dict[str, Point] = {
 CONTACTS = frozenset(GUARDS.values()) - {Point.FREQUENCY_HZ}
 DISPATCHER = Row.DISPATCHER.value
 NO_HEARTBEAT = "no heartbeat"
+UNPROVEN = "not proved yet"
 
 
 class Age(StrEnum):
@@ -78,6 +78,7 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         if sample.quality is Quality.GOOD and now - sample.taken_at <= limit_s
     }
     doubtful = doubts.found(state, policy, readings, usable, now)
+    unproven = doubts.unproven(state, readings)
     samples: dict[Point, Sample] = {}
     health: list[InputHealth] = []
     for name, points in INPUTS.items():
@@ -87,7 +88,8 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
         doubt = next((doubtful[point] for point in needed if point in doubtful), None)
         good = all(point in usable for point in needed) and doubt is None
         newest = min((readings[point].taken_at for point in needed if point in readings), default=None)
-        health.append(_advance(state, policy.inputs, Row(name), good, newest, doubt, now))
+        row = Row(name)
+        health.append(_advance(state, policy.inputs, row, good, newest, doubt, row in unproven, now))
     for name, point in GUARDS.items():
         if point in readings:
             health.append(_guard(state, policy, Row(name), readings[point], now))
@@ -109,29 +111,38 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
 
 
 def _advance(
-    state: State, limits: InputPolicy, row: Row, good: bool, newest: float | None, doubt: Doubt | None, now: float
+    state: State,
+    limits: InputPolicy,
+    row: Row,
+    good: bool,
+    newest: float | None,
+    doubt: Doubt | None,
+    unproven: bool,
+    now: float,
 ) -> InputHealth:
-    """Move one input by the table."""
+    """Move one input by the table. unproven: it says that it is good, which is no reason to believe it again."""
     name = row.value
     memory = state.inputs.get(name) or InputMemory(InputState.HOLD, state.started_at, None)
     good_since = (memory.good_since if memory.good_since is not None else now) if good else None
     trusted_at = newest if good and newest is not None else memory.trusted_at
     age = now - trusted_at
     if good_since is not None:
-        # A gap that may be the moment's own is no reason to doubt a meter, but none to believe a doubted one again.
-        suspected = row in BALANCED and state.unbalanced_since is not None
-        condition = Age.REARMED if now - good_since >= limits.rearm_s and not suspected else Age.FRESH
+        condition = Age.REARMED if now - good_since >= limits.rearm_s else Age.FRESH
+    elif now - state.started_at <= limits.hold_after_s:
+        condition = Age.LATE  # after a restart: one that was in doubt can be read, or not, before it gets worse
     elif age > limits.fallback_after_s:
         condition = Age.GONE
     elif age > limits.freeze_after_s:
         condition = Age.STALE
     else:
         condition = Age.LATE
-    after = moved(row, memory.state, condition)
+    after = memory.state if good and unproven else moved(row, memory.state, condition)
     if doubt is not None:
         after = max(after, doubt.asks(row), key=SEVERITY.index)
     state.inputs[name] = InputMemory(after, trusted_at, good_since)
     says = condition.value if doubt is None else doubt.says or condition.value
+    if good and unproven and after is not InputState.GOOD:
+        says = UNPROVEN
     return InputHealth(name, after, says, None if newest is None else now - newest)
 
 

@@ -112,7 +112,7 @@ class Cycle:
         rows = self._recorder.rows_of_cycle(snapshot, decision)
         ids = self.engine.facts.miner_ids
         rows = (*(prior_row(wall, ids[miner], prior) for miner, prior in decision.priors), *rows)
-        if now >= self._checkpoint_due or snapshot.operator or _binds_otherwise(before, self.state):
+        if now >= self._checkpoint_due or snapshot.operator or checkpoint.due_at_once(before, self.state):
             self._checkpoint_due = now + CHECKPOINT_PERIOD_S
             rows = (*rows, self._checkpoint(now, wall))
             if now >= self._state_due:
@@ -139,9 +139,3 @@ class Cycle:
 
     def _checkpoint(self, now: float, wall: float) -> Row:
         return self._recorder.checkpoint(wall, checkpoint.to_record(self.engine.facts, self.state, now))
-
-
-def _binds_otherwise(before: State, after: State) -> bool:
-    """Whether what the site is held to has changed: a crash must not forget an order whose ACCEPTED has gone out."""
-    orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
-    return orders[0] != orders[1] or before.operator_caps != after.operator_caps

@@ -23,13 +23,11 @@ class Survivor:
         self._priors: dict[int, str] = {}
 
     def note(self, before: State, after: State, commands: tuple[Command, ...], by_hand: bool, wall: float) -> None:
-        """One cycle's rows: its commands, then a checkpoint every ten seconds and when what binds the site changed."""
+        """One cycle's rows: its commands, then a checkpoint every ten seconds and when one is due at once."""
         ids = self._facts.miner_ids
         self._behind.extend((one.command_id, ids[one.miner], one.verb) for one in commands)
         self._priors.update(after.priors)
-        orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
-        binds_otherwise = orders[0] != orders[1] or before.operator_caps != after.operator_caps
-        if after.now >= self._due_s or by_hand or binds_otherwise:
+        if after.now >= self._due_s or by_hand or checkpoint.due_at_once(before, after):
             self._due_s = after.now + CHECKPOINT_PERIOD_S
             self._text = json.dumps(checkpoint.to_record(self._facts, after, after.now))
             self._wall = wall
