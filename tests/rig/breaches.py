@@ -87,13 +87,13 @@ def blind_for_sure(setup: Setup) -> list[tuple[float, float]]:
             begin_s = fault.begin_s + after[fault.kind] + slack_s
             if begin_s < fault.end_s:
                 spells.append((begin_s, fault.end_s))
-    steps = [(step.at_s + slack_s, step.at_s + limits.rearm_s) for step in setup.clock_steps]
-    # A start knows no clock before its own: a step is seen by a process that lived through it.
-    return spells + [
-        (begin_s, end_s)
-        for begin_s, end_s in steps
-        if not any(crash.at_s <= end_s and crash.up_s >= begin_s - 2.0 * slack_s for crash in setup.crashes)
+    # A start knows no clock before its own: a step is seen by a process that lived through it, and kept from then on.
+    steps = [
+        step
+        for step in setup.clock_steps
+        if not any(crash.at_s <= step.at_s + slack_s and crash.up_s >= step.at_s - slack_s for crash in setup.crashes)
     ]
+    return spells + [(step.at_s + slack_s, step.at_s + limits.rearm_s) for step in steps]
 
 
 def is_misled(setup: Setup, begin_s: float, end_s: float) -> bool:

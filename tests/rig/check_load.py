@@ -87,22 +87,31 @@ def blind_only_down(setup: Setup, record: Record) -> list[Breach]:
 
 
 def blind_ends_low(setup: Setup, record: Record) -> list[Breach]:
-    """Blind for long enough: the load has ramped to the fallback, or to what no order can take off."""
+    """Blind for long enough: the load has ramped to the fallback, or to what no order can take off. Who comes back into
+    reach is taken off by the same ramp."""
+    spells = [spell for spell in blind_for_sure(setup) if not is_misled(setup, *spell)]
+    if not spells:
+        return []
     limits, ramp = setup.policy.inputs, setup.policy.ramp
     t_s, load_w, _, stubborn_w = record.arrays()
+    ramped_w = _falling_by(t_s, np.maximum(stubborn_w, setup.policy.fallback_w), ramp.fallback_w_per_min / 60.0)
+    allowed_w = trailing_max(t_s, ramped_w, horizon_s(setup)) + 2.0 * NOISE * setup.policy.rated_w
     found = []
-    for begin_s, end_s in blind_for_sure(setup):
-        if is_misled(setup, begin_s, end_s):
-            continue
+    for begin_s, end_s in spells:
         start_w = float(np.interp(begin_s, t_s, load_w))
         there_s = begin_s + limits.fallback_after_s + limits.fallback_offset_s
         there_s += start_w / ramp.fallback_w_per_min * 60.0 + horizon_s(setup) + 10.0
         inside = (t_s >= there_s) & (t_s < end_s)
-        allowed_w = np.maximum(stubborn_w, setup.policy.fallback_w) + 2.0 * NOISE * setup.policy.rated_w
         over = inside & (load_w > allowed_w)
         if over.any():
             found.append(Breach("blind_ends_low", float(t_s[over][0]), f"{load_w[over].max() / 1e3:.1f} kW"))
     return found
+
+
+def _falling_by(t_s: FloatArray, limit_w: FloatArray, w_per_s: float) -> FloatArray:
+    """The limit, for one that follows its falls no faster than by a ramp."""
+    followed_w: FloatArray = np.maximum.accumulate(limit_w + w_per_s * t_s) - w_per_s * t_s
+    return followed_w
 
 
 def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:

@@ -16,8 +16,8 @@ from controller.domain.fleet import Command, CommandReport, Outcome, Verb
 from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour, Mode
-from tests.rig.breaches import horizon_s
-from tests.rig.check_load import limits_kept, load_under_cap
+from tests.rig.breaches import blind_for_sure, horizon_s
+from tests.rig.check_load import blind_ends_low, limits_kept, load_under_cap
 from tests.rig.check_miners import dwell_kept, orders_end_in_time
 from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
 from tests.rig.fleet import AboveFeeders, core_fleet
@@ -25,7 +25,7 @@ from tests.rig.large import large_setup
 from tests.rig.limits import LimitWatch
 from tests.rig.random_site import random_setup
 from tests.rig.record import CycleRow, Record
-from tests.rig.setup import WALL_AT_START, ClockStep, Crash, Message, PlantEvent
+from tests.rig.setup import WALL_AT_START, ClockStep, Crash, InputFault, InputFaultKind, Message, PlantEvent
 from tests.rig.site import Site
 
 SECONDS = 300.0
@@ -99,6 +99,34 @@ def test_a_fall_that_something_else_than_an_order_may_explain_is_not_judged(why)
         case "no room":
             record = written(falling(5.0), cap_w=lambda t_s: 0.8 * RATED_W)
     assert ramp_down_kept(setup, record) == []
+
+
+# --- blind ----------------------------------------------------------------------------------------------------------
+
+BLIND = replace(SETUP, input_faults=(InputFault("poi", InputFaultKind.STALE, 20.0, 280.0),))
+BACK_S = 200.0  # when a fifth of the site comes back into reach
+AWAY_W, LOW_W = 0.2 * RATED_W, BLIND.policy.fallback_w
+
+
+def test_who_comes_back_into_reach_while_blind_is_taken_off_by_the_ramp_and_not_left():
+    ramp_s = AWAY_W / BLIND.policy.ramp.fallback_w_per_min * 60.0
+    for late_s, found in ((0.0, 0), (horizon_s(BLIND) - 1.0, 0), (horizon_s(BLIND) + 0.2 * ramp_s, 1), (1e3, 1)):
+        record = Record()
+        for tick in range(round(BLIND.duration_s / BLIND.tick_s)):
+            t_s = (tick + 1) * BLIND.tick_s
+            left = 1.0 - min(max((t_s - BACK_S - late_s) / ramp_s, 0.0), 1.0)
+            away_w = AWAY_W if t_s < BACK_S else 0.0
+            record.tick(t_s, LOW_W + AWAY_W * left, RATED_W, away_w)
+        assert len(blind_ends_low(BLIND, record)) == found, late_s
+
+
+@pytest.mark.parametrize(
+    ("crash_s", "asked"), [(None, True), (90.0, True), (97.0, False), (101.0, False), (110.0, True), (140.0, True)]
+)
+def test_a_step_of_the_clock_is_asked_for_unless_nobody_was_there_to_see_it(crash_s, asked):
+    crashes = () if crash_s is None else (Crash(crash_s, 5.0),)
+    spells = blind_for_sure(replace(SETUP, clock_steps=(ClockStep(100.0, 60.0),), crashes=crashes))
+    assert (len(spells) == 1) is asked
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------
