@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.core import mass, reconcile, telemetry, verify
+from controller.core import mass, reconcile, telemetry, verify, work
 from controller.core.consequences import Findings
 from controller.domain.fleet import Condition, Verdict
 from controller.domain.reasons import Bound
@@ -55,7 +55,8 @@ class Story:
         self.findings = Findings()
         said_no = verify.take_reports(self.facts, self.state, tuple(reports), now, self.findings)
         fresh = telemetry.take_readings(self.facts, self.state, self.policy, tuple(readings), now, self.findings)
-        mass.notice(self.facts, self.state, self.policy, fresh, now, self.findings)
+        stopped = work.take_rates(self.facts, self.state.fleet, fresh, tuple(readings))
+        mass.notice(self.facts, self.state, self.policy, fresh, stopped, now, self.findings)
         verify.judge(self.facts, self.state, self.policy, fresh, said_no, now, self.findings)
         return [(report.verb, report.verdict) for report in self.findings.verdicts]
 
