@@ -96,6 +96,8 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
     for point, sample in readings.items():
         if point in doubtful or sample.quality is not Quality.GOOD:
             continue
+        if point is Point.SITE_LOAD_W and state.unbalanced_since is not None and state.offset_w is not None:
+            continue  # a gap that is no more than the moment's own can wait for the next reading; a lie moves nobody
         # A measured power is true for a short while only.
         if point in usable or point not in MEASURED:
             samples[point] = sample

@@ -8,7 +8,10 @@ import pytest
 
 from controller.core import failsafe
 from controller.domain.metering import Point, Quality
+from controller.domain.plan import OperatorOrder, OperatorVerb
+from tests.core.builders import WALL
 from tests.core.failsafe.conftest import CALM, FALLBACK, FROZEN, GOOD, HOLD, Watch, health
+from tests.core.failsafe_cells.pair import Yard, shown
 
 
 @pytest.mark.parametrize(
@@ -252,3 +255,25 @@ def test_an_old_frequency_out_of_range_is_no_under_frequency(watch):
     watch.see(frequency_hz=0.0)
     trust = watch.see(frequency_hz=0.0, ages={"frequency_hz": 500.0})
     assert Point.FREQUENCY_HZ not in trust.samples
+
+
+@pytest.mark.parametrize("ratio", [10.0, 0.1])
+def test_a_site_meter_that_suddenly_shows_another_load_moves_nobody_before_it_is_doubted(kit, ratio):
+    """Ten times a small load is no impossible one: in the five seconds until the powers did not add up for long enough
+    it had half of the fleet put to sleep, against its dwell; a tenth of it would have had others woken."""
+    yard = Yard(kit.policy(), kit.fleet(4), [True] * 4, 15_500.0)
+    yard.cycles(5)
+    yard.cycle(operator=(OperatorOrder(OperatorVerb.CAP, "maria", 5_600, WALL + 9e4),))
+    yard.cycles(120)
+    sent, load_w = len(yard.sent), yard.load_w()
+    assert 4_000.0 < load_w < 6_000.0
+    shown(yard, (Point.SITE_LOAD_W,), lambda value: ratio * value)
+    decisions = yard.cycles(20)
+    assert [decision.fail_safe for decision in decisions[:5]] == [GOOD] * 5
+    assert health_of(decisions[-1], "site").condition == "unbalanced"
+    assert len(yard.sent) == sent
+    assert decisions[-1].figures.expected_w == pytest.approx(load_w, rel=0.02)
+
+
+def health_of(decision, name):
+    return next(entry for entry in decision.inputs if entry.name == name)
