@@ -185,8 +185,12 @@ def _ramps_from_w(setup: Setup, record: Record, at_s: float) -> float:
 
 
 def sheds_at_once(setup: Setup, record: Record) -> list[Breach]:
-    """The emergency flag: 95 % of what can be shed is gone within 10 s (plus what slow miners of the run need)."""
+    """The emergency flag: 95 % of what can be shed is gone within 10 s (plus what slow miners of the run need), and of
+    what comes into reach later what had that time too."""
+    if not any(event.emergency for event in setup.plant_events):
+        return []
     t_s, load_w, _, stubborn_w = record.arrays()
+    stubborn_w = trailing_max(t_s, stubborn_w, horizon_s(setup))
     found = []
     for event in setup.plant_events:
         if not event.emergency or event.held_s < 20.0:

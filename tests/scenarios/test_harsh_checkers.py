@@ -17,7 +17,7 @@ from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour, Mode
 from tests.rig.breaches import blind_for_sure, horizon_s
-from tests.rig.check_load import blind_ends_low, limits_kept, load_under_cap
+from tests.rig.check_load import blind_ends_low, limits_kept, load_under_cap, sheds_at_once
 from tests.rig.check_miners import dwell_kept, orders_end_in_time
 from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
 from tests.rig.fleet import AboveFeeders, core_fleet
@@ -118,6 +118,19 @@ def test_who_comes_back_into_reach_while_blind_is_taken_off_by_the_ramp_and_not_
             away_w = AWAY_W if t_s < BACK_S else 0.0
             record.tick(t_s, LOW_W + AWAY_W * left, RATED_W, away_w)
         assert len(blind_ends_low(BLIND, record)) == found, late_s
+
+
+@pytest.mark.parametrize(("late_s", "found"), [(-1.0, 0), (1.0, 1)])
+def test_who_comes_into_reach_in_a_shed_has_the_time_of_the_slowest_to_fall_and_no_more(late_s, found):
+    setup = replace(SETUP, plant_events=(PlantEvent(100.0, 0.0, 60.0, emergency=True),))
+    judged_s, away_w, fall_s = 130.0, 0.2 * RATED_W, horizon_s(SETUP)
+    back_s = judged_s - fall_s - late_s
+    record = Record()
+    for tick in range(round(setup.duration_s / setup.tick_s)):
+        t_s = (tick + 1) * setup.tick_s
+        obeys_w = 0.5 * RATED_W if t_s < 104.0 else 0.0
+        record.tick(t_s, obeys_w + away_w, RATED_W, away_w if t_s < back_s else 0.0)
+    assert len(sheds_at_once(setup, record)) == found
 
 
 @pytest.mark.parametrize(
