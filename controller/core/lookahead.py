@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from controller.core import arbiter, estimator, timeline
+from controller.core import arbiter, estimator, ramp, timeline
 from controller.core.arbiter import Proposal
 from controller.core.estimator import response_s
 from controller.core.ramp import MINUTE_S, STEP_WINDOW_S
@@ -92,6 +92,8 @@ def why_late(
         return ""
     power_w, present_w = max(float(order.power_w or 0), floor_w), state.setpoint_w
     down = power_w < present_w
+    if down:
+        present_w = ramp.way_down_from_w(state, present_w, power_w, now)
     if not down and not (order.kind is DispatchKind.TARGET and _gives_way(state, order)):
         return ""
     rate = down_w_per_s(policy) if down else up_w_per_s(policy)

@@ -65,20 +65,30 @@ def limit(
         return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
     if waived:
         return Ramped(wanted.power_w, None)
-    lately = within(state.power_history, STEP_WINDOW_S, now)
-    highest_lately = max(lately, key=POWER)[1] if lately else last
+    last = way_down_from_w(state, last, wanted.power_w, now)
     if wanted.bound is Bound.FALLBACK:
-        # Where the load has not been is no place to begin at: the way down from there would move nothing at first.
-        last = min(last, max(highest_lately, wanted.power_w))
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
         drawn = within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
         drawn_w = max(drawn, key=POWER)[1] if drawn else -math.inf
         floor = last - ramp.down_w_per_min / MINUTE_S * elapsed_s
-        floor = max(floor, highest_lately - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w)
+        floor = max(
+            floor, _highest_lately(state, last, now) - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w
+        )
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
     return Ramped(min(floor, last), Bound.RAMP_DOWN)
+
+
+def way_down_from_w(state: State, setpoint_w: float, power_w: float, now: float) -> float:
+    """Where a way down from the set-point to `power_w` begins, watts. Where the load has not been is no place to begin
+    at: the way down from there would move nothing at first."""
+    return min(setpoint_w, max(_highest_lately(state, setpoint_w, now), power_w))
+
+
+def _highest_lately(state: State, otherwise_w: float, now: float) -> float:
+    lately = within(state.power_history, STEP_WINDOW_S, now)
+    return max(lately, key=POWER)[1] if lately else otherwise_w
 
 
 def _highest(

@@ -8,7 +8,7 @@ import pytest
 from controller.domain.limits import Limit
 from controller.domain.metering import Point
 from controller.domain.reasons import Why
-from tests.core.builders import SLEEP_W
+from tests.core.builders import SLEEP_W, WALL
 
 TWO_FEEDERS = {"feeders": (0, 0, 1, 1), "feeder_rating_w": (50_000, 50_000)}
 FIRST_LIMIT = 2  # the feeders come first
@@ -93,6 +93,23 @@ def test_a_limit_passed_by_what_estimates_are_off_by_moves_nobody(kit):
     run(site, 40)
     assert not site.sent
     assert site.decisions[-1].limit_power_w[FIRST_LIMIT] == pytest.approx(7_100, abs=1)
+
+
+def test_beside_a_full_limit_a_cap_takes_hold_at_once_and_by_the_ramp(kit):
+    """The set-point stands 4 kW above a load that cannot follow it; the way down from there moved nothing for 20 s."""
+    site = kit.site(facts=of_transformer(kit, 7_200))
+    run(site, 300)
+    assert site.load_w() == pytest.approx(8_100, abs=50)
+    assert site.decisions[-1].setpoint.power_w > site.load_w() + 3_000
+    order = kit.order(power_w=6_000, issued_at=WALL + site.now)
+    site.cycle(received=(site.receive(order),))
+    loads = [site.load_w()]
+    for _ in range(30):
+        site.cycle()
+        loads.append(site.load_w())
+    assert loads[8] < 8_000, "trims need six seconds"
+    assert max(loads[17:]) <= 6_100, "10.5 s of the ramp and the trims' own time"
+    assert min(loads[1:]) >= 5_500
 
 
 def test_the_load_of_each_limit_is_shown(kit):

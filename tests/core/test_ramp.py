@@ -73,14 +73,16 @@ def test_the_fallback_has_its_own_rate_and_no_15_second_limit(kit):
     assert slow.power_w == pytest.approx(22_000)
 
 
-def test_the_fallback_begins_at_what_the_load_was_and_not_at_a_setpoint_it_could_not_follow(kit):
-    """Behind a lying site meter most of a load was gone: the ramp from the setpoint moved nothing for a minute."""
+@pytest.mark.parametrize(("bound", "rate"), [(Bound.FALLBACK, 400.0), (Bound.DISPATCH_CAP, 200.0)])
+def test_a_fall_begins_at_what_the_load_was_and_not_at_a_setpoint_it_could_not_follow(kit, bound, rate):
+    """Behind a lying site meter most of a load was gone, or its limit was full: the ramp from the setpoint moved
+    nothing for half a minute and more."""
     state = state_at(kit, 30_000.0, steady(10_000.0))
-    assert limit(kit, state, wish(5_000, Bound.FALLBACK), 10_000.0).power_w == pytest.approx(9_600)
+    assert limit(kit, state, wish(5_000, bound), 10_000.0).power_w == pytest.approx(10_000.0 - rate)
+    assert limit(kit, state, wish(12_000, bound), 10_000.0).power_w == 12_000, "nor is it above what is wanted"
     dipped = state_at(kit, 30_000.0, [*steady(30_000.0)[:-5], *((95.0 + second, 20_000.0) for second in range(5))])
-    assert limit(kit, dipped, wish(5_000, Bound.FALLBACK), 20_000.0).power_w == pytest.approx(29_600), (
-        "no dip is followed"
-    )
+    found = limit(kit, dipped, wish(5_000, bound), 20_000.0)
+    assert found.power_w == pytest.approx(30_000.0 - rate), "no dip is followed"
 
 
 def test_the_way_back_after_a_shed_is_counted_from_what_the_site_really_drew(kit):
@@ -154,9 +156,8 @@ def test_a_raise_is_never_faster_than_the_limits_and_a_fall_never_passes_its_goa
     else:
         assert wanted - slack <= found.power_w <= start + slack
         if not waived:
-            rate, begin = 200.0, start
-            if bound is Bound.FALLBACK:
-                rate, begin = 400.0, min(start, max([wanted, *draws[:16]])) if draws else start
+            rate = 400.0 if bound is Bound.FALLBACK else 200.0
+            begin = min(start, max([wanted, *draws[:16]])) if draws else start
             assert found.power_w >= begin - rate * elapsed - slack
 
 

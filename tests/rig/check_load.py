@@ -31,6 +31,7 @@ from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, InputFaultKind, Setup
 
 LIMIT_NOISE = 0.03  # of a rating: every machine is a little off its nameplate
+STEP_WINDOW_S = 15.0  # of the ramps
 LOSSES = 0.05  # of a rating: cables and transformers, and what is left below a whole machine
 SETTLED = 0.06  # of rated: one miner's step, the margin, a meter's noise
 
@@ -177,11 +178,11 @@ def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
     return found
 
 
-def _ramps_from_w(setup: Setup, record: Record, at_s: float) -> float:
-    """Where a ramp down begins: at the set-point, which leads a load that cannot follow by what 15 s allow at most."""
-    load_w = float(np.interp(at_s, np.array(record.t_s), np.array(record.load_w)))
-    asked_w = next((row.setpoint_w for row in reversed(record.cycles) if row.at_s < at_s), load_w)
-    return max(load_w, min(asked_w, load_w + setup.policy.ramp.up_w_per_15s))
+def _ramps_from_w(setup: Setup, record: Record, begin_s: float) -> float:
+    """Where a ramp down begins: at the most that was drawn lately, and what was on its way up when it began."""
+    t_s, load_w = np.array(record.t_s), np.array(record.load_w)
+    near = (t_s >= begin_s - STEP_WINDOW_S) & (t_s <= begin_s + horizon_s(setup))
+    return float(load_w[near].max(initial=0.0))
 
 
 def sheds_at_once(setup: Setup, record: Record) -> list[Breach]:

@@ -17,7 +17,7 @@ from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour, Mode
 from tests.rig.breaches import blind_for_sure, horizon_s
-from tests.rig.check_load import blind_ends_low, limits_kept, load_under_cap, sheds_at_once
+from tests.rig.check_load import blind_ends_low, caps_obeyed, limits_kept, load_under_cap, sheds_at_once
 from tests.rig.check_miners import dwell_kept, orders_end_in_time
 from tests.rig.check_physics import STILL_S, ledger_balances, no_limit_cycle, ramp_down_kept, strongest_line
 from tests.rig.fleet import AboveFeeders, core_fleet
@@ -362,6 +362,30 @@ def test_a_machine_that_forgets_its_rung_counts_with_the_one_it_will_start_at():
     whole = LimitWatch(setup, bank).fullest(wake, 30.0)[0]
     bank.profile_index[forgetful] = 0  # what it ran before it slept
     assert LimitWatch(setup, bank).fullest(wake, 30.0)[0] == whole
+
+
+def test_a_cap_beside_a_full_limit_takes_hold_at_once_and_one_that_waits_is_seen():
+    """The set-point may lead a load that cannot follow; a way down that begins up there moves nothing at first."""
+    ramp = replace(SETUP.policy.ramp, down_w_per_min=0.3 * RATED_W)
+    order = Dispatch(
+        dispatch_id="order-1",
+        issuer="grid",
+        seq=1,
+        issued_at=WALL_AT_START + 60.0,
+        expires_at=WALL_AT_START + 170.0,
+        dispatch_class=DispatchClass.NORMAL,
+        kind=DispatchKind.CAP,
+        power_w=round(0.35 * RATED_W),
+    )
+    message = Message(60.0, Received(order, WALL_AT_START + 60.0), obeyed=True)
+    setup = limited(0.5, 170.0)
+    setup = replace(setup, policy=replace(setup.policy, ramp=ramp), messages=(message,))
+    record = Site(setup).run()
+    before = next(row for row in record.cycles if row.at_s > 58.0)
+    assert before.setpoint_w > 0.6 * RATED_W > 0.55 * RATED_W > record.load_w[round(59.0 / setup.tick_s)]
+    assert caps_obeyed(setup, record) == []
+    record.load_w = [*record.load_w[:610], *([0.5 * RATED_W] * 400), *record.load_w[610:-400]]
+    assert len(caps_obeyed(setup, record)) == 1, "the same 40 s later"
 
 
 def told(at_s, verb, miner=3):
