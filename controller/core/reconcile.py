@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import arrivals, estimator, mass, starts
+from controller.core import arrivals, best_effort, estimator, mass, starts
 from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
@@ -47,6 +47,7 @@ def commands_due(
     tries = np.zeros(len(facts), dtype=np.bool_)
     if shed:  # after all who can hear us
         tries[mass.to_try(fleet, now)] = True
+        tries |= best_effort.to_ask(facts, state, policy, now)
         fleet.want_hashing[tries] = False
 
     fleet.unchosen[went_down] = unchosen
@@ -126,8 +127,9 @@ def _enter(
     deadline = policy.deadline_factor * (patient * (dead + to_90))[miners] + policy.deadline_extra_s
     if verb is Verb.WAKE:
         deadline = np.maximum(deadline, facts.wake_patience_s[miners])
-    if verb is Verb.SLEEP:  # who failed before, or is out of reach, is believed when seen asleep: nobody rises for it
+    if verb is Verb.SLEEP:  # who failed before, or may not hear, is believed when seen asleep: nobody rises for it
         doubtful = (fleet.attempts[miners] > 0) | (fleet.condition[miners] == Condition.UNREACHABLE)
+        doubtful |= (fleet.verdict[miners] == Verdict.QUARANTINED) | (fleet.verb[miners] == estimator.SLEEP)
         to_w = np.where(doubtful, estimator.expected_power_w(fleet, now, miners), to_w)
     estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
     fleet.command_id[miners] = state.next_command_id + np.arange(len(miners))

@@ -44,7 +44,7 @@ def events(facts: Fleet, before: State, state: State, policy: Policy, now: float
         state.shed_said_at = math.inf
         return []
     if before.shed_by is None:
-        state.shed_said_at = now + SAID_AFTER_S
+        state.shed_since, state.shed_said_at = now, now + SAID_AFTER_S
     if now < state.shed_said_at:
         return []
     state.shed_said_at = math.inf

@@ -168,10 +168,11 @@ class State:
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
     before it, for the wall clock was stepped; see core/clock. heart_beats: the DCS's heart was seen to beat since the
     start. contacts: the plant's, as they were last read. shed_by: what sheds the site now, None while nothing does;
-    shed_said_at: when to say what it left, inf when that is said or nothing sheds. low_frequency: readings of the
-    frequency below its guard, None once it is clearly above; see core/frequency. trims_told: so many miners were said
-    to be held because trims to them do not arrive; 0 while there is nothing to say. limit_load_w, limit_over_since:
-    (k,) what each limit will carry soon, and since when that has been too much, inf while it is not; see core/limits.
+    shed_since: since when that, or what did so last, does; shed_said_at: when to say what it left, inf when that is
+    said or nothing sheds. low_frequency: readings of the frequency below its guard, None once it is clearly above; see
+    core/frequency. trims_told: so many miners were said to be held because trims to them do not arrive; 0 while there
+    is nothing to say. limit_load_w, limit_over_since: (k,) what each limit will carry soon, and since when that has
+    been too much, inf while it is not; see core/limits.
     led_s: the scheduled orders on whose way the site is, and the seconds by which it is behind the set-point there; see
     core/lookahead.
     """
@@ -225,6 +226,7 @@ class State:
     held_until: float = -math.inf
     contacts: dict[Point, Sample] = field(default_factory=dict)
     shed_by: Bound | None = None
+    shed_since: float = -math.inf
     shed_said_at: float = math.inf
     low_frequency: Low | None = None
     trims_told: int = 0

@@ -123,6 +123,8 @@ def judge(
     fleet.verdict = advance(fleet.verdict, signal)
 
     expected = estimator.expected_power_w(fleet, now)
+    # Who obeys what a shed asked in spite of its quarantine stays in it; what it was told is over.
+    fleet.verb[(fleet.verdict == Verdict.QUARANTINED) & flying & proves & agrees] = NO_COMMAND
     fleet.unheard = _unheard(fleet, now)
     fleet.doubted = fleet.unheard & ~_shown_meanwhile(state, policy, now)
     for miner in ((fleet.verdict != before) | failed).nonzero()[0]:

@@ -55,6 +55,56 @@ def test_what_refuses_to_sleep_ends_at_its_lowest_rung_in_quarantine_and_its_wat
     assert told.text == "2.0 kW still drawn 30 s after it began: 1 quarantined (m3 1950 W)"
 
 
+def quarantine(site, miner):
+    """It failed its trims, say, a while ago: no plan counts on it, and it hashes on."""
+    site.state.fleet.verdict[miner] = Verdict.QUARANTINED
+    site.state.fleet.quarantined_until[miner] = site.now + 600.0
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_shed_tells_the_quarantined_too_and_counts_on_nothing_before_it_is_seen(kit, wanted):
+    site = shedding(kit)
+    quarantine(site, 3)
+    site.state.fleet.want_hashing[3] = wanted
+    (decision,) = flagged(site, kit, 1)
+    assert [command.miner for command in decision.commands] == [0, 1, 2, 3], "and last"
+    assert all(command.urgent for command in decision.commands)
+    assert site.state.fleet.to_w[3] == pytest.approx(3_500.0)
+    decisions = flagged(site, kit, 40)
+    assert not site.hashing.any()
+    assert site.state.fleet.to_w[3] == pytest.approx(50.0, abs=1.0)
+    assert decisions[-1].shed_left_w == 0.0
+    assert Verdict(int(site.state.fleet.verdict[3])) is Verdict.QUARANTINED
+    assert events(decisions, "shed_incomplete") == events(decisions, "miner_quarantined") == []
+
+
+def test_a_quarantined_miner_that_does_not_hear_is_told_once_a_shed_and_its_watts_are_told(kit):
+    site = shedding(kit)
+    quarantine(site, 3)
+    site.deaf = {3}
+    decisions = flagged(site, kit, 90)
+    assert len([command for command in site.sent if command.miner == 3]) == 1
+    assert decisions[-1].shed_left_w == pytest.approx(3_450.0)
+    (told,) = events(decisions, "shed_incomplete")
+    assert "1 quarantined (m3 3450 W)" in told.text
+    site.extra.clear()
+    site.cycles(60)
+    flagged(site, kit, 40)
+    assert len([command for command in site.sent if command.miner == 3]) == 2, "the next shed asks again"
+
+
+def test_an_emergency_of_limited_power_that_others_meet_leaves_the_quarantined_alone(kit):
+    site = kit.site(kit.policy(fleet={"attempts_max": 2}), hashing=[True] * 4, surplus_w=15_000.0)
+    site.cycles(5)
+    quarantine(site, 3)
+    order = kit.order(power_w=9_000, issued_at=kit.wall + site.now, dispatch_class=DispatchClass.EMERGENCY)
+    site.cycle(received=(site.receive(order),))
+    site.cycles(40)
+    assert site.load_w() <= 9_100.0
+    assert site.hashing[3]
+    assert not [command for command in site.sent if command.miner == 3]
+
+
 def test_who_cannot_be_reached_or_was_given_back_is_told_too(kit):
     site = shedding(kit)
     site.state.fleet.parked[2] = True

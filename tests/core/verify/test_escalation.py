@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.domain.fleet import Outcome, Verb, Verdict
+from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 from tests.core.verify.conftest import Story
 
 
@@ -91,6 +91,32 @@ def test_who_says_no_twice_and_sleeps_all_the_same_is_settled_and_clean(shed):
     no(shed, second, 2.0)
     shed.at(5.5, shed.sleeps(at=5.4))
     assert (shed.verdict(), int(shed.fleet.attempts[0]), bool(shed.fleet.refused[0])) == (Verdict.SETTLED, 0, False)
+
+
+def test_one_whose_reads_tell_nothing_is_told_once_more_when_its_time_is_over(shed):
+    """It answers, and nobody knows what it does: it counts as drawing, and a second order may be heard."""
+    shed.state.shed_since = 0.0
+    (first,) = shed.want(hashing=False)
+    shed.at(1.0, reports=[shed.kit.report(first, Outcome.ACKNOWLEDGED, 0.0)])
+    for second in (5.0, 10.0, 17.0):
+        assert shed.at(second, shed.kit.reading(0, Condition.UNKNOWN, None, second)) == []
+        assert shed.due() == ()
+    shed.at(19.0, shed.kit.reading(0, Condition.UNKNOWN, None, 19.0))
+    (again,) = shed.due()
+    assert (again.verb, again.urgent, again.escalated) == (Verb.SLEEP, True, False)
+    assert (shed.fleet.from_w[0], shed.fleet.to_w[0]) == (3_500.0, 3_500.0), "no promise is counted on it"
+    for second in (40.0, 80.0, 160.0):
+        shed.at(second, shed.kit.reading(0, Condition.UNKNOWN, None, second))
+        assert shed.due() == (), "twice is enough"
+    shed.at(170.0, shed.sleeps(at=169.0))
+    assert (shed.verdict(), shed.fleet.to_w[0]) == (Verdict.SETTLED, 50.0)
+
+
+def test_outside_a_shed_one_whose_reads_tell_nothing_is_not_told_again(story):
+    story.want(hashing=False)
+    for second in (5.0, 19.0, 60.0):
+        story.at(second, story.kit.reading(0, Condition.UNKNOWN, None, second))
+        assert story.due() == ()
 
 
 def test_a_third_attempt_waits_for_a_look(kit):
