@@ -184,7 +184,7 @@ MUTATIONS = (
         "state.held_until = now + policy.inputs.rearm_s",
         "pass",
         "blind_only_down",
-        seed=35,
+        seed=4,
         minutes=3.0,
     ),
     Mutation(
