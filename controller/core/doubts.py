@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
+
+import numpy as np
 
 from controller.core import estimator
 from controller.core import failsafe_table as table
 from controller.core.failsafe_table import Condition, Row
 from controller.core.state import State, StillMemory
+from controller.domain.fleet import FloatArray
 from controller.domain.metering import Point, Quality, Readings, good_value
 from controller.domain.plan import InputState
 from controller.domain.policy import Policy
@@ -132,7 +136,7 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
     one beside a sleeping fleet would otherwise count as dead, keep the fleet asleep, and stand still for that reason.
     """
     doubts: dict[Point, Doubt] = {}
-    miners_w = float(estimator.expected_power_w(state.fleet, now).sum())
+    expected_w = estimator.expected_power_w(state.fleet, now)
     for point in (Point.POI_EXPORT_W, Point.SITE_LOAD_W):
         other = Point.SITE_LOAD_W if point is Point.POI_EXPORT_W else Point.POI_EXPORT_W
         value, others = good_value(readings, point), good_value(readings, other)
@@ -140,14 +144,24 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
             continue
         memory = state.still.get(point)
         if memory is None or memory.value != value:
-            state.still[point] = StillMemory(value, now, others, miners_w)
+            miners_w = _may_draw_w(state, expected_w, now) if point is Point.SITE_LOAD_W else (0.0, math.inf)
+            state.still[point] = StillMemory(value, now, others, *miners_w)
             continue
         moved = abs(others - memory.others_w) > 0.01 * policy.rated_w
         if point is Point.SITE_LOAD_W:
-            moved &= abs(miners_w - memory.miners_w) > policy.household_tolerance_w
+            miners_w, tolerance_w = float(expected_w.sum()) - state.corrected_w, policy.household_tolerance_w
+            moved &= miners_w < memory.least_w - tolerance_w or miners_w > memory.most_w + tolerance_w
         if moved and now - memory.since > policy.inputs.frozen_after_s:
             doubts[point] = Doubt.FROZEN
     return doubts
+
+
+def _may_draw_w(state: State, expected_w: FloatArray, now: float) -> tuple[float, float]:
+    """What the miners draw now at least and at most, for quick moves in flight may be there already. A belief that is
+    corrected is no load that moves."""
+    soon_w = estimator.expected_soon_w(state.fleet, now, 0.0)
+    least_w, most_w = float(np.minimum(expected_w, soon_w).sum()), float(np.maximum(expected_w, soon_w).sum())
+    return least_w - state.corrected_w, most_w - state.corrected_w
 
 
 def _heartbeat(state: State, policy: Policy, readings: Readings, usable: Readings, now: float) -> Doubt | None:

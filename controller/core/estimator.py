@@ -131,6 +131,7 @@ def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: 
 def revise(state: State, change_w: float, now: float) -> None:
     """What we believe of miners changed by `change_w`. While the site meter tells what the site draws, that did not
     change, and the offset takes up the difference; with the meter gone, miners are all there is to go by."""
+    state.corrected_w += change_w
     if state.offset_w is not None and now <= state.offset_until:
         state.offset_w -= change_w
         state.revised_w += change_w

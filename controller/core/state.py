@@ -148,13 +148,14 @@ class InputMemory:
 
 @dataclass(frozen=True, slots=True)
 class StillMemory:
-    """Since when a point shows the very same value, what the other meter showed then, and what the miners were expected
-    to draw: to catch a frozen one."""
+    """Since when a point shows the very same value, what the other meter showed then, and what the miners may have
+    drawn, at least and at most, State.corrected_w taken off: to catch a frozen one."""
 
     value: float
     since: float
     others_w: float
-    miners_w: float = 0.0
+    least_w: float = 0.0
+    most_w: float = math.inf
 
 
 @dataclass(slots=True)
@@ -162,7 +163,8 @@ class State:
     """The whole of the core's memory. Loop seconds throughout; core/checkpoint turns them into ages.
 
     offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until. revised_w:
-    what it gave way to beliefs of miners that changed; with it added it moves with the load alone.
+    what it gave way to beliefs of miners that changed; with it added it moves with the load alone. corrected_w: what
+    those changes were in all, with the meter gone as well.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
@@ -198,6 +200,7 @@ class State:
     offset_at: float = -math.inf
     offset_until: float = -math.inf
     revised_w: float = 0.0
+    corrected_w: float = 0.0
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None

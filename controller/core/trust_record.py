@@ -6,6 +6,7 @@ again is not kept, so that the re-arm time begins anew. Times are ages; nobody's
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from controller.core.doubts import INPUTS
@@ -31,7 +32,8 @@ def of_trust(state: State, now: float) -> dict[str, Any]:
                 "value": memory.value,
                 "for_s": now - memory.since,
                 "others_w": memory.others_w,
-                "miners_w": memory.miners_w,
+                "least_w": memory.least_w + state.corrected_w,
+                "most_w": None if math.isinf(memory.most_w) else memory.most_w + state.corrected_w,
             }
             for point, memory in state.still.items()
         },
@@ -51,7 +53,9 @@ def recall_trust(state: State, record: dict[str, Any], now: float) -> None:
     state.unbalanced_since = None if unbalanced_s is None else now - unbalanced_s
     state.held_until = now + record.get("held_for_s", 0.0)
     for name, kept in record.get("still", {}).items():
-        state.still[Point(name)] = StillMemory(kept["value"], now - kept["for_s"], kept["others_w"], kept["miners_w"])
+        most_w = math.inf if kept["most_w"] is None else kept["most_w"]
+        since = now - kept["for_s"]
+        state.still[Point(name)] = StillMemory(kept["value"], since, kept["others_w"], kept["least_w"], most_w)
     for name, kept in record.get("contacts", {}).items():
         point = Point(name)
         state.contacts[point] = Sample(kept["value"], now - kept["age_s"], Quality.GOOD, kept["source"])

@@ -11,6 +11,7 @@ from controller.domain.metering import Point, Quality
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from tests.core.builders import WALL
 from tests.core.failsafe.conftest import CALM, FALLBACK, FROZEN, GOOD, HOLD, Watch, health
+from tests.core.failsafe.test_restart import back
 from tests.core.failsafe_cells.pair import Yard, shown
 
 
@@ -34,6 +35,51 @@ def test_a_coarse_site_meter_beside_a_fleet_that_rests_is_calm_however_the_expor
     for second in range(300):
         trust = watch.see(poi_export_w=CALM["poi_export_w"] + 500.0 + second)
         assert health(trust, "site").state is GOOD
+
+
+class Quick(Yard):
+    """Four miners at work that sleep sooner than their class; the site meter shows whole kilowatts, the export moves
+    on."""
+
+    def __init__(self, kit):
+        super().__init__(kit.policy(inputs={"balance_after_s": 1e9}), kit.fleet(4), [True] * 4, 15_500.0)
+        shown(self, (Point.SITE_LOAD_W,), lambda value: 1_000.0 * round(value / 1_000.0))
+        shown(self, (Point.POI_EXPORT_W,), lambda value: value + 30.0 * (self.now % 60.0))
+        self.cycles(20)
+
+    def _times(self, command):
+        return 0.0, 0.1
+
+
+def sleeps(yard):
+    """The trip contact, and no read for the next seconds: what is known of the miners is what they should do."""
+    shown(yard, (Point.TRIP,), lambda value: 1.0)
+    yard.silent = set(range(4))
+    yard.cycles(10)
+    assert yard.load_w() < 1_300.0
+    yard.silent = set()
+    yard.cycles(90)
+
+
+def test_a_coarse_site_meter_is_not_frozen_by_sleeps_that_were_believed_to_last_longer(kit):
+    """They were still on their way as it first showed what it would show for good: taken for dead beside a fleet at
+    rest, it kept it there for ever."""
+    yard = Quick(kit)
+    sleeps(yard)
+    still = yard.state.still[Point.SITE_LOAD_W]
+    assert still.most_w - still.least_w > 5_000.0
+    assert {health_of(decision, "site").state for decision in yard.decisions[3:]} == {GOOD}
+
+
+def test_nor_by_miners_that_nobody_had_read_since_the_start(kit):
+    yard = Quick(kit)
+    state = yard.state
+    sleeps(yard)
+    yard.state = back(yard.facts, state, yard.now, yard.now)  # a crash before the checkpoint that knew of the sleeps
+    yard.silent = set(range(4))
+    yard.cycles(2)
+    yard.silent = set()
+    assert {health_of(decision, "site").state for decision in yard.cycles(100)[10:]} == {GOOD}
 
 
 def test_two_powers_that_stand_still_together_are_calm_not_frozen(watch):
