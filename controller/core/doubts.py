@@ -144,8 +144,8 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
             continue
         memory = state.still.get(point)
         if memory is None or memory.value != value:
-            miners_w = _may_draw_w(state, expected_w, now) if point is Point.SITE_LOAD_W else (0.0, math.inf)
-            state.still[point] = StillMemory(value, now, others, *miners_w)
+            may_draw_w = _may_draw_w(state, expected_w, now) if point is Point.SITE_LOAD_W else (0.0, math.inf)
+            state.still[point] = StillMemory(value, now, others, *may_draw_w)
             continue
         moved = abs(others - memory.others_w) > 0.01 * policy.rated_w
         if point is Point.SITE_LOAD_W:
