@@ -14,15 +14,15 @@ from controller.domain.policy import FleetPolicy
 
 
 def to_ask(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> BoolArray:
-    """(n,) who is told now: of the quarantined whoever may draw, once a shed, where all who obey are not enough; and of
-    those whose reads tell nothing, whoever was told once in this shed and had its time."""
+    """(n,) who is told now: of the quarantined whoever may draw, once a shed, where all who obey are not enough; of
+    those whose reads tell nothing, whoever was told once in this shed and tells nothing still when it has had its time.
+    """
     fleet = state.fleet
     ready = ~fleet.parked & (now >= fleet.retry_at)
     quarantined = fleet.verdict == Verdict.QUARANTINED
-    unread: BoolArray = (
-        ready & (fleet.condition == Condition.UNKNOWN) & ~quarantined & (fleet.verdict != Verdict.UNSEEN)
-    )
-    unread &= (fleet.verb == estimator.SLEEP) & (now >= fleet.deadline_at) & (fleet.changed_before < state.shed_since)
+    told_once = (fleet.verb == estimator.SLEEP) & (fleet.changed_before < state.shed_since)
+    still_unknown = (fleet.condition == Condition.UNKNOWN) & (fleet.unknown_at >= fleet.deadline_at)
+    unread: BoolArray = ready & told_once & still_unknown & ~quarantined & (fleet.verdict != Verdict.UNSEEN)
     if bool((fleet.want_hashing & ~figures.beyond_orders(fleet)).any()):
         return unread
     answers = (fleet.condition != Condition.UNREACHABLE) & (fleet.condition != Condition.CONTRADICTS)

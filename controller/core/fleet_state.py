@@ -52,7 +52,8 @@ class FleetState:
     """One entry per miner, all arrays (n,). Times are loop seconds, -inf for "never".
 
     Observed: condition, reported_w (NaN unknown), power_error_w (how far an estimate may be off; 0 for the miner's own
-    word), level (-1 unknown), read_at (begin of the newest read that proved something).
+    word), level (-1 unknown), read_at (begin of the newest read that proved something), unknown_at (of the newest that
+    told nothing of what it does).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
@@ -80,6 +81,7 @@ class FleetState:
     power_error_w: FloatArray
     level: IntArray
     read_at: FloatArray
+    unknown_at: FloatArray
     want_hashing: BoolArray
     want_level: IntArray
     ceiling: IntArray
@@ -147,6 +149,7 @@ class FleetState:
             power_error_w=zeros.copy(),
             level=np.full(n, -1, dtype=np.int64),
             read_at=never.copy(),
+            unknown_at=never.copy(),
             want_hashing=np.zeros(n, dtype=np.bool_),
             want_level=fleet.cap_level.copy(),
             ceiling=fleet.cap_level.copy(),

@@ -58,6 +58,8 @@ def _take(
     # Out of reach: its last known power stands, never zero. Unknown: it answered, and that proves nothing.
     proves = newer & (condition != Condition.UNREACHABLE) & (condition != Condition.UNKNOWN)
     fleet.read_at[miners[proves]] = started_at[proves]
+    tells_nothing = newer & (condition == Condition.UNKNOWN)
+    fleet.unknown_at[miners[tells_nothing]] = started_at[tells_nothing]
     answers = proves & (condition != Condition.CONTRADICTS)
     entered = newer & (condition != Condition.CONTRADICTS)
     fleet.condition[miners[entered]] = condition[entered]

@@ -12,7 +12,8 @@ from tests.rig.setup import Setup
 
 def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Command, ...]) -> float:
     """The plan's watts less those added up anew: rung or sleep watts for those a plan counts on, and what the others
-    are believed to draw. One that failed or is out of reach, and is asked again this cycle, may be either."""
+    are believed to draw. One that failed, is out of reach or tells nothing, and is asked again this cycle, may be
+    either."""
     fleet, facts, plan = state.fleet, setup.facts, decision.allocation
     rung_w = facts.level_power_w[np.arange(len(facts)), plan.level] * fleet.ratio
     planned_w = np.where(plan.hashing, rung_w, facts.sleep_power_w)
@@ -26,6 +27,7 @@ def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Co
     most_w = least_w.copy()
     if sent:
         failed = (fleet.attempts + fleet.drifts > 0) | (fleet.condition == Condition.UNREACHABLE)
+        failed |= fleet.condition == Condition.UNKNOWN
         again = [one.miner for one in sent if failed[one.miner]]
         least_w[again] = np.minimum(planned_w, fleet.from_w)[again]
         most_w[again] = np.maximum(planned_w, fleet.from_w)[again]

@@ -101,7 +101,9 @@ def test_one_whose_reads_tell_nothing_is_told_once_more_when_its_time_is_over(sh
     for second in (5.0, 10.0, 17.0):
         assert shed.at(second, shed.kit.reading(0, Condition.UNKNOWN, None, second)) == []
         assert shed.due() == ()
-    shed.at(19.0, shed.kit.reading(0, Condition.UNKNOWN, None, 19.0))
+    shed.at(19.0)
+    assert shed.due() == (), "it was on its way when it was read last: the next reading may tell"
+    shed.at(20.0, shed.kit.reading(0, Condition.UNKNOWN, None, 19.0))
     (again,) = shed.due()
     assert (again.verb, again.urgent, again.escalated) == (Verb.SLEEP, True, False)
     assert (shed.fleet.from_w[0], shed.fleet.to_w[0]) == (3_500.0, 3_500.0), "no promise is counted on it"
