@@ -114,7 +114,8 @@ class _Cycle:
         measured = good_value(trust.samples, Point.SITE_LOAD_W)
         shown = trust.samples.get(Point.SITE_LOAD_W) if measured is not None else None
         if self.policy.mode is Mode.CONTROL:
-            findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now))
+            lied = Point.SITE_LOAD_W in trust.impossible
+            findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now, lied))
         if self.policy.mode is not Mode.SHADOW:  # there the meter shows an imagined load
             class_truth.learn(self.configured, state, self.policy, shown)
         floor = figures.floor_w(self.facts, state, self.policy)

@@ -62,11 +62,13 @@ def points_of(name: str) -> tuple[Point, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """One cycle's verdict on the inputs: the believable samples, each input's health, and the worst state of all."""
+    """One cycle's verdict on the inputs: the believable samples, each input's health, and the worst state of all.
+    impossible: points that show something which cannot be."""
 
     samples: dict[Point, Sample]
     health: tuple[InputHealth, ...]
     worst: InputState
+    impossible: frozenset[Point] = frozenset()
 
 
 def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at: float | None, now: float) -> Trust:
@@ -109,7 +111,8 @@ def assess(state: State, policy: Policy, readings: Readings, dispatcher_heard_at
     if now < state.held_until:
         asked.append(table.state_asked(Row.CLOCK, Condition.STEPPED_FORWARD))
     worst = max(asked, key=SEVERITY.index, default=InputState.GOOD)
-    return Trust(samples, tuple(health), worst)
+    impossible = frozenset(point for point, doubt in doubtful.items() if doubt is not Doubt.BAD_QUALITY)
+    return Trust(samples, tuple(health), worst, impossible)
 
 
 def _advance(

@@ -24,8 +24,15 @@ ARRIVES_S = 15.0
 """After a fall that knew no ramp: so long its last orders may take to arrive."""
 
 
-def watch(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> list[Event]:
-    """Judge the newest sample of the site meter; an event for each ramp that was exceeded, once a minute at most."""
+def watch(
+    facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float, lied: bool = False
+) -> list[Event]:
+    """Judge the newest sample of the site meter; an event for each ramp that was exceeded, once a minute at most.
+
+    lied: it shows what cannot be. What it showed before is nothing to judge by either: it may have stood still since.
+    """
+    if lied:
+        state.metered = ()
     if state.falls_freely:
         state.fall_judged_from = now + ARRIVES_S
     if now >= state.slow_until:

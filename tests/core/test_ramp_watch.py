@@ -8,7 +8,7 @@ import pytest
 
 from controller.core import ramp_watch
 from controller.domain.metering import Point
-from controller.domain.plan import EventLevel
+from controller.domain.plan import EventLevel, InputState
 from controller.domain.policy import Mode
 
 UP_15S_W = 1.15 * 5_000.0 + 3_500.0  # and the deadband for the meter's noise, 0 here
@@ -22,12 +22,13 @@ def meter(kit):
     policy, facts = kit.policy(ramp=ramps, fleet={"deadband_down_w": 0.0}), kit.fleet(4)
     state = kit.seen_state(facts, [True] * 4)
 
-    def show(*loads_w, falls_freely=False):
+    def show(*loads_w, falls_freely=False, lied=False):
         found = []
         for load_w in loads_w:
             state.now += 1.0
             state.falls_freely = falls_freely
-            found += ramp_watch.watch(facts, state, policy, kit.sample(load_w, state.now), state.now)
+            sample = None if lied else kit.sample(load_w, state.now)
+            found += ramp_watch.watch(facts, state, policy, sample, state.now, lied)
         return found
 
     show.state, show.policy, show.facts = state, policy, facts
@@ -111,6 +112,39 @@ def test_the_same_sample_is_judged_once_and_none_is_no_load(meter, kit):
     assert len(judge(sample, 61.0)) == 1
     assert judge(sample, 62.0) == judge(None, 63.0) == []
     assert meter.state.rises_exceeded == 1
+
+
+def test_a_meter_that_stood_still_until_it_was_not_believed_has_shown_no_rise_when_it_is_back(meter):
+    assert meter(*[20_000.0] * 60) == []
+    assert meter(*[20_000.0] * 10, lied=True) == []
+    assert meter(*[60_000.0] * 60) == []
+    assert meter.state.rises_exceeded == 0
+    assert len(meter(80_000.0)) == 1, "from there on it is a witness as before"
+
+
+def test_a_gap_in_its_samples_hides_no_rise(meter):
+    meter(*[20_000.0] * 60)
+    meter.state.now += 8.0
+    assert len(meter(60_000.0)) == 1
+
+
+def test_the_rise_that_a_stuck_meter_shows_when_it_moves_again_slows_nobody(kit):
+    site = kit.site(kit.policy(), kit.fleet(10), hashing=[True] * 2 + [False] * 8, surplus_w=8_000.0)
+    site.cycles(70)
+    stuck_w = site.load_w()
+    site.deaf = set(range(2, 7))
+    for miner in site.deaf:
+        site.set_hashing(miner, True)
+    for _ in range(40):
+        site.extra[Point.SITE_LOAD_W] = kit.sample(stuck_w, site.now + 1.0)
+        site.extra[Point.AUXILIARY_W] = kit.sample(0.0, site.now + 1.0)  # so that the powers can be added up
+        site.cycle()
+    assert site.decisions[-1].fail_safe is not InputState.GOOD
+    assert site.load_w() > stuck_w + 1.15 * 6_000.0 + 3_600.0
+    del site.extra[Point.SITE_LOAD_W]
+    decisions = site.cycles(30)
+    assert decisions[-1].ramps_exceeded[0] == 0
+    assert decisions[-1].rise_share == 1.0
 
 
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.SHADOW])
