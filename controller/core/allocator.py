@@ -50,7 +50,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             if room_w > up_w:
                 raise_(roster, room_w)
         if goal.may_raise:
-            commit(roster, goal, ramp_watch.slowed(facts, state, policy).up_w_per_15s)
+            commit(roster, goal, ramp_watch.slowed(facts, state, policy))
     return _plan(roster, goal)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from controller.core import estimator, waves
+from controller.core import estimator, ramp, waves
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.ramp import STEP_WINDOW_S
 from controller.core.roster import (
@@ -24,10 +25,10 @@ from controller.core.roster import (
     want_awake,
 )
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
-from controller.domain.policy import FleetPolicy
+from controller.domain.policy import FleetPolicy, RampPolicy
 
 
-def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
+def commit(roster: Roster, goal: Goal, pace: RampPolicy) -> None:
     """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
 
     What boots cannot be trimmed, so units that come up within 15 s must fit under that ramp by themselves.
@@ -39,7 +40,7 @@ def commit(roster: Roster, goal: Goal, boots_w_per_15s: float) -> None:
     # On the way up, after a shed or a night, nobody asks for less than where it goes.
     trough_w = min(state.cap_trough_w, max(goal.power_w, goal.wanted_w))
     state.cap_trough_w = trough_w + (goal.power_w - trough_w) * memory
-    woken = _wake(roster, goal, boots_w_per_15s)
+    woken = _wake(roster, goal, pace)
     reach_w = roster.offset_w + float(np.where(roster.on, roster.ceiling_w, roster.soon_w).sum())
     missed = sleeping_ours(roster)
     if reach_w >= lead_w:  # nobody is, but a better one that sleeps on while a worse one wakes
@@ -69,7 +70,7 @@ class _Horizon:
     closed: bool = False
 
 
-def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
+def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     """Wake the best of those that are due; returns them.
 
     Each is asked for where the setpoint may be when *it* has booted: quick and slow starters stand side by side, and a
@@ -90,7 +91,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
     gain_w = (roster.ceiling_w - facts.sleep_power_w)[candidates]
     needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
-    horizons = [_look_ahead(roster, goal, float(seconds), lowest_w) for seconds in boot_s]
+    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w) for seconds in boot_s]
     room_w = limit_room_w(roster)
     ways = facts.limits.of_miner[candidates]
     fits = room_w[ways].min(axis=1) >= needed_w
@@ -115,7 +116,7 @@ def _wake(roster: Roster, goal: Goal, boots_w_per_15s: float) -> list[int]:
         added_w = float(lowest_w[miner] - facts.sleep_power_w[miner])
         boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
         too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
-        at.closed |= too_low or 0.0 < at.booting_w > boots_w_per_15s - boots_w
+        at.closed |= too_low or 0.0 < at.booting_w > pace.up_w_per_15s - boots_w
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
         spare = not needed[place] and beyond_trim
@@ -159,7 +160,7 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
     return limit_w - roster.offset_w - float(low_w.sum()), share * (boot_w - facts.sleep_power_w)
 
 
-def _look_ahead(roster: Roster, goal: Goal, boot_s: float, lowest_w: FloatArray) -> _Horizon:
+def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray) -> _Horizon:
     """The site as it will be `boot_s` seconds from now."""
     fleet = roster.state.fleet
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
@@ -167,9 +168,11 @@ def _look_ahead(roster: Roster, goal: Goal, boot_s: float, lowest_w: FloatArray)
     up = roster.on & ~(booting & (up_in_s > boot_s))
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
+    # While others boot the setpoint leads the load, and will wait for it.
+    rises_to_w = ramp.rises_to_w(roster.state, pace, boot_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
         boot_s=boot_s,
-        lead_w=goal.lead_w(boot_s),
+        lead_w=min(goal.lead_w(boot_s), rises_to_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
         booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),

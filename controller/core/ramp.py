@@ -106,6 +106,13 @@ def _highest(
     )
 
 
+def rises_to_w(state: State, ramp: RampPolicy, after_s: float, now: float) -> float:
+    """Where the minute's limit will have let the setpoint rise `after_s` seconds from now, watts: what the site drew of
+    late still counts then."""
+    lately = within(state.power_history, MINUTE_S - after_s, now) if after_s < MINUTE_S else ()
+    return min(lately, key=POWER)[1] + ramp.up_w_per_min if lately else math.inf
+
+
 def _from_drawn_w(drawn: tuple[Entry, ...], up_w: float) -> float:
     """Where the load may be 15 s after the first of `drawn`. At rest it needs no margin: a unit may be that large."""
     if not drawn:

@@ -80,7 +80,7 @@ def test_a_start_is_forgotten_after_a_day(hall):
 def test_who_has_no_start_left_is_put_to_sleep_last_and_put_to_sleep_all_the_same(hall):
     site = hall(per_day=1)
     site.spare_w = TWO_W + 3_500.0
-    site.cycles(90)
+    site.cycles(110)
     assert woken(site) == [1, 2]
     site.spare_w = ONE_W
     site.cycles(30)

@@ -124,6 +124,22 @@ def test_what_boots_within_fifteen_seconds_fits_under_their_ramp(kit):
     assert hall.awake() == [0, 1]
 
 
+def test_nobody_is_woken_for_where_a_setpoint_that_leads_the_load_only_seems_to_go(kit):
+    """It is 5 kW ahead of a load that was at 1.2 kW ten seconds ago, and rises by 6 kW a minute from there."""
+    hall = Hall(kit, ALL_OFF)
+    hall.state.power_history = ((10.0, 1_200.0), (20.0, 1_200.0))
+    hall.fleet.want_hashing[0] = True
+    estimator.put_in_flight(
+        hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0])
+    )
+    rising = Goal(6_200, 15_000, 100.0, shed=False, waived=True)
+    hall.plan = allocator.allocate(hall.facts, hall.state, hall.policy, rising, 20.0)
+    assert hall.awake() == [0]
+    hall.state.power_history = ((10.0, 6_200.0), (20.0, 6_200.0))
+    hall.plan = allocator.allocate(hall.facts, hall.state, hall.policy, rising, 20.0)
+    assert hall.awake() == [0, 1], "and for where it does go"
+
+
 def test_a_unit_larger_than_the_ramp_wakes_alone(kit):
     hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 100.0})
     hall.allocate(1_200, lead_w=15_000)
