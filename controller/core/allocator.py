@@ -34,9 +34,9 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         shed(roster, goal, policy.auxiliary_w)
     elif goal is not None:
         hold_to_ceiling(roster)
-        gap_w = goal.power_w - roster.predicted_w()
-        if goal.wanted_w <= goal.power_w:  # at a limit, not on a ramp below it
-            gap_w -= estimator.boots_ahead_w(state.fleet, now, estimator.trim_horizon_s(facts))
+        at_limit, trim_s = goal.wanted_w <= goal.power_w, estimator.trim_horizon_s(facts)  # not on a ramp below it
+        ahead_w = estimator.boots_ahead_w(state, now, trim_s) if at_limit else 0.0
+        gap_w = goal.power_w - roster.predicted_w() - ahead_w
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
         fleet = policy.fleet
         up_w, down_w = fleet.deadband_up_w, fleet.deadband_down_w
@@ -46,7 +46,8 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
         elif policy.fleet.trim and goal.may_raise and not relieved:  # what they leave is still drawn for a while
             # A limit is not passed for a moment either; a wish may be, by what is still on its way down.
-            room_w = gap_w - (estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0)
+            room_w = gap_w + min(ahead_w, 0.0)
+            room_w -= estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0
             if room_w > up_w:
                 raise_(roster, room_w)
         if goal.may_raise:

@@ -76,17 +76,32 @@ def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArr
     return soon_w
 
 
-def boots_ahead_w(fleet: FleetState, now: float, horizon_s: float) -> float:
+def boots_ahead_w(state: State, now: float, horizon_s: float) -> float:
     """By how much the boots may be ahead of `expected_soon_w`, watts for the whole fleet: trim needs seconds to make
-    room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out."""
+    room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out.
+
+    Below zero where less is left of them than their class would bring by then.
+    """
+    fleet, at = state.fleet, now + horizon_s
     booting = (fleet.verb == WAKE).nonzero()[0]
     if not len(booting):
         return 0.0
-    at, hasty = now + horizon_s, HASTY * np.minimum(1.0 / fleet.learned[booting], 1.0)
+    return min(_hasty_w(fleet, booting, at) / math.sqrt(len(booting)), boots_left_w(state, at))
+
+
+def boots_left_w(state: State, at: float) -> float:
+    """What the boots can still bring after time `at`, watts: no boot goes beyond its rung, and by how much they are
+    ahead of their class the site meter has shown."""
+    fleet = state.fleet
+    booting = (fleet.verb == WAKE).nonzero()[0]
+    return float(((fleet.to_w - fleet.from_w)[booting] * _share_left(fleet, booting, at)).sum()) - state.early_w
+
+
+def _hasty_w(fleet: FleetState, booting: IntArray, at: float) -> float:
+    """What `booting`, (k,), draw at time `at` beyond what is expected if they all are as quick as the quick ones."""
+    hasty = HASTY * np.minimum(1.0 / fleet.learned[booting], 1.0)
     sooner = _share_left(fleet, booting, at) - _share_left(fleet, booting, at, hasty)
-    ahead_w = np.zeros(len(fleet.verb))
-    ahead_w[booting] = (fleet.to_w[booting] - fleet.from_w[booting]) * sooner
-    return float(ahead_w.sum()) / math.sqrt(len(booting))
+    return float(((fleet.to_w - fleet.from_w)[booting] * sooner).sum())
 
 
 def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArray:
@@ -135,6 +150,7 @@ def revise(state: State, change_w: float, now: float) -> None:
     if state.offset_w is not None and now <= state.offset_until:
         state.offset_w -= change_w
         state.revised_w += change_w
+        state.early_w = max(state.early_w - max(change_w, 0.0), 0.0)
 
 
 def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
@@ -153,6 +169,9 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     shown = min(max(known, sample.value - highest_w), sample.value - lowest_w)
     if abs(shown - known) <= policy.fleet.deadband_down_w:  # it could be the meter's noise, which is not to be chased
         shown = known + (shown - known) * -math.expm1(-(sample.taken_at - state.offset_at) / METER_NOISE_S)
+    beside_w = (shown if state.offset_w is None else state.offset_w) - state.early_w
+    booting = (state.fleet.verb == WAKE).nonzero()[0]
+    state.early_w = min(max(shown - beside_w, 0.0), _hasty_w(state.fleet, booting, sample.taken_at))
     state.offset_w = shown
     # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
     told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)

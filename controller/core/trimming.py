@@ -64,6 +64,7 @@ def boots_beyond_trim_w(roster: Roster, goal: Goal, need_w: float) -> float:
     if sleep_s <= trim_s:
         return 0.0
     brings_w = float((estimator.expected_soon_w(fleet, roster.now, sleep_s) - roster.soon_w)[booting].sum())
+    brings_w = min(brings_w, estimator.boots_left_w(roster.state, roster.now + trim_s))
     coming_w = brings_w - max(goal.lead_w(sleep_s - trim_s) - goal.power_w, 0.0)
     trim_w = float(np.where(roster.trimmable, np.maximum(roster.soon_w - roster.floor_w, 0.0), 0.0).sum())
     return coming_w if coming_w > 0.0 and need_w + coming_w > trim_w + roster.policy.deadband_down_w else 0.0

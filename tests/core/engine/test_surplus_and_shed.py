@@ -34,6 +34,16 @@ def test_a_site_whose_units_are_larger_than_its_15_second_ramp_still_wakes_them_
     assert [command.verb for command in site.sent].count(Verb.WAKE) == 4
 
 
+def test_a_boot_that_is_early_is_not_put_back_to_sleep_for_what_may_still_come(kit):
+    """It is ahead, the meter shows that; that it may be further ahead makes it pass no limit in the end."""
+    policy = kit.policy(ramp={"up_w_per_min": 60_000.0, "up_w_per_15s": 20_000.0}, fleet={"dwell_on_s": 900.0})
+    site = kit.site(policy, hashing=[False] * 4, surplus_w=5_000.0)
+    site._times = lambda _: (6.5, 19.5)  # its class: 10 s and 30 s
+    site.cycles(60)
+    assert [command.verb for command in site.sent] == [Verb.WAKE]
+    assert site.load_w() == pytest.approx(4_650.0)
+
+
 def test_a_falling_surplus_is_met_in_the_same_cycle(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
