@@ -55,8 +55,7 @@ def dark(fleet: FleetState) -> BoolArray:
 def answered_since(state: State) -> BoolArray:
     """(n,) who was read after the site's meter had shown that the newest crowd draws nothing: it had its power still,
     and whatever became of it since is another thing."""
-    shown_at = state.mass.dark_since[-1] if state.mass.dark_since else math.inf
-    since: BoolArray = state.fleet.read_at > shown_at
+    since: BoolArray = state.fleet.read_at > state.mass.dropped_at
     return since
 
 
@@ -124,7 +123,7 @@ def _begin(state: State, first_at: float, window_s: float, now: float) -> None:
         state.mass = MassState(since=now, **_kept(state.mass))
     mass = state.mass
     mass.said = mass.said_dark = False
-    mass.crowd_from, mass.dark_since = first_at, ()
+    mass.crowd_from, mass.dark_since, mass.dropped_at = first_at, (), math.inf
     mass.offset_w = _offset_before(mass, first_at - 0.5 * window_s)
 
 
@@ -230,7 +229,8 @@ def _offset_before(mass: MassState, latest_at: float) -> float | None:
 
 
 def _to_ask(state: State, policy: FleetPolicy, recent: BoolArray, base: int, news: bool, now: float) -> tuple[int, ...]:
-    """Whom to read now: everybody, once, when many may be gone; the other dark ones again and again as some return."""
+    """Whom to read now: everybody, once, when many may be gone; the other dark ones, and those of their crowd too few
+    for a meter to tell, again and again as some return."""
     fleet, mass = state.fleet, state.mass
     window_s = policy.mass_disconnect_window_s
     suspect = max(math.ceil(SUSPECT_RATIO * limit_of(policy, base)), 2)
@@ -239,7 +239,8 @@ def _to_ask(state: State, policy: FleetPolicy, recent: BoolArray, base: int, new
         answers = (fleet.condition == Condition.HASHING) | (fleet.condition == Condition.ASLEEP)
         asked = answers & (now - fleet.read_at > FRESH_S)
     elif now - mass.answered_at <= window_s and now - mass.asked_at >= ASK_AGAIN_S:
-        asked = away(fleet) & dark(fleet)
+        may_be_dark = (fleet.gone_at >= mass.crowd_from) & ~answered_since(state) & mass.said_dark
+        asked = away(fleet) & (dark(fleet) | may_be_dark)
     if bool(asked.any()):
         mass.asked_at = now
     return tuple(asked.nonzero()[0].tolist())

@@ -76,12 +76,26 @@ def _judge(facts: Fleet, state: State, policy: Policy, now: float) -> tuple[int,
         shows = place_missing_w >= DARK_RATIO * place_lost_w
         since[place] = min(since[place], shown_at) if shows else math.inf
         by_site = place == places - 1
+        if by_site and not shows:
+            mass.dropped_at = math.inf
+        elif by_site and math.isinf(mass.dropped_at):
+            mass.dropped_at = _dropped_at(mass, DARK_RATIO * place_lost_w, shown_at)
         in_time = not by_site or since[place] - mass.crowd_at <= policy.fleet.mass_disconnect_window_s
         if in_time and shown_at - since[place] >= DARK_AFTER_S:
             turned_dark += len(rows)
             _plan_idle(facts, state, policy.fleet, rows, now)
     mass.dark_since = tuple(since)
     return turned_dark, missing_w, lost_w
+
+
+def _dropped_at(mass: MassState, lost_w: float, shown_at: float) -> float:
+    """Since when the site's meter has shown so much less without a break: their power went before they were missed."""
+    highest_w = (mass.offset_w or 0.0) - lost_w
+    for at, offset_w in reversed(mass.offsets):
+        if offset_w > highest_w:
+            break
+        shown_at = min(shown_at, at)
+    return shown_at
 
 
 def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, now: float) -> None:

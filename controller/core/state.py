@@ -75,6 +75,7 @@ class MassState:
     many were away at once. idled: came back hashing and were put to sleep. offset_w: what the site meter showed beyond
     the miners before they went, State.revised_w added; offsets: the same of late, (at, W).
     dark_since: since when a place (each feeder, then all without a meter) shows that its lost draw nothing, inf never.
+    dropped_at: since when the site's meter has shown so much less, which is before they were missed, inf never.
     few_since: since when enough are back. answered_at, asked_at: the last return; when others were last asked for.
     """
 
@@ -88,6 +89,7 @@ class MassState:
     offset_w: float | None = None
     offsets: tuple[tuple[float, float], ...] = ()
     dark_since: tuple[float, ...] = ()
+    dropped_at: float = math.inf
     few_since: float | None = None
     answered_at: float = -math.inf
     asked_at: float = -math.inf

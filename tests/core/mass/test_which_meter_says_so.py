@@ -193,6 +193,23 @@ def test_who_answered_after_the_power_was_gone_does_not_share_the_darkness(block
     assert site.commands_to({11}) == []
 
 
+def test_who_answered_after_the_drop_and_before_the_others_were_missed_does_not_either(block):
+    site = block(sweep_s=10, surplus_w=61_400.0)
+    aux_w = [4_000.0]
+    drawn_w = site.load_w
+    site.load_w = lambda: drawn_w() + aux_w[0]
+    site.cycles(40)
+    site.trip(LOST)
+    tripped_at = site.now
+    site.run_until(lambda: site.names()["mass_disconnect"], 12)
+    answered = next(miner for miner in range(10, 16) if site.state.fleet.read_at[miner] > tripped_at + 1.0)
+    site.unplugged = {answered}
+    aux_w[0] = 0.0
+    site.cycles(30)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+    assert site.state.fleet.away[answered] == Away.DRAWS
+
+
 def test_a_second_feeder_that_trips_while_the_first_is_news_is_dark_as_well(block):
     site = block()
     site.trip(LOST)
