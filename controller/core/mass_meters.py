@@ -79,7 +79,8 @@ def _judge(facts: Fleet, state: State, policy: Policy, now: float) -> tuple[int,
         if by_site and not shows:
             mass.dropped_at = math.inf
         elif by_site and math.isinf(mass.dropped_at):
-            mass.dropped_at = _dropped_at(mass, DARK_RATIO * place_lost_w, shown_at)
+            dropped_at = _dropped_at(mass, DARK_RATIO * place_lost_w, shown_at)
+            mass.dropped_at = max(dropped_at, float(state.fleet.read_at[rows].max()))  # they had theirs until then
         in_time = not by_site or since[place] - mass.crowd_at <= policy.fleet.mass_disconnect_window_s
         if in_time and shown_at - since[place] >= DARK_AFTER_S:
             turned_dark += len(rows)
