@@ -84,9 +84,11 @@ class Cycle:
             started = loop.time()
             decision = self._once(started)
             took_s = loop.time() - started
+            ends_by = due + period_s  # an early cycle may reach over the beat, which then comes right after it
             if started >= due:  # an early cycle does not shift the beat; a late one leaves out the beats it missed
                 due += (int((started - due) / period_s) + 1) * period_s
-            self._watcher.cycle_timed(decision, took_s, overrun=started + took_s > due)
+                ends_by = due
+            self._watcher.cycle_timed(decision, took_s, overrun=started + took_s > ends_by)
             await self._wait_until(due, started + URGENT_GAP_S)
         self._journal.append((self._checkpoint(loop.time(), time.time()),))
         if self._answering:

@@ -87,6 +87,23 @@ async def test_one_cycle_a_period_and_urgent_input_starts_one_early_without_shif
     assert not any(running.onlooker.overruns)
 
 
+async def test_an_early_cycle_that_reaches_over_the_beat_is_no_overrun() -> None:
+    """Nothing is left out for it: the beat comes right after."""
+    async with Running() as running:
+        loop = asyncio.get_running_loop()
+
+        def take_fifty_milliseconds(_: object) -> None:
+            if len(running.onlooker.decisions) == 2:
+                loop._virtual_s += 0.05  # type: ignore[attr-defined]  # tests/conftest.py: the virtual clock
+
+        running.onlooker.on_cycle = take_fifty_milliseconds
+        await asyncio.sleep(0.98)
+        running.urge()
+        await asyncio.sleep(2.5)
+    assert running.onlooker.started[:4] == pytest.approx([0.0, 0.98, 1.03, 2.0])
+    assert not any(running.onlooker.overruns)
+
+
 async def test_however_much_is_urgent_cycles_keep_fifty_milliseconds_apart() -> None:
     async with Running() as running:
         await asyncio.sleep(0.2)
