@@ -13,7 +13,7 @@ from controller.core import estimator, limits, ramp_watch
 from controller.core.commitment import commit
 from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
-from controller.core.trimming import boots_beyond_trim_w, hold_to_ceiling, lower, raise_, shed
+from controller.core.trimming import boots_beyond_trim_w, hold_to_ceiling, lower, raise_, shed, trim_lags_s
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import WHYS, Allocation
 from controller.domain.policy import FleetPolicy, Policy
@@ -35,8 +35,11 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     elif goal is not None:
         hold_to_ceiling(roster)
         at_limit, trim_s = goal.wanted_w <= goal.power_w, estimator.trim_horizon_s(facts)  # not on a ramp below it
-        ahead_w = estimator.boots_ahead_w(state, now, trim_s) if at_limit else 0.0
-        gap_w = goal.power_w - roster.predicted_w() - ahead_w
+        early_w = estimator.boots_ahead_w(state, now, trim_s) if at_limit else 0.0
+        gap_w = goal.power_w - roster.predicted_w() - early_w
+        if not goal.waived:  # who follows an order has trim stand in for boots until they come; a limit looks further
+            lag_s = float(trim_lags_s(facts, state.fleet, up=True).min(initial=trim_s))
+            gap_w += goal.ahead_w + estimator.boots_between_w(state.fleet, now, lag_s, trim_s)
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
         fleet = policy.fleet
         up_w, down_w = fleet.deadband_up_w, fleet.deadband_down_w
@@ -46,7 +49,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
         elif policy.fleet.trim and goal.may_raise and not relieved:  # what they leave is still drawn for a while
             # A limit is not passed for a moment either; a wish may be, by what is still on its way down.
-            room_w = gap_w + min(ahead_w, 0.0)
+            room_w = gap_w + min(early_w, 0.0)
             room_w -= estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0
             if room_w > up_w:
                 raise_(roster, room_w)
@@ -81,7 +84,7 @@ def _plan(roster: Roster, goal: Goal | None) -> Allocation:
         why=_reasons(roster),
         allocated_w=allocated,
         unallocated_w=unallocated,
-        unallocated_reason=_unallocated_reason(roster, unallocated),
+        unallocated_reason=_unallocated_reason(roster, unallocated, goal.ahead_w if goal is not None else 0.0),
         held_by={row: int(roster.held_by_limit[row]) for row in (roster.held_by_limit >= 0).nonzero()[0].tolist()},
     )
 
@@ -114,9 +117,14 @@ def _reasons(roster: Roster) -> IntArray:
     return codes
 
 
-def _unallocated_reason(roster: Roster, unallocated_w: float) -> Unallocated:
-    if abs(unallocated_w) <= max(roster.policy.deadband_up_w, roster.policy.deadband_down_w):
+def _unallocated_reason(roster: Roster, unallocated_w: float, ahead_w: float) -> Unallocated:
+    fleet, deadband_w = roster.state.fleet, max(roster.policy.deadband_up_w, roster.policy.deadband_down_w)
+    if abs(unallocated_w) <= deadband_w:
         return Unallocated.NONE if unallocated_w == 0.0 else Unallocated.STEP_SIZE
+    booting = fleet.want_hashing & (fleet.verb == estimator.WAKE)
+    coming_w = float((fleet.to_w - fleet.from_w)[booting].sum())
+    if -max(ahead_w, 0.0) - coming_w - deadband_w <= unallocated_w <= deadband_w - min(ahead_w, 0.0):
+        return Unallocated.AHEAD
     if unallocated_w < 0.0:
         return Unallocated.DWELL if bool(roster.held_by_dwell.any()) else Unallocated.FLOOR
     if bool((roster.on & (roster.state.fleet.verb == estimator.WAKE)).any()):

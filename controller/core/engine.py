@@ -258,10 +258,10 @@ class _Cycle:
         state.doubtful = doubtful
         elapsed = now - self.before.now if self.before.cycle else 0.0
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
-        lags = (trimming.quickest_lag_s(self.facts, state.fleet, up) for up in (False, True))
-        falls, rises = (ramp.Next(lag_s, estimator.owed_w(state.fleet, now + lag_s)) for lag_s in lags)
+        falls, rises = trimming.who_moves_next(self.facts, state, now)
         pace = self._paced().ramp
-        ramped = ramp.limit(state, pace, wanted, present, waived, now, elapsed, falls, rises)
+        aim = ramp.meet(state, pace, wanted, elapsed)
+        ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
         setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
@@ -288,6 +288,9 @@ class _Cycle:
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         may_raise, later = not doubtful, (ahead.fall, ahead.rise)
         goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
+        if may_raise and not waived and not setpoint.shed:
+            ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, now, falls, rises)
+            goal = replace(goal, ahead_w=ahead_w)
         return setpoint, goal
 
     def _unread(self) -> str:

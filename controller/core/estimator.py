@@ -76,6 +76,15 @@ def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArr
     return soon_w
 
 
+def boots_between_w(fleet: FleetState, now: float, soon_s: float, later_s: float) -> float:
+    """What boots in flight bring between `soon_s` and `later_s` seconds from now, watts for the whole fleet."""
+    booting = (fleet.verb == WAKE).nonzero()[0]
+    if not len(booting):
+        return 0.0
+    comes = _share_left(fleet, booting, now + soon_s) - _share_left(fleet, booting, now + later_s)
+    return float(((fleet.to_w[booting] - fleet.from_w[booting]) * comes).sum())
+
+
 def boots_ahead_w(state: State, now: float, horizon_s: float) -> float:
     """By how much the boots may be ahead of `expected_soon_w`, watts for the whole fleet: trim needs seconds to make
     room, and boots that come early pass the limit in the meantime. Among many the quick and the slow even out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from controller.core.state import State
@@ -20,8 +20,9 @@ MINUTE_S = 60.0
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-RISE_SHARE = 0.92
-"""Of the limit within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know."""
+RISE_SHARE, FALL_SHARE = 0.91, 0.93
+"""Of the limits within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know, and
+a fall has its orders given ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,16 @@ class Ramped:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The quickest that a move could take next: in `lag_s` seconds their watts move, and until then the load stays
-    `owed_w` above (below: negative) what is committed, for what is slower is still on its way."""
+    """Who moves next. Watts of the quickest move in `lag_s` seconds, of the middling ones in `lead_s`.
+
+    owed_w: so much the load will then be above (below: negative) what is committed, for what is slower is still on its
+    way. then_w: what the site will draw by then with what is ordered already, watts; None when it is not known.
+    """
 
     lag_s: float = 0.0
+    lead_s: float = 0.0
     owed_w: float = 0.0
+    then_w: float | None = None
 
 
 def limit(
@@ -69,12 +75,10 @@ def limit(
     if wanted.bound is Bound.FALLBACK:
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
-        drawn = within(state.drawn_history, STEP_WINDOW_S, now + falls.lag_s)
-        drawn_w = max(drawn, key=POWER)[1] if drawn else -math.inf
         floor = last - ramp.down_w_per_min / MINUTE_S * elapsed_s
-        floor = max(
-            floor, _highest_lately(state, last, now) - ramp.down_w_per_15s, drawn_w - ramp.down_w_per_15s - falls.owed_w
-        )
+        lowered_w = _highest_lately(state, last, now) - ramp.down_w_per_15s
+        follows = wanted.bound is Bound.DISPATCH_TARGET
+        floor = max(floor, lowered_w, _drawn_floor_w(state, ramp, now, falls, follows))
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
     return Ramped(min(floor, last), Bound.RAMP_DOWN)
@@ -96,10 +100,9 @@ def _highest(
 ) -> float:
     """Highest setpoint the up limits allow, watts."""
     minute, step = (within(state.power_history, window_s, now) for window_s in (MINUTE_S, STEP_WINDOW_S))
-    drawn = within(state.drawn_history, STEP_WINDOW_S, now + rises.lag_s)
     return min(
         last + ramp.up_w_per_min / MINUTE_S * elapsed_s,
-        _from_drawn_w(drawn, ramp.up_w_per_15s) - rises.owed_w,
+        _drawn_ceiling_w(state, ramp, now, rises),
         (min(minute, key=POWER)[1] if minute else present_w) + ramp.up_w_per_min,
         (min(step, key=POWER)[1] if step else present_w) + ramp.up_w_per_15s,
         present_w + ramp.up_w_per_15s,  # a load that cannot follow must not wind the setpoint up
@@ -113,13 +116,69 @@ def rises_to_w(state: State, ramp: RampPolicy, after_s: float, now: float) -> fl
     return min(lately, key=POWER)[1] + ramp.up_w_per_min if lately else math.inf
 
 
-def _from_drawn_w(drawn: tuple[Entry, ...], up_w: float) -> float:
-    """Where the load may be 15 s after the first of `drawn`. At rest it needs no margin: a unit may be that large."""
+def meet(state: State, ramp: RampPolicy, wanted: Setpoint, elapsed_s: float) -> Setpoint:
+    """What is wanted now of a setpoint that follows orders: `wanted`, or the line that it fell behind.
+
+    The line is what the ramps per minute make of the orders. A fall may be slower than it, for the load has limits of
+    its own; a rise that began there would stay above it as long as it lasts. So the setpoint goes on down to meet it.
+    """
+    last = state.setpoint_w
+    if last is None or wanted.bound is not Bound.DISPATCH_TARGET:
+        state.line_w = None
+        return wanted
+    line_w = last if state.line_w is None else min(state.line_w, last)
+    if wanted.power_w < line_w:
+        state.line_w = max(wanted.power_w, line_w - ramp.down_w_per_min / MINUTE_S * elapsed_s)
+        return wanted
+    state.line_w = min(wanted.power_w, line_w + ramp.up_w_per_min / MINUTE_S * elapsed_s)
+    return replace(wanted, power_w=state.line_w) if state.line_w < last else wanted
+
+
+def ahead_w(
+    state: State, ramp: RampPolicy, power_w: float, wanted_w: float, now: float, falls: Next, rises: Next
+) -> float:
+    """By how much trim is ordered ahead of the setpoint `power_w`, watts, negative on the way down.
+
+    A trim takes seconds to arrive. Where the ramp leads to `wanted_w` the setpoint of then is known now; what is
+    ordered for it now arrives with it and not behind it. Never beyond what is wanted, nor beyond the load's own ramp.
+    """
+    if wanted_w >= power_w:
+        most_w = power_w + ramp.up_w_per_min / MINUTE_S * rises.lead_s
+        return max(min(wanted_w, most_w, _drawn_ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
+    least_w = power_w - ramp.down_w_per_min / MINUTE_S * falls.lead_s
+    return min(max(wanted_w, least_w, _drawn_floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
+
+
+def _drawn_ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
+    """The most that may be committed now so that the load itself keeps its limit within 15 s when it arrives. At rest
+    that needs no margin: a unit may be that large."""
+    drawn = _drawn_until_then(state, now, rises)
     if not drawn:
         return math.inf
     lowest_w = min(drawn, key=POWER)[1]
-    rises = drawn[-1][1] - lowest_w > (1.0 - RISE_SHARE) * up_w
-    return lowest_w + (RISE_SHARE if rises else 1.0) * up_w
+    rising = drawn[-1][1] - lowest_w > (1.0 - RISE_SHARE) * ramp.up_w_per_15s
+    return lowest_w + (RISE_SHARE if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
+
+
+def _drawn_floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
+    """The same for the least. A limit is to be reached, and is given all that the load was seen to leave; what
+    `follows` a target is ahead of its fall and keeps a margin."""
+    drawn = _drawn_until_then(state, now, falls) if follows else _drawn_lately(state, now, falls)
+    if not drawn:
+        return -math.inf
+    highest_w = max(drawn, key=POWER)[1]
+    falling = follows and highest_w - drawn[-1][1] > (1.0 - FALL_SHARE) * ramp.down_w_per_15s
+    return highest_w - (FALL_SHARE if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
+
+
+def _drawn_until_then(state: State, now: float, following: Next) -> tuple[Entry, ...]:
+    """What the load was, and will be, in the 15 s that end when the quickest have moved."""
+    drawn = _drawn_lately(state, now, following)
+    return drawn if following.then_w is None else (*drawn, (now + following.lag_s, following.then_w))
+
+
+def _drawn_lately(state: State, now: float, following: Next) -> tuple[Entry, ...]:
+    return within(state.drawn_history, STEP_WINDOW_S, now + following.lag_s)
 
 
 def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:

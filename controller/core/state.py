@@ -196,6 +196,7 @@ class State:
     cycle: int = 0
     next_command_id: int = 1
     setpoint_w: float | None = None
+    line_w: float | None = None
     surplus_cap_w: float | None = None
     cap_peak_w: float = 0.0
     cap_trough_w: float = math.inf

@@ -8,6 +8,7 @@ import numpy as np
 
 from controller.core import estimator
 from controller.core.fleet_state import NO_COMMAND, FleetState
+from controller.core.ramp import Next
 from controller.core.roster import (
     Goal,
     Roster,
@@ -19,6 +20,7 @@ from controller.core.roster import (
     want_asleep,
     want_rung,
 )
+from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 
 HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
@@ -183,9 +185,26 @@ def raise_(roster: Roster, gap_w: float) -> None:
         budget -= 1
 
 
-def quickest_lag_s(facts: Fleet, fleet: FleetState, up: bool) -> float:
-    """Seconds until half of a trim's watts have moved, of the quickest that can be trimmed now; 0 where nobody can."""
+def who_moves_next(facts: Fleet, state: State, now: float) -> tuple[Next, Next]:
+    """Who could be trimmed down next, and who up."""
+    falls, rises = (_moves_next(facts, state, up, now) for up in (False, True))
+    return falls, rises
+
+
+def _moves_next(facts: Fleet, state: State, up: bool, now: float) -> Next:
+    lags_s, offset_w = trim_lags_s(facts, state.fleet, up), state.offset_w or 0.0
+    lag_s = float(lags_s.min()) if len(lags_s) else 0.0
+    return Next(
+        lag_s=lag_s,
+        lead_s=float(lags_s.mean()) if len(lags_s) else 0.0,
+        owed_w=estimator.owed_w(state.fleet, now + lag_s),
+        then_w=offset_w + float(estimator.expected_power_w(state.fleet, now + lag_s).sum()),
+    )
+
+
+def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
+    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way."""
     room = fleet.want_level < fleet.ceiling if up else fleet.want_level > 0
     able = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING) & room
-    lag_s = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
-    return float(lag_s.min()) if len(lag_s) else 0.0
+    lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
+    return lags_s

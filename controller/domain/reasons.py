@@ -57,4 +57,5 @@ class Unallocated(StrEnum):
     WAVE = "wave"
     BUDGET_USED = "budget_used"
     STEP_SIZE = "step_size"
+    AHEAD = "ahead"
     FLOOR = "floor"

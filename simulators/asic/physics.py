@@ -63,12 +63,14 @@ class FleetPhysics:
 
         # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
         longest = max((len(model.profiles) for model in self.models), default=1)
-        self.ladder_power_w: Final[Floats] = np.zeros((count, longest))
+        ladder_power_w = np.zeros((count, longest))
         self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
         self.ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
         for i, model in enumerate(self.models):
-            self.ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
+            ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
             self.ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
+        draws = _given(spec.draw_ratio, [1.0] * count, np.float64)
+        self.ladder_power_w: Final[Floats] = ladder_power_w * draws[:, None]
         self.sleep_power_w: Final[Floats] = np.array([model.sleep_power_w for model in self.models])
         self.idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
         self.nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
@@ -95,6 +97,8 @@ class FleetPhysics:
         self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
         limit = spec.report_bias_limit
         self.report_bias: Final[Floats] = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
+        if spec.report_ratio is not None:
+            self.report_bias += np.array(spec.report_ratio) - 1.0
         self._overshoot: Final[Floats] = traits.uniform(0.0, spec.boot_overshoot, count)
         # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
         self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))

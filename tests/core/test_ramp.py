@@ -188,14 +188,87 @@ def test_where_slow_miners_and_quick_ones_take_turns_their_falls_do_not_add_up(k
     state.drawn_history = tuple((100.0 - age, 22_000.0 + 180.0 * age) for age in range(15, -1, -1))
     found = limit(kit, state, wish(10_000), 20_500.0)
     assert (found.power_w, found.bound) == (pytest.approx(20_500.0), Bound.RAMP_DOWN), "24.7 less 4 kW is no room"
-    found = limit(kit, state, wish(10_000), 20_500.0, falls=ramp.Next(lag_s=2.0, owed_w=300.0))
+    slow = ramp.Next(lag_s=2.0, owed_w=300.0)
+    found = limit(kit, state, wish(10_000), 20_500.0, falls=slow)
     assert found.power_w == pytest.approx(20_300.0), "24.34 less 4 kW, and 300 W of it come only later"
+    found = limit(kit, state, wish(10_000, Bound.DISPATCH_TARGET), 20_500.0, falls=slow)
+    assert found.power_w == pytest.approx(20_320.0), "what follows a target takes 93 % of them"
+
+
+def test_a_peak_that_is_still_to_come_is_where_a_fall_is_counted_from(kit):
+    """Orders on their way up arrive after the one that turned: what they bring falls within the same 15 s."""
+    state = state_at(kit, 20_500.0, steady(20_600.0))
+    state.drawn_history = ((95.0, 20_000.0), (99.0, 20_300.0))
+    peak = ramp.Next(lag_s=2.0, owed_w=0.0, then_w=24_400.0)
+    target = wish(10_000, Bound.DISPATCH_TARGET)
+    found = limit(kit, state, target, 20_500.0, falls=peak)
+    assert found.power_w == pytest.approx(20_400.0), "24.4 less 4 kW"
+    assert limit(kit, state, target, 20_500.0).power_w == pytest.approx(20_300.0), "without it one second's pace"
+
+
+TRIMS = ramp.Next(lag_s=2.0, lead_s=3.0)
+
+
+def ahead(kit, state, wanted_w, **rates):
+    rates = kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp
+    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, 100.0, TRIMS, TRIMS)
+
+
+@pytest.mark.parametrize(
+    ("wanted_w", "ahead_w"),
+    [
+        pytest.param(30_000, 300.0, id="three seconds of the way up"),
+        pytest.param(20_100, 100.0, id="to the end of the ramp and no further"),
+        pytest.param(20_000, 0.0, id="nothing where it stands"),
+        pytest.param(10_000, -600.0, id="three seconds of the way down"),
+        pytest.param(19_900, -100.0, id="to its end"),
+    ],
+)
+def test_a_trim_takes_seconds_and_is_ordered_so_much_ahead(kit, wanted_w, ahead_w):
+    assert ahead(kit, state_at(kit, 20_000.0), wanted_w) == pytest.approx(ahead_w)
+
+
+def test_nothing_is_ordered_ahead_that_the_load_may_not_do(kit):
+    state = state_at(kit, 20_000.0)
+    state.drawn_history = ((90.0, 18_300.0), (99.0, 19_900.0))
+    assert ahead(kit, state, 30_000) == pytest.approx(120.0), "18.3 kW and 91 % of 2 kW"
+    state.drawn_history = ((90.0, 23_500.0), (99.0, 20_100.0))
+    assert ahead(kit, state, 10_000) == pytest.approx(-220.0), "23.5 less 93 % of 4 kW"
+
+
+def follow(kit, state, wanted_w):
+    """One second of an order: what is wanted of the set-point, and the set-point where it may fall by 150 W/s only."""
+    rates = kit.policy().ramp
+    wanted = ramp.meet(state, rates, wish(wanted_w, Bound.DISPATCH_TARGET), 1.0)
+    state.setpoint_w = min(max(wanted.power_w, state.setpoint_w - 150.0), state.setpoint_w + 100.0)
+    return wanted.power_w
+
+
+def test_a_set_point_that_fell_behind_its_line_meets_it_before_it_rises(kit):
+    """Otherwise a rise at the same pace would stay above what was ordered as long as it lasts."""
+    state = state_at(kit, 20_000.0)
+    for _ in range(10):
+        assert follow(kit, state, 10_000) == 10_000, "down, as ordered"
+    assert (state.setpoint_w, state.line_w) == (pytest.approx(18_500.0), pytest.approx(18_000.0))
+    assert follow(kit, state, 30_000) == pytest.approx(18_100.0), "the line turned, and is below"
+    assert follow(kit, state, 30_000) == pytest.approx(18_200.0)
+    assert state.setpoint_w == pytest.approx(18_200.0), "they met"
+    assert follow(kit, state, 30_000) == 30_000
+    assert state.setpoint_w == pytest.approx(18_300.0)
+
+
+def test_what_is_no_order_has_no_line(kit):
+    state = state_at(kit, 20_000.0)
+    state.line_w = 15_000.0
+    wanted = wish(30_000, Bound.SURPLUS)
+    assert ramp.meet(state, kit.policy().ramp, wanted, 1.0) == wanted
+    assert state.line_w is None
 
 
 def test_a_rise_leaves_room_for_what_slow_miners_still_owe(kit):
     state = state_at(kit, 20_500.0, steady(20_000.0))
     state.drawn_history = ((90.0, 18_700.0), (99.0, 19_000.0))
     alone = limit(kit, state, wish(30_000), 20_500.0)
-    assert alone.power_w == pytest.approx(20_540.0), "18.7 kW and 92 % of 2 kW"
+    assert alone.power_w == pytest.approx(20_520.0), "18.7 kW and 91 % of 2 kW"
     owed = limit(kit, state, wish(30_000), 20_500.0, rises=ramp.Next(lag_s=2.0, owed_w=-500.0))
     assert owed.power_w == pytest.approx(20_600.0), "what is owed is not there yet: the load has room for it"

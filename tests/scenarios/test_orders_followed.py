@@ -54,15 +54,14 @@ def test_an_order_of_one_percent_is_kept_to_a_third_of_a_percent(site: Site10MW,
         assert abs(off_w) <= 0.0033 * site.rated_w, f"order {share:+.1%} missed by {off_w:.0f} W"
 
 
-def test_a_long_move_is_as_fast_as_its_ramp_though_the_load_trails(site: Site10MW, orders: Orders, run: Run) -> None:
-    """The load comes seconds after the set-point: counted from the load, each ramp would wait for itself. On the way up
-    some of it are boots, which count as they come, and the load itself keeps the limit within 15 s."""
+def test_a_long_move_is_as_fast_as_its_ramp(site: Site10MW, orders: Orders, run: Run) -> None:
+    """Counted from the load, each ramp would wait for itself. The load itself keeps the limit within 15 s."""
     reference_w = orders.limited(float(site.rated_w), float(orders.power_w[0]))
     moving = round(orders.duration_s - SETTLED_S - STEP_S * len(STEPS))
     setpoint_w = run.setpoint_w[-moving:]
     off_w = np.abs(setpoint_w - reference_w[-moving:])
-    assert float(off_w[: round(TURN_S) - 1].max()) <= 0.01 * site.rated_w
-    assert float(off_w[round(TURN_S) :].max()) <= 0.08 * site.rated_w
+    assert float(off_w[: round(TURN_S) - 1].max()) <= 0.02 * site.rated_w
+    assert float(off_w[round(TURN_S) :].max()) <= 0.05 * site.rated_w
     rises_w = np.diff(run.load_w[-moving + round(TURN_S) :][::15])
     assert float(rises_w.max()) <= 0.0525 * site.rated_w
     step_w = RAMP_PER_MIN / 60.0 * site.rated_w
@@ -70,10 +69,10 @@ def test_a_long_move_is_as_fast_as_its_ramp_though_the_load_trails(site: Site10M
 
 
 def test_the_load_follows_the_band_within_seconds(site: Site10MW, orders: Orders, run: Run) -> None:
-    """Ten seconds behind the order at most on the way down, thirty on the way up, where the load keeps its limit."""
+    """What takes seconds to arrive is ordered so much ahead. On the way up the load keeps its limit by a margin."""
     reference_w = orders.limited(float(site.rated_w), float(orders.power_w[0]))
     turn = round(SETTLED_S + STEP_S * len(STEPS))
-    for begin, end, most_s in ((turn, turn + round(TURN_S), 10), (turn + round(TURN_S), len(reference_w), 35)):
+    for begin, end, most_s in ((turn, turn + round(TURN_S), 5), (turn + round(TURN_S), len(reference_w), 15)):
         late_w = np.array(
             [
                 np.abs(run.load_w[begin + most_s : end] - reference_w[begin + most_s - s : end - s])

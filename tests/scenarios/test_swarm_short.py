@@ -239,7 +239,9 @@ def test_miners_that_start_with_their_power_and_are_left_at_it_are_seen():
 def test_a_crowd_that_starts_and_is_not_idled_breaks_the_ramp():
     """What starts by itself is nobody's for as long as it takes to see it, and no longer."""
     setup = tripped()
-    slow = replace(setup.policy.ramp, up_w_per_15s=0.05 * setup.policy.rated_w, up_w_per_min=0.1 * setup.policy.rated_w)
+    slow = replace(
+        setup.policy.ramp, up_w_per_15s=0.05 * setup.policy.rated_w, up_w_per_min=0.12 * setup.policy.rated_w
+    )
     ruled = replace(setup, policy=replace(setup.policy, ramp=slow))
     assert "ramp_up_kept" not in only(ruled, run(ruled))
     assert "ramp_up_kept" in only(ruled, run(ruled, without(Verb.SLEEP, Verb.TRIM, lowering=True)))

@@ -215,6 +215,24 @@ def test_reports_are_off_by_a_fixed_bias_and_a_little_noise() -> None:
     assert (offsets - per_miner).std() == pytest.approx(0.005, rel=0.1)
 
 
+def test_a_miner_draws_what_it_draws_whatever_its_nameplate_and_its_firmware_say() -> None:
+    spec = FleetSpec(
+        models=[S21] * 2,
+        seed=1,
+        report_bias_sigma=0.0,
+        report_noise_sigma=0.0,
+        draw_ratio=[0.95, 1.04],
+        report_ratio=[1.10, 1.0],
+    )
+    bank = MinerBank(spec)
+    nameplate_w = S21.nameplate.power_w
+    assert bank.true_power_w.tolist() == pytest.approx([0.95 * nameplate_w, 1.04 * nameplate_w])
+    assert bank.reported_power_w.tolist() == pytest.approx([1.10 * 0.95 * nameplate_w, 1.04 * nameplate_w])
+    bank.command_profile(0, 0)
+    run(bank, 30.0)
+    assert bank.true_power_w[0] == pytest.approx(0.95 * S21.profiles[0].power_w, rel=1e-3)
+
+
 def test_a_report_stands_for_about_a_second() -> None:
     bank = fleet(100)
     first = bank.reported_power_w.copy()

@@ -66,6 +66,33 @@ def test_a_boot_on_its_way_is_the_reason_why_it_is_not_there_yet(kit):
     assert hall.plan.unallocated_reason is Unallocated.BOOTING
 
 
+def test_what_is_ordered_ahead_of_the_ramp_is_said_so(kit):
+    """The set-point is what was promised for now; trims ordered for the next seconds stand above or below it."""
+    hall = Hall(kit, ALL_ON, level=1)
+    hall.allocate(11_000, ahead_w=1_000)
+    assert (hall.plan.allocated_w, hall.plan.unallocated_w) == (pytest.approx(12_000), pytest.approx(-1_000))
+    assert hall.plan.unallocated_reason is Unallocated.AHEAD
+    hall = Hall(kit, ALL_ON)
+    hall.allocate(14_000, ahead_w=-1_000)
+    assert (hall.plan.allocated_w, hall.plan.unallocated_w) == (pytest.approx(13_000), pytest.approx(1_000))
+    assert hall.plan.unallocated_reason is Unallocated.AHEAD
+
+
+def test_trim_stands_in_for_a_boot_until_its_watts_are_there(kit):
+    """Who follows an order would be short of what boots bring within the slowest trim's time, as long as they boot."""
+    hall = Hall(kit, [True, True, True, False], level=1)
+    hall.fleet.want_hashing[3] = True
+    boot_w = np.array([3_500.0])
+    estimator.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
+    trim_s, now = estimator.trim_horizon_s(hall.facts), 20.0
+    setpoint_w = hall.state.offset_w + float(estimator.expected_soon_w(hall.fleet, now, trim_s).sum()) + 400.0
+    limit = hall.allocate(setpoint_w, lead_w=15_000, waived=True, now=now)
+    assert limit.level.tolist()[:3] == [1, 1, 1], "a rung is 500 W"
+    order = hall.allocate(setpoint_w, lead_w=15_000, now=now)
+    assert max(order.level.tolist()[:3]) > 1, "the boot's next watts are not there yet"
+    assert order.unallocated_reason is Unallocated.AHEAD
+
+
 def test_without_a_goal_nothing_changes(kit):
     hall = Hall(kit, [True, True, False, False])
     before = hall.fleet.copy()

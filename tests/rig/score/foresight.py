@@ -60,18 +60,20 @@ def oracle(day: Day) -> Foresight:
 
 def _fleet(site: Site10MW) -> tuple[tuple[OracleClass, ...], OracleSite]:
     fixed_w = float(site.auxiliary_w)
-    members: dict[str, list[bool]] = {}
+    members: dict[str, list[tuple[bool, float]]] = {}
     fleet, unreachable = site.fleet, set(site.unreachable)
-    assert fleet.asleep is not None and fleet.behaviours is not None
-    for index, (model, asleep, behaviour) in enumerate(zip(fleet.models, fleet.asleep, fleet.behaviours, strict=True)):
+    assert fleet.asleep is not None and fleet.behaviours is not None and fleet.draw_ratio is not None
+    miners = zip(fleet.models, fleet.asleep, fleet.behaviours, fleet.draw_ratio, strict=True)
+    for index, (model, asleep, behaviour, ratio) in enumerate(miners):
         if behaviour is Behaviour.OBEYS and index not in unreachable:
-            members.setdefault(model.key, []).append(asleep)
+            members.setdefault(model.key, []).append((asleep, ratio))
         else:
-            fixed_w += (model.sleep_power_w if asleep else model.nameplate.power_w) * (1.0 + LOSS)
+            fixed_w += (model.sleep_power_w if asleep else ratio * model.nameplate.power_w) * (1.0 + LOSS)
     classes = []
-    for key, asleep_ones in members.items():
-        model = MODELS[key]
-        known = oracle_class(model, len(asleep_ones), asleep_ones.count(False), 0.0)
+    for key, those in members.items():
+        model, ratio = MODELS[key], sum(ratio for _, ratio in those) / len(those)
+        known = oracle_class(model, len(those), sum(not asleep for asleep, _ in those), 0.0)
+        known = replace(known, full_w=ratio * known.full_w, floor_w=ratio * known.floor_w)
         if not model.trims:
             known = replace(known, min_hashing_s=RULES.dwell_on_s, min_asleep_s=RULES.dwell_off_s)
         classes.append(known)

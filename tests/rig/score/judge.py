@@ -120,19 +120,20 @@ def ramps(load_w: FloatArray, rated_w: float) -> dict[str, float]:
 
 def _hash_lost(day: Day, run: Run) -> float:
     """TH x h."""
-    watts, rates = hull(day.site.fleet.models)
+    watts, rates = hull(day.site.fleet.models, day.site.fleet.draw_ratio)
     best_th = np.interp(run.miners_w[day.scored], watts, rates)
     lost = np.maximum(best_th - run.hashrate_th[day.scored], 0.0)
     return float(lost.sum()) * SAMPLE_S / 3600.0
 
 
-def hull(models: Sequence[MinerModel]) -> tuple[FloatArray, FloatArray]:
-    """The most a fleet can hash for its watts, as corners (watts, TH/s), from all asleep to all at their nameplate."""
+def hull(models: Sequence[MinerModel], draw_ratio: Sequence[float] | None = None) -> tuple[FloatArray, FloatArray]:
+    """The most a fleet can hash for its watts, as corners (watts, TH/s), from all asleep to all at their nameplate.
+    draw_ratio: what each draws over its ladder."""
     steps: list[tuple[float, float]] = []
     asleep_w = 0.0
-    for model in models:
+    for model, ratio in zip(models, draw_ratio or [1.0] * len(models), strict=True):
         asleep_w += model.sleep_power_w
-        steps.extend(_best_steps(model))
+        steps.extend((ratio * watts, rate) for watts, rate in _best_steps(model))
     steps.sort(key=lambda step: -step[1] / step[0])
     watts, rates = np.cumsum(np.array(steps), axis=0).T
     return np.concatenate(([asleep_w], asleep_w + watts)), np.concatenate(([0.0], rates))
