@@ -96,9 +96,9 @@ class FleetPhysics:
         self._silent: Final[Bools] = (self.behaviour & Behaviour.SILENT_DRAW) != 0
         self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
         limit = spec.report_bias_limit
-        self.report_bias: Final[Floats] = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
-        if spec.report_ratio is not None:
-            self.report_bias += np.array(spec.report_ratio) - 1.0
+        own = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
+        said = _given(spec.report_ratio, [1.0] * count, np.float64)
+        self.report_bias: Final[Floats] = own + (said - 1.0)
         self._overshoot: Final[Floats] = traits.uniform(0.0, spec.boot_overshoot, count)
         # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
         self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))
