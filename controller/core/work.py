@@ -106,13 +106,21 @@ def wakeable(facts: Fleet, state: State, ready: BoolArray) -> BoolArray:
     fleet = state.fleet
     if state.work.since is None:
         return ready
-    seen = (fleet.condition == Condition.HASHING) | (fleet.verb == estimator.WAKE)
-    awake = fleet.want_hashing & seen & (fleet.work != Work.HAS)
+    awake = _seen_awake(fleet)
     chosen: BoolArray = ready & (fleet.work == Work.HAS) & (not _mostly_lost(state))
     looks = ready & ~chosen & (fleet.work == Work.LOST)
+    if not bool(looks.any()) and not bool(awake.any()):
+        looks = ready  # those without work rest, or are out of reach: anybody can look, and nobody would else
+    awake &= fleet.work != Work.HAS
     rows = facts.best_first[looks[facts.best_first]]
     chosen[rows[: max(_watchers(facts) - int(awake.sum()), 0)]] = True
     return chosen
+
+
+def _seen_awake(fleet: FleetState) -> BoolArray:
+    """(n,) who hashes or boots, by our wish; one out of reach sees nothing."""
+    seen: BoolArray = (fleet.condition == Condition.HASHING) | (fleet.verb == estimator.WAKE)
+    return seen & fleet.want_hashing
 
 
 def _draws_little(facts: Fleet, fleet: FleetState) -> BoolArray:
@@ -144,7 +152,7 @@ def _put_to_sleep(facts: Fleet, state: State, idle: BoolArray, now: float) -> No
     draw_w = np.where(np.isnan(low_w), facts.sleep_power_w[rows], low_w)
     estimator.take_out_of_flight(fleet, rows, draw_w)
     estimator.revise(state, float((draw_w - before_w).sum()), now)
-    known = (fleet.work != Work.HAS) & fleet.want_hashing
+    known = _seen_awake(fleet) & (fleet.work != Work.HAS)
     fleet.work[rows], fleet.disagreed[rows], fleet.verdict[rows] = Work.LOST, 0, Verdict.SETTLED
     room = max(_watchers(facts) - int((known & ~idle).sum()), 0)
     told = rows[room:]
@@ -157,7 +165,10 @@ def _watch(state: State, now: float, findings: Findings) -> None:
     """It is over when as many of the watchers hash again as wait on."""
     fleet, work = state.fleet, state.work
     awake = fleet.want_hashing & (fleet.condition == Condition.HASHING)
-    back = int((awake & fleet.has_rate & (fleet.work == Work.BACK)).sum())
+    looked = fleet.work == Work.BACK
+    if not bool((fleet.want_hashing & (fleet.work != Work.HAS)).any()):  # see `wakeable`
+        looked = fleet.changed_at > (work.since or now)
+    back = int((awake & fleet.has_rate & looked).sum())
     if back == 0 or back < int((awake & (fleet.work == Work.LOST)).sum()):
         return
     after_s = now - (work.since or now)

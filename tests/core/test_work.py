@@ -20,9 +20,12 @@ class Pools(Site):
     """A site whose miners tell their hash rate: none while they are `poolless`, or asleep. `mute` ones tell none."""
 
     mute = False
+    away: frozenset[int] = frozenset()
 
     def _reading(self, miner):
         reading = super()._reading(miner)
+        if miner in self.away:
+            return replace(reading, condition=Condition.UNREACHABLE, power_w=None, level=None)
         works = reading.condition is Condition.HASHING and miner not in self.poolless and not self.boots_yet(miner)
         return replace(reading, hashrate_th=None if self.mute else 100.0 if works else 0.0)
 
@@ -124,3 +127,14 @@ def test_a_restart_in_the_middle_forgets_nothing(site):
     assert work.missing(site.state) >= 10
     site.poolless = set()
     assert len(told(site.cycles(60), "work_back")) == 1
+
+
+def test_when_all_that_lost_work_are_out_of_reach_somebody_else_looks_whether_it_is_back(site):
+    """Nobody hashed, and nobody was woken before work was seen: the site stood still for good (harsh seed 2313)."""
+    losers = hash_now(site)
+    lose(site)
+    site.away = frozenset(losers)
+    site.hashing[list(losers)] = False
+    site.poolless = set()
+    assert len(told(site.cycles(900), "work_back")) == 1
+    assert len(hash_now(site)) >= MINERS - len(losers) - 1
