@@ -35,13 +35,13 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     elif goal is not None:
         hold_to_ceiling(roster)
         at_limit, trim_s = goal.wanted_w <= goal.power_w, estimator.trim_horizon_s(facts)  # not on a ramp below it
-        early_w = estimator.boots_ahead_w(state, now, trim_s) if at_limit else 0.0
+        fleet, look_s = policy.fleet, trim_s
+        if fleet.trim and goal.may_raise and not goal.waived:  # trim stands in for boots; a limit looks further
+            look_s = float(trim_lags_s(facts, state.fleet, up=True).min(initial=trim_s))
+        early_w = estimator.boots_ahead_w(state, now, look_s) if at_limit else 0.0
         gap_w = goal.power_w - roster.predicted_w() - early_w
-        if not goal.waived:  # who follows an order has trim stand in for boots until they come; a limit looks further
-            lag_s = float(trim_lags_s(facts, state.fleet, up=True).min(initial=trim_s))
-            gap_w += goal.ahead_w + estimator.boots_between_w(state.fleet, now, lag_s, trim_s)
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
-        fleet = policy.fleet
+        gap_w += goal.ahead_w + estimator.boots_between_w(state.fleet, now, look_s, trim_s)
         up_w, down_w = fleet.deadband_up_w, fleet.deadband_down_w
         if goal.exact:
             up_w, down_w = min(up_w, fleet.deadband_order_w), min(down_w, fleet.deadband_order_w)
@@ -84,7 +84,7 @@ def _plan(roster: Roster, goal: Goal | None) -> Allocation:
         why=_reasons(roster),
         allocated_w=allocated,
         unallocated_w=unallocated,
-        unallocated_reason=_unallocated_reason(roster, unallocated, goal.ahead_w if goal is not None else 0.0),
+        unallocated_reason=_unallocated_reason(roster, goal, unallocated),
         held_by={row: int(roster.held_by_limit[row]) for row in (roster.held_by_limit >= 0).nonzero()[0].tolist()},
     )
 
@@ -117,14 +117,16 @@ def _reasons(roster: Roster) -> IntArray:
     return codes
 
 
-def _unallocated_reason(roster: Roster, unallocated_w: float, ahead_w: float) -> Unallocated:
+def _unallocated_reason(roster: Roster, goal: Goal | None, unallocated_w: float) -> Unallocated:
     fleet, deadband_w = roster.state.fleet, max(roster.policy.deadband_up_w, roster.policy.deadband_down_w)
     if abs(unallocated_w) <= deadband_w:
         return Unallocated.NONE if unallocated_w == 0.0 else Unallocated.STEP_SIZE
-    booting = fleet.want_hashing & (fleet.verb == estimator.WAKE)
-    coming_w = float((fleet.to_w - fleet.from_w)[booting].sum())
-    if -max(ahead_w, 0.0) - coming_w - deadband_w <= unallocated_w <= deadband_w - min(ahead_w, 0.0):
-        return Unallocated.AHEAD
+    if goal is not None and not goal.shed and not bool((roster.held_by_dwell & fleet.want_hashing).any()):
+        booting = fleet.want_hashing & (fleet.verb == estimator.WAKE)
+        coming_w = float((fleet.to_w - fleet.from_w)[booting].sum())
+        above_w, below_w = max(goal.ahead_w, 0.0) + coming_w, max(-goal.ahead_w, 0.0)
+        if -above_w - deadband_w <= unallocated_w <= below_w + deadband_w:
+            return Unallocated.AHEAD
     if unallocated_w < 0.0:
         return Unallocated.DWELL if bool(roster.held_by_dwell.any()) else Unallocated.FLOOR
     if bool((roster.on & (roster.state.fleet.verb == estimator.WAKE)).any()):

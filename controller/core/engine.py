@@ -262,7 +262,9 @@ class _Cycle:
         pace = self._paced().ramp
         aim = ramp.meet(state, pace, wanted, elapsed)
         ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
-        setpoint = replace(wanted, power_w=ramped.power_w, bound=ramped.bound or wanted.bound)
+        lowest_w = max(ramped.power_w, min(floor, wanted.power_w))  # no ramp leads below what nothing can take off
+        bound = ramped.bound or wanted.bound if aim is wanted else Bound.RAMP_UP  # its ramp has not come to it yet
+        setpoint = replace(wanted, power_w=lowest_w, bound=bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
         if setpoint.power_w > surplus_w:
@@ -288,7 +290,7 @@ class _Cycle:
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         may_raise, later = not doubtful, (ahead.fall, ahead.rise)
         goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
-        if may_raise and not waived and not setpoint.shed:
+        if may_raise and not waived and not setpoint.shed and policy.fleet.trim:
             ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, now, falls, rises)
             goal = replace(goal, ahead_w=ahead_w)
         return setpoint, goal

@@ -23,6 +23,9 @@ POWER = itemgetter(1)  # of an entry of the history
 RISE_SHARE, FALL_SHARE = 0.91, 0.93
 """Of the limits within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know, and
 a fall has its orders given ahead."""
+BEHIND_RATIO = 0.3
+"""Of the limit within 15 s: so far behind its line a setpoint is at most taken to be. What dwell or a floor holds up is
+no fall, and nobody who orders more waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,9 @@ def meet(state: State, ramp: RampPolicy, wanted: Setpoint, elapsed_s: float) -> 
         return wanted
     line_w = last if state.line_w is None else min(state.line_w, last)
     if wanted.power_w < line_w:
-        state.line_w = max(wanted.power_w, line_w - ramp.down_w_per_min / MINUTE_S * elapsed_s)
+        pace_w_per_s = min(ramp.down_w_per_min / MINUTE_S, ramp.down_w_per_15s / STEP_WINDOW_S)
+        behind_w = BEHIND_RATIO * ramp.down_w_per_15s
+        state.line_w = max(wanted.power_w, line_w - pace_w_per_s * elapsed_s, last - behind_w)
         return wanted
     state.line_w = min(wanted.power_w, line_w + ramp.up_w_per_min / MINUTE_S * elapsed_s)
     return replace(wanted, power_w=state.line_w) if state.line_w < last else wanted

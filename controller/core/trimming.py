@@ -116,10 +116,11 @@ def lower(
         due = on_worst_first[: _first_at_least(unheld, need_w)]
         roster.held_by_dwell[due[~has_dwelt[due]]] = True
         roster.held_by_budget[due[~roster.switchable[due]]] = True
-    still_to_rise_w = max(goal.wanted_w - goal.power_w, 0.0)
+    led_w = goal.power_w + goal.ahead_w  # what need_w leads to
+    still_to_rise_w = max(goal.wanted_w - led_w, 0.0)
     count = in_the_end = _first_at_least(reached, need_w + coming_w - still_to_rise_w)
     if goal.wanted_w < goal.power_w and not sleep_first:
-        in_the_end = _first_at_least(reached, need_w + goal.power_w - goal.wanted_w)
+        in_the_end = _first_at_least(reached, need_w + led_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
     asleep = sleepers[:count]
     want_asleep(roster, asleep)

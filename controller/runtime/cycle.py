@@ -84,7 +84,7 @@ class Cycle:
             started = loop.time()
             decision = self._once(started)
             took_s = loop.time() - started
-            ends_by = due + period_s  # an early cycle may reach over the beat, which then comes right after it
+            ends_by = started + period_s  # an early cycle may reach over the beat, which then comes right after it
             if started >= due:  # an early cycle does not shift the beat; a late one leaves out the beats it missed
                 due += (int((started - due) / period_s) + 1) * period_s
                 ends_by = due

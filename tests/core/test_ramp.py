@@ -257,6 +257,23 @@ def test_a_set_point_that_fell_behind_its_line_meets_it_before_it_rises(kit):
     assert state.setpoint_w == pytest.approx(18_300.0)
 
 
+def test_a_load_that_dwell_holds_up_makes_nobody_wait_who_orders_more(kit):
+    """The line ran on to the end of the order while the set-point stood; an order above both waited for minutes."""
+    state, rates = state_at(kit, 20_000.0), kit.policy().ramp
+    for _ in range(60):
+        ramp.meet(state, rates, wish(6_000, Bound.DISPATCH_TARGET), 1.0)
+    assert state.line_w == pytest.approx(20_000.0 - 0.3 * rates.down_w_per_15s)
+    waits = [ramp.meet(state, rates, wish(30_000, Bound.DISPATCH_TARGET), 1.0).power_w < 30_000 for _ in range(30)]
+    assert sum(waits) <= 12
+
+
+def test_the_line_falls_no_faster_than_either_ramp(kit):
+    state = state_at(kit, 20_000.0)
+    rates = kit.policy(ramp={"down_w_per_min": 40_000.0, "down_w_per_15s": 1_500.0}).ramp
+    ramp.meet(state, rates, wish(6_000, Bound.DISPATCH_TARGET), 1.0)
+    assert state.line_w == pytest.approx(19_900.0)
+
+
 def test_what_is_no_order_has_no_line(kit):
     state = state_at(kit, 20_000.0)
     state.line_w = 15_000.0

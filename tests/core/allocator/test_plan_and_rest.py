@@ -78,6 +78,27 @@ def test_what_is_ordered_ahead_of_the_ramp_is_said_so(kit):
     assert hall.plan.unallocated_reason is Unallocated.AHEAD
 
 
+def test_what_is_ordered_ahead_of_a_fall_puts_nobody_more_to_sleep_than_its_end(kit):
+    """Forty units, 81 kW at their lowest rungs: at the end of the fall, 79 kW, three have to sleep."""
+    asleep = []
+    for power_w, ahead_w in ((100_000, 0.0), (100_000, -5_000.0), (95_000, 0.0)):
+        hall = Hall(kit, [True] * 40)
+        hall.allocate(power_w, lead_w=79_000, ahead_w=ahead_w)
+        asleep.append(len(hall.asleep()))
+    assert asleep[1] == asleep[2] == 3, "as a set-point that is there"
+
+
+def test_what_dwell_holds_is_said_so_though_somebody_boots(kit):
+    hall = Hall(kit, [True, True, True, False], dwell_on_s=600.0, deadband_down_w=10.0)
+    hall.fleet.want_hashing[3] = True
+    boot_w = np.array([3_500.0])
+    estimator.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
+    hall.fleet.changed_at[:] = -10.0
+    hall.allocate(5_500, now=1.0)
+    assert hall.plan.unallocated_w < -1_000
+    assert hall.plan.unallocated_reason is Unallocated.DWELL
+
+
 def test_trim_stands_in_for_a_boot_until_its_watts_are_there(kit):
     """Who follows an order would be short of what boots bring within the slowest trim's time, as long as they boot."""
     hall = Hall(kit, [True, True, True, False], level=1)
