@@ -86,3 +86,21 @@ def test_who_follows_the_signal_keeps_hashing(site: Site10MW, run: Run) -> None:
     """Blocks make room when it takes a sleep: a trimmer asleep has no range to give."""
     trims = np.array([model.family is not Family.ANTMINER for model in site.fleet.models])
     assert int(run.starts[trims].sum()) <= 0.03 * int(trims.sum())
+
+
+def test_a_rise_does_not_stay_above_the_order_where_the_fall_before_it_was_slow(site: Site10MW) -> None:
+    """The load's own limit slows a long fall; the set-point meets its line at the turn before it rises with it."""
+    top_w, low_w = (site.offer.base_w + side * 0.95 * site.offer.regulation_w for side in (1.0, -1.0))
+    turned = Orders(
+        name="turned on its way",
+        at_s=np.array([0.0, 400.0, 480.0]),
+        power_w=np.array([top_w, low_w, top_w]),
+        duration_s=560.0,
+        warm_up_s=300.0,
+        base_w=site.offer.base_w,
+        regulation_w=site.offer.regulation_w,
+    )
+    run = ours(site, turned)
+    above_w = run.setpoint_w[-560:] - turned.limited(float(site.rated_w), top_w)
+    assert float(above_w[470:480].max()) > 0.025 * site.rated_w, "the test is about a fall that was slow"
+    assert float(above_w[492:520].max()) <= 0.021 * site.rated_w
