@@ -17,9 +17,9 @@ from simulators.asic.spec import FleetSpec
 from tests.rig.fleet import core_fleet
 from tests.rig.large import large_setup
 from tests.rig.policy import WAVES, Rules, site_policy
-from tests.rig.random_site import Steps
 from tests.rig.setup import TICK_S, Setup
 from tests.rig.site import Site
+from tests.rig.surplus import Steps
 
 MINERS = 300
 RESTORED = 0.95

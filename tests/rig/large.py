@@ -9,9 +9,10 @@ import numpy as np
 from simulators.asic.fleet import mixed_fleet
 from tests.rig.fleet import core_fleet
 from tests.rig.policy import Rules, site_policy
-from tests.rig.random_site import Steps, random_setup
+from tests.rig.random_site import random_setup
 from tests.rig.setup import Setup
 from tests.rig.site import Site
+from tests.rig.surplus import Steps
 
 LARGE = 5_000
 LARGE_RULES = Rules(ramp_up_ratio_per_min=1.0, ramp_down_ratio_per_min=1.0, step_15s_ratio=0.25)

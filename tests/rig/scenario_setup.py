@@ -16,7 +16,6 @@ from simulators.feeder import FeederSpec, SiteSpec
 from simulators.plant import PlantSpec, UnitSpec
 from tests.rig.fleet import core_fleet
 from tests.rig.policy import Rules, site_policy
-from tests.rig.random_site import Steps
 from tests.rig.scenario_file import (
     Blackout,
     Emergency,
@@ -46,6 +45,7 @@ from tests.rig.setup import (
     UnitTrip,
     WorkLoss,
 )
+from tests.rig.surplus import Steps
 
 FEEDERS = 3
 AUXILIARY_RATIO = 0.02

@@ -14,9 +14,9 @@ from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 from controller.domain.reasons import Why
 from controller.runtime.whole_state import state_row
 from tests.rig.large import large_setup
-from tests.rig.random_site import Steps
 from tests.rig.setup import WALL_AT_START, Message, Operation
 from tests.rig.site import Site
+from tests.rig.surplus import Steps
 
 ORDERED_S, SECONDS = 200.0, 270.0
 TOLERANCE_RATIO = 0.02  # of rated

@@ -15,9 +15,9 @@ from controller.domain.fleet import Command, FloatArray, Verb
 from controller.domain.plan import Decision
 from controller.domain.policy import Mode
 from tests.rig.large import large_setup
-from tests.rig.random_site import Steps
 from tests.rig.setup import Setup
 from tests.rig.site import Site
+from tests.rig.surplus import Steps
 
 SECONDS = 200.0
 SETTLED_S = 60.0

@@ -17,9 +17,9 @@ from controller.domain.plan import OperatorOrder, OperatorVerb
 from simulators.asic.response import Behaviour
 from tests.rig import checkers
 from tests.rig.large import large_setup
-from tests.rig.random_site import Steps
 from tests.rig.setup import WALL_AT_START, FeederTrip, InputFault, InputFaultKind, Message, Operation, PlantEvent
 from tests.rig.site import Site
+from tests.rig.surplus import Steps
 from tests.rig.swarm import run_seed, summary
 
 SECONDS = 120.0
