@@ -22,7 +22,7 @@ from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS, Family
 from simulators.asic.spec import FleetSpec
 from simulators.asic.whatsminer import WhatsMiner
-from tests.drivers.asic.antminer_script import until
+from tests.drivers.asic.antminer.script import until
 from tests.rig.contract.run import CREDENTIALS, MODEL_OF
 
 SLEEP = Command(41, 0, Verb.SLEEP, None, raises=False, urgent=False, reason="test")

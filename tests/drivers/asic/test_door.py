@@ -27,7 +27,7 @@ from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS, Family
 from simulators.asic.spec import FleetSpec
 from simulators.faults import Fault
-from tests.drivers.asic.antminer_script import SHED, SLEEP, WAKE, until
+from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, until
 from tests.rig.contract.run import CREDENTIALS, MODEL_OF
 
 MINERS = 10

@@ -15,9 +15,9 @@ from controller.domain.fleet import CommandReport, Condition, Outcome
 from controller.ports import Load
 from simulators.asic.models import MODELS
 from simulators.faults import Fault
-from tests.drivers.asic.antminer_script import SHED as ANTMINER_SHED
+from tests.drivers.asic.antminer.bench import scene
+from tests.drivers.asic.antminer.script import SHED as ANTMINER_SHED
 from tests.drivers.asic.conftest import Orders
-from tests.drivers.asic.test_antminer_faults import scene
 from tests.drivers.asic.whatsminer_bench import Bench as WhatsMinerBench
 from tests.drivers.asic.whatsminer_bench import benched
 from tests.drivers.asic.whatsminer_script import trim

@@ -13,8 +13,9 @@ import pytest
 from drivers.asic.digest import Digest
 from drivers.asic.http import HttpClient, host_line
 from drivers.asic.transport import BadAnswerError, NoAnswerError, NotConnectedError
-from tests.drivers.asic.antminer_script import PASSWORD, RESET, Script, scripted, until
-from tests.drivers.asic.antminer_script import http as answer
+from tests.drivers.asic.antminer.answers import RESET
+from tests.drivers.asic.antminer.answers import http as answer
+from tests.drivers.asic.antminer.script import PASSWORD, Script, scripted, until
 
 CONF, SET = "/cgi-bin/get_miner_conf.cgi", "/cgi-bin/set_miner_conf.cgi"
 

@@ -15,8 +15,9 @@ import pytest
 
 from controller.domain.fleet import Command, CommandReport, MinerReading, Verb
 from drivers.asic.profiles import LadderUnreadableError
-from tests.drivers.asic import antminer_script, whatsminer_script
-from tests.drivers.asic.antminer_script import SLEEP, WAKE
+from tests.drivers.asic import whatsminer_script
+from tests.drivers.asic.antminer.answers import http
+from tests.drivers.asic.antminer.script import SLEEP, WAKE, scripted
 
 ODD: dict[str, Any] = {
     "null": None,
@@ -132,7 +133,7 @@ async def test_whatsminer(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD.keys())
 async def test_antminer(value: Any) -> None:
-    async with antminer_script.scripted(obeys=False) as script:
+    async with scripted(obeys=False) as script:
         pool = {"url": "stratum+tcp://pool.invalid:3333", "user": "site.w1", "pass": "x"}
         conf = {"pools": [pool], "bitmain-work-mode": "0", "bitmain-freq-level": "95"}
         good = {"api": script.api, "web": {**script.web, "get_miner_conf": conf}}
@@ -142,7 +143,7 @@ async def test_antminer(value: Any) -> None:
                 asked_by = "read, command" if both else "command" if command == "set_miner_conf" else "read"
                 for odd in odd_versions(document, value):
                     wire = json.dumps(odd).encode()
-                    wire = wire if port == "api" else antminer_script.http(200, wire)
+                    wire = wire if port == "api" else http(200, wire)
                     setattr(script, port, {**answers, command: wire})
                     await use(script.ours(), "3", asked_by)
             setattr(script, port, answers)

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Condition, Outcome
 from drivers.asic.profiles import LadderUnreadableError
-from tests.drivers.asic.antminer_script import (
-    RESET,
-    SHED,
-    SLEEP,
-    WAKE,
-    Script,
-    conf,
-    quick,
-    scripted,
-    summary,
-    version,
-    web_summary,
-)
-
-
-@pytest_asyncio.fixture
-async def script() -> AsyncIterator[Script]:
-    async with scripted() as miner:
-        yield miner
-
-
-@pytest_asyncio.fixture
-async def ours(script: Script) -> AsyncIterator[Any]:
-    driver = script.ours()
-    yield driver
-    await driver.close()
-
-
-def asleep(script: Script, mode: str = "1", **changed: Any) -> None:
-    """The miner sleeps, as its configuration says."""
-    script.web["get_miner_conf"] = conf(mode, **changed)
-    script.api["summary"] = summary(0.0)
-
-
-# --- telemetry -----------------------------------------------------------------------------------------------------
+from tests.drivers.asic.antminer.answers import RESET, conf, summary, version, web_summary
+from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script, asleep, quick, scripted
 
 
 async def test_a_hashing_miner_costs_one_round_trip_once_its_mode_is_known(script: Script, ours: Any) -> None:

@@ -20,6 +20,7 @@ from drivers.asic.antminer import AntminerStock
 from drivers.asic.budget import Budget
 from drivers.asic.profiles import ModelFacts, facts_of
 from drivers.asic.pyasic_miner import import_factory
+from tests.drivers.asic.antminer.answers import CONF, OK, RESET, conf, http, summary, version, web_summary
 
 FACTS = facts_of("Antminer S19 Pro", "Antminer stock")
 LOW, NORMAL = FACTS.envelope.levels
@@ -29,60 +30,6 @@ PASSWORD = "secret"
 SLEEP = Command(41, 0, Verb.SLEEP, None, raises=False, urgent=False, reason="test")
 SHED = Command(42, 0, Verb.SLEEP, None, raises=False, urgent=True, reason="test")
 WAKE = Command(43, 0, Verb.WAKE, None, raises=True, urgent=False, reason="test", prior="0")
-
-OK = {"stats": "success", "code": "M000", "msg": "OK!"}
-BUSY = {"stats": "error", "code": "M001", "msg": "request busy"}
-CONF: dict[str, Any] = {
-    "pools": [
-        {"url": "stratum+tcp://pool-a.invalid:3333", "user": "site.w1", "pass": "x"},
-        {"url": "stratum+tcp://pool-b.invalid:443", "user": "site.w1", "pass": "d=65536"},
-        {"url": "", "user": "", "pass": ""},
-    ],
-    "api-listen": True,
-    "api-network": True,
-    "api-groups": "A:stats:pools:devs:summary:version",
-    "api-allow": "A:0/0,W:*",
-    "bitmain-fan-ctrl": False,
-    "bitmain-fan-pwm": "80",
-    "bitmain-use-vil": True,
-    "bitmain-freq": "525",
-    "bitmain-voltage": "1350",
-    "bitmain-ccdelay": "1",
-    "bitmain-pwth": "1",
-    "bitmain-work-mode": "0",
-    "bitmain-freq-level": "95",
-}
-
-RESET = object()
-"""An answer that is none: the connection is reset."""
-
-
-def conf(mode: object = "0", **changed: Any) -> dict[str, Any]:
-    """A configuration in this mode; underscores in names stand for dashes."""
-    return CONF | {"bitmain-work-mode": mode} | {name.replace("_", "-"): value for name, value in changed.items()}
-
-
-def summary(ghs: object = 110_000.0, elapsed: object = 50_000) -> dict[str, Any]:
-    """A `summary` of port 4028."""
-    return {
-        "STATUS": [{"STATUS": "S", "Code": 11, "Msg": "Summary", "Description": "cgminer 1.0.0"}],
-        "SUMMARY": [{"Elapsed": elapsed, "GHS 5s": ghs, "GHS av": ghs}],
-        "id": 1,
-    }
-
-
-def web_summary(ghs: object = 0.0) -> dict[str, Any]:
-    """A `summary.cgi`."""
-    return {"STATUS": {"STATUS": "S"}, "SUMMARY": [{"elapsed": 5, "rate_5s": ghs, "rate_unit": "GH/s", "status": []}]}
-
-
-def version(model: str = "Antminer S19 Pro") -> dict[str, Any]:
-    """A `version` of port 4028."""
-    return {
-        "STATUS": [{"STATUS": "S", "Code": 22, "Msg": "CGMiner versions", "Description": "cgminer 1.0.0"}],
-        "VERSION": [{"API": "3.1", "BMMiner": "1.0.0", "Miner": "49.0.1.3", "Type": model}],
-        "id": 1,
-    }
 
 
 async def until(condition: Callable[[], object], within_s: float = 10.0) -> None:
@@ -242,9 +189,10 @@ class Script:
             writer.close()
 
 
-def http(status: int, body: bytes, more: str = "") -> bytes:
-    """A whole answer."""
-    return f"HTTP/1.1 {status} Whatever\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
+def asleep(script: Script, mode: str = "1", **changed: Any) -> None:
+    """The miner sleeps, as its configuration says."""
+    script.web["get_miner_conf"] = conf(mode, **changed)
+    script.api["summary"] = summary(0.0)
 
 
 def build_stock(host: str, port: int, web_port: int, password: str) -> Any:

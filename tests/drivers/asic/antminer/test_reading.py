@@ -10,7 +10,7 @@ import pytest
 from controller.domain.fleet import Condition, Outcome
 from drivers.asic.antminer_memory import Known
 from drivers.asic.antminer_reading import MUTE_ASLEEP_S, Judge, Seen, rate_in_summary
-from tests.drivers.asic.antminer_script import FACTS, LOW, NORMAL
+from tests.drivers.asic.antminer.script import FACTS, LOW, NORMAL
 
 JUDGE = Judge(FACTS)
 SLEEP_W = FACTS.envelope.response.sleep_power_w

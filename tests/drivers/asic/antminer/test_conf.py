@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drivers.asic.antminer_conf import UnfitConfError, differences, mode_of, with_mode
-from tests.drivers.asic.antminer_script import CONF, conf
+from tests.drivers.asic.antminer.answers import CONF, conf
 
 
 def body(document: object, mode: str = "1") -> dict[str, Any]:

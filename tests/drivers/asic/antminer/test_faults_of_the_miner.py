@@ -1,206 +1,24 @@
-"""Stock Antminers as they go wrong: stock pyasic and our driver meet the same simulated miner, both are asserted.
+"""Stock Antminers that lose pools, lie, take long or say nothing: stock pyasic and our driver meet the same one.
 
 pyasic's answer to a stop is always "yes"; what the miner did is in the simulator's own account.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Command, Condition, Outcome
-from drivers.asic.antminer import AntminerStock as Driver
-from drivers.asic.budget import Budget
 from simulators.asic.antminer import ConfRead, StockTraits
 from simulators.asic.antminer_conf import Unsent
-from simulators.asic.http_server import KeepAlive
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault
-from tests.drivers.asic.antminer_script import FACTS, SHED, SLEEP, WAKE, build_stock
-from tests.drivers.asic.conftest import STILL_SILENT, outcome_of_stock
-from tests.simulators.antminer_client import Stock, stock
-
-LONG_S = 120.0  # longer than any mining process starts or miner boots
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One simulated S19 Pro whose physics stands still until told, pyasic and our driver in front of it, both warm."""
-
-    simulated: Stock
-    theirs: Any
-    ours: Driver
-
-    @property
-    def miner(self) -> Any:
-        return self.simulated.miner
-
-    @property
-    def true_w(self) -> float:
-        return float(self.miner.bank.true_power_w[0])
-
-    def fault(self, fault: Fault, seconds: float | None = None) -> None:
-        self.miner.faults.on(fault, seconds)
-
-    def impatient(self, deadline_s: float = 0.3) -> Driver:
-        return driver_of(self.simulated, deadline_s)
-
-    def passes(self, seconds: float) -> None:
-        """Time of the physics."""
-        for _ in range(int(seconds)):
-            self.miner.bank.step(1.0)
-
-    async def conf(self) -> bytes:
-        """What the web interface returns, to the byte."""
-        return (await self.simulated.script("get_miner_conf")).content
-
-    async def stops(self, within_s: float = 12.0) -> Any:
-        """What stock pyasic says of its own stop."""
-        return await outcome_of_stock(self.theirs.stop_mining(), within_s)
-
-
-def driver_of(simulated: Stock, deadline_s: float = 3.0, **given: Any) -> Driver:
-    return Driver(
-        miner_id="rack-1/0",
-        index=0,
-        host=simulated.host,
-        port=simulated.port,
-        web_port=simulated.web_port,
-        facts=FACTS,
-        deadline_s=deadline_s,
-        budget=given.pop("budget", Budget(12)),
-        **given,
-    )
-
-
-@asynccontextmanager
-async def scene(**given: Any) -> AsyncIterator[Bench]:
-    async with stock(given.pop("traits", None), **given) as simulated:
-        simulated.miner.bank.step(LONG_S)
-        ours = driver_of(simulated)
-        await ours.read()
-        theirs = build_stock(simulated.host, simulated.port, simulated.web_port, "root")
-        try:
-            yield Bench(simulated, theirs, ours)
-        finally:
-            await ours.close()
-            await asyncio.sleep(0)
-
-
-@pytest_asyncio.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with scene() as made:
-        yield made
-
-
-# --- the wire --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_closed_port_is_unreachable_where_stock_says_stopped(bench: Bench) -> None:
-    bench.fault(Fault.REFUSE)
-    assert await bench.stops() is True
-    report = await bench.ours.perform(SLEEP)
-    assert (report.outcome, report.sent_at) == (Outcome.UNREACHABLE, None)
-    assert (await bench.ours.read()).condition is Condition.UNREACHABLE
-
-
-async def test_a_reset_is_unreachable_where_stock_says_stopped(bench: Bench) -> None:
-    bench.fault(Fault.RESET)
-    assert await bench.stops() is True
-    assert (await bench.ours.perform(SLEEP)).outcome is Outcome.UNREACHABLE
-    assert (await bench.ours.read()).condition is Condition.UNREACHABLE
-
-
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.SLOW_LORIS, Fault.BLACK_HOLE])
-async def test_a_miner_that_never_ends_its_answer_is_unreachable_at_the_deadline(bench: Bench, fault: Fault) -> None:
-    ours = bench.impatient()
-    bench.fault(fault)
-    assert await bench.stops(0.4) == STILL_SILENT  # 10 s, and then it says stopped
-    began = asyncio.get_running_loop().time()
-    assert (await ours.perform(SLEEP)).outcome is Outcome.UNREACHABLE
-    assert (await ours.read()).condition is Condition.UNREACHABLE
-    assert asyncio.get_running_loop().time() - began < 1.5  # two deadlines of 0.3 s
-    await ours.close()
-
-
-@pytest.mark.parametrize("fault", [Fault.DRIP, Fault.KEEP_OPEN])
-async def test_an_answer_counts_as_soon_as_it_is_whole(bench: Bench, fault: Fault) -> None:
-    bench.fault(fault, 0.0)
-    assert (await bench.ours.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert (await bench.ours.read()).condition in (Condition.UNKNOWN, Condition.HASHING)
-    bench.passes(LONG_S)
-    assert (await bench.ours.read()).condition is Condition.ASLEEP
-
-
-@pytest.mark.parametrize("fault", [Fault.GARBAGE, Fault.TRUNCATE])
-async def test_bytes_that_are_no_answer_write_nothing_where_stock_says_stopped(bench: Bench, fault: Fault) -> None:
-    bench.fault(fault)
-    assert await bench.stops() is True
-    ours = bench.impatient()
-    report = await ours.perform(SLEEP)
-    assert report.outcome in (Outcome.UNREACHABLE, Outcome.REFUSED)
-    assert (report.sent_at, bench.miner.config_writes) == (None, 0)
-    assert (await ours.read()).condition in (Condition.UNKNOWN, Condition.UNREACHABLE)
-    await ours.close()
-
-
-@pytest.mark.parametrize(
-    ("fault", "outcome"),
-    [
-        (Fault.HTTP_401, Outcome.REFUSED),
-        (Fault.WRONG_PASSWORD, Outcome.REFUSED),
-        (Fault.HTTP_403, Outcome.REFUSED),
-        (Fault.HTTP_500, Outcome.REFUSED),
-        (Fault.EMPTY_BODY, Outcome.REFUSED),
-        (Fault.DEVICE_ERROR, Outcome.REFUSED),
-    ],
-)
-async def test_a_web_interface_that_will_not_is_refused_where_stock_says_stopped(
-    bench: Bench, fault: Fault, outcome: Outcome
-) -> None:
-    bench.fault(fault)
-    assert await bench.stops() is True
-    writes = bench.miner.config_writes
-    report = await bench.ours.perform(SLEEP)
-    assert (report.outcome, report.sent_at) == (outcome, None)
-    assert report.detail.startswith("nothing written; ")
-    assert bench.miner.config_writes == writes
-
-
-async def test_a_wrong_password_costs_one_request_more_and_leaves_the_telemetry(bench: Bench) -> None:
-    bench.fault(Fault.WRONG_PASSWORD)
-    before = bench.miner.challenges
-    await bench.ours.perform(SLEEP)
-    assert bench.miner.challenges - before == 2
-    assert (await bench.ours.read()).condition is Condition.HASHING
-
-
-async def test_an_expired_nonce_costs_one_request_more(bench: Bench) -> None:
-    bench.fault(Fault.STALE_SESSION)
-    before = bench.miner.challenges
-    assert (await bench.ours.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-    assert bench.miner.challenges - before == 1
-
-
-async def test_a_connection_that_idled_too_long_is_opened_anew() -> None:
-    async with scene(keep_alive=KeepAlive(idle_s=0.05)) as bench:
-        await asyncio.sleep(0.2)
-        assert (await bench.ours.perform(SHED)).outcome is Outcome.ACKNOWLEDGED
-
-
-async def test_a_server_that_closes_after_every_answer_is_served_all_the_same() -> None:
-    async with scene(keep_alive=KeepAlive(requests=1)) as bench:
-        assert (await bench.ours.perform(SLEEP)).outcome is Outcome.APPLIED
-
-
-# --- pools -----------------------------------------------------------------------------------------------------------
+from tests.drivers.asic.antminer.bench import LONG_S, Bench, driver_of, scene
+from tests.drivers.asic.antminer.script import FACTS, SHED, SLEEP, WAKE, until
+from tests.drivers.asic.conftest import outcome_of_stock
 
 
 async def outcome_of_reading(bench: Bench, read: ConfRead) -> tuple[Any, bool]:
@@ -270,9 +88,6 @@ async def test_stock_resets_the_frequency_level_and_brings_a_low_power_miner_bac
         assert (before["bitmain-freq-level"], after["bitmain-freq-level"]) == ("95", "100")
 
 
-# --- lies ------------------------------------------------------------------------------------------------------------
-
-
 async def test_an_ignored_write_is_acknowledged_and_its_read_back_says_so(bench: Bench) -> None:
     bench.fault(Fault.IGNORE)
     assert await bench.stops() is True
@@ -336,9 +151,6 @@ async def test_one_that_never_wakes_is_not_believed_to_hash() -> None:
         assert reading.detail == "told to hash (mode 0), no hash rate"
 
 
-# --- slow writes, sleepers that say nothing --------------------------------------------------------------------------
-
-
 async def test_a_write_that_takes_long_goes_on_after_the_deadline_where_stock_says_stopped_after_5_s() -> None:
     async with scene(traits=StockTraits(write_s=0.8)) as bench:
         ours = bench.impatient(0.4)
@@ -363,9 +175,6 @@ async def test_a_sleeper_without_port_4028_is_unknown_until_it_has_been_mute_for
         assert "no mining process" in reading.detail
 
 
-# --- stock's way to see it -------------------------------------------------------------------------------------------
-
-
 async def test_stock_tells_no_watts_where_ours_estimates_them(bench: Bench) -> None:
     data = await outcome_of_stock(bench.theirs.get_data(include=["wattage", "hashrate", "is_mining"]))
     assert data.wattage is None
@@ -374,9 +183,3 @@ async def test_stock_tells_no_watts_where_ours_estimates_them(bench: Bench) -> N
     reading = await bench.ours.read()
     assert reading.power_w is not None and reading.power_error_w is not None
     assert abs(reading.power_w - bench.true_w) <= reading.power_error_w
-
-
-async def until(condition: Callable[[], object], within_s: float = 5.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - the simulator tells nobody
-            await asyncio.sleep(0.02)

@@ -21,7 +21,8 @@ import pytest
 import pytest_asyncio
 
 from drivers.asic.pyasic_miner import WRITTEN_FOR
-from tests.drivers.asic.antminer_script import CONF, PASSWORD, SHED, SLEEP, WAKE, Asked, Script, conf, scripted
+from tests.drivers.asic.antminer.answers import CONF, conf
+from tests.drivers.asic.antminer.script import PASSWORD, SHED, SLEEP, WAKE, Asked, Script, scripted
 
 # As pyasic would leave it: what it carries, at the values it always writes.
 PLAIN = conf("0", bitmain_fan_pwm="100", bitmain_freq_level="100")
