@@ -18,7 +18,7 @@ from typing import Any, Self
 import yaml
 
 from tests.deploy.watching import PROMETHEUS, tool
-from tests.e2e.small_site import until
+from tests.e2e.waiting import until
 
 
 class Alerted:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.brokers import ShippedBroker
-from tests.e2e.small_site import CURTAILD, Ran, Simulators, SmallSite, curtaild, until
+from tests.e2e.processes import CURTAILD, Ran, curtaild
+from tests.e2e.simulated import Simulators
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 
 SITE = "dasu-1"
 

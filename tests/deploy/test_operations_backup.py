@@ -13,7 +13,8 @@ import pytest
 from controller.domain.journalling import RowKind
 from tests.deploy.watching import OPERATIONS
 from tests.e2e.conftest import MakeSite, make_site  # noqa: F401  # a fixture
-from tests.e2e.small_site import SmallSite, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 
 # How the page is followed: its own statements, on the test's own paths.
 BACKUP = re.search(

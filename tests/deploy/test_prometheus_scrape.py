@@ -28,7 +28,9 @@ from tests.deploy.watching import (
     tool,
 )
 from tests.e2e.conftest import MakeSite, make_module_site, nats  # noqa: F401  # fixtures
-from tests.e2e.small_site import SmallSite, curtaild, until
+from tests.e2e.processes import curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 DOCS_AS_INSTALLED = "file:///opt/curtaild/current/share/curtaild/docs"

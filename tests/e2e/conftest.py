@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from simulators.asic.response import Behaviour, ResponseTimes
-from tests.e2e.small_site import RESPONSE, Simulators, SmallSite
+from tests.e2e.simulated import RESPONSE, Simulators
+from tests.e2e.small_site import SmallSite
 from tests.runtime.conftest import Broker, installed
 
 FLEET = {"s21": 4, "s19xp": 4, "s19kpro": 4, "s19jpro": 4}

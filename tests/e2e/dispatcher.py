@@ -15,7 +15,7 @@ from typing import Any
 
 from controller.runtime.mqtt_link import BrokerSettings, Link, connected
 from controller.wire.mqtt import topics_of
-from tests.e2e.small_site import CURTAILD
+from tests.e2e.processes import CURTAILD
 
 WITHIN_S = 20.0
 

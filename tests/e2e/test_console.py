@@ -7,7 +7,9 @@ import pytest
 from controller.domain.journalling import RowKind
 from simulators.asic.response import Behaviour
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, always, curtaild, until
+from tests.e2e.processes import curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 REFUSER, LIAR = "m04", "m05"
 FOREIGN = ["m06", "m07"]

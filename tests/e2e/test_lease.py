@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import heartbeats
-from tests.e2e.small_site import always, curtaild, until
+from tests.e2e.processes import curtaild
+from tests.e2e.waiting import always, until
 from tests.runtime.conftest import Broker
 
 FALLBACK_KW = 5.0

@@ -12,7 +12,8 @@ from controller.domain.journalling import RowKind
 from controller.runtime.journal_file import read_rows
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import Dispatcher
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 from tests.runtime.conftest import Broker
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}

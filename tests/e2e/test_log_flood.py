@@ -12,7 +12,8 @@ from controller.runtime.log_limits import NAME_BURST
 from controller.runtime.mqtt_link import BrokerSettings, connected
 from controller.wire.mqtt import topics_of
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 SLEEPERS = 70

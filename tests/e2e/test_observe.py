@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import always, until
+from tests.e2e.waiting import always, until
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}
 

@@ -9,7 +9,8 @@ import pytest
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 SURPLUS_KW = 40.0
 CAP_KW = 25.0

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import Ran, SmallSite, curtaild, until
+from tests.e2e.processes import Ran, curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 SURPLUS_KW = 53.0  # a little more than the whole fleet takes

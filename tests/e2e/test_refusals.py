@@ -9,7 +9,9 @@ import subprocess
 import pytest
 
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import CURTAILD, Ran, SmallSite, curtaild, until
+from tests.e2e.processes import CURTAILD, Ran, curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from controller.commands.replay import run_replay
 from controller.domain.journalling import RowKind
 from simulators.modbus_server import WireFault, WireKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import Ran, SmallSite, curtaild, until
+from tests.e2e.processes import Ran, curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}

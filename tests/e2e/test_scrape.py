@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.domain.reasons import Bound
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, curtaild, until
+from tests.e2e.processes import curtaild
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 CAP_W = 30e3

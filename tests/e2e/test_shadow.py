@@ -5,7 +5,8 @@ from __future__ import annotations
 from controller.commands.replay import replay
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import always, curtaild, until
+from tests.e2e.processes import curtaild
+from tests.e2e.waiting import always, until
 from tests.runtime.conftest import Broker
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}

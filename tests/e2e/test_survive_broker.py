@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import Dispatcher, heartbeats, stamp
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
 from tests.e2e.valve import Valve
+from tests.e2e.waiting import always, until
 from tests.e2e.wall_clock import HOUR_S, WallClock
 from tests.runtime.conftest import Broker
 

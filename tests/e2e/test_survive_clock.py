@@ -12,7 +12,8 @@ from pathlib import Path
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import Dispatcher, stamp
-from tests.e2e.small_site import SmallSite, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 from tests.e2e.wall_clock import HOUR_S, WallClock
 from tests.runtime.conftest import Broker
 

@@ -15,7 +15,8 @@ import pytest
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 
 IN_CONTROL_WITHIN_S = 10.0
 FLEET = {"s21": 4, "s19jpro": 12}

@@ -8,7 +8,8 @@ import time
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 SMALL = {"s21": 2, "s19jpro": 6}
 CRASHES = 2

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import until
+from tests.e2e.waiting import until
 
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # ptrace(2)
 ANY_THREAD = 0x40000000  # __WALL of waitpid(2)

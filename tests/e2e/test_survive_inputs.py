@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from simulators.modbus_meter import DeviceFault
 from simulators.modbus_server import WireFault, WireKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import until
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}
 SEEN_KW = 21.0  # the eight miners could draw 24

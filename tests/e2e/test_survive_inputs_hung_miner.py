@@ -7,7 +7,7 @@ import time
 from simulators.faults import Fault
 from tests.e2e.conftest import MakeSite
 from tests.e2e.dispatcher import Dispatcher
-from tests.e2e.small_site import until
+from tests.e2e.waiting import until
 from tests.runtime.conftest import Broker
 
 SMALL = {"s21": 3, "s19kpro": 3, "s19jpro": 2}

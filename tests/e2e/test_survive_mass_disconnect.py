@@ -14,7 +14,9 @@ from controller.domain.journalling import RowKind
 from simulators.asic.response import Span, VerbResponse
 from simulators.faults import Fault
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import RESPONSE, SmallSite, always, until
+from tests.e2e.simulated import RESPONSE
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 MODELS = {"s21": 8, "s19kpro": 8, "s19jpro": 8}
 SWEEP_S, DEADLINE_S, CYCLE_S = 1.0, 0.9, 0.25

@@ -6,7 +6,8 @@ import signal
 
 from controller.domain.journalling import RowKind
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 SMALL = {"s21": 2, "s19jpro": 6}
 

@@ -10,7 +10,8 @@ from contextlib import closing
 from controller.domain.journalling import RowKind
 from simulators.faults import Fault
 from tests.e2e.conftest import MakeSite
-from tests.e2e.small_site import SmallSite, always, until
+from tests.e2e.small_site import SmallSite
+from tests.e2e.waiting import always, until
 
 FLEET = {"s21": 8, "s19xp": 8, "s19kpro": 8}
 FULL_KW, LOW_KW = 78.0, 30.0

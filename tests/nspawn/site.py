@@ -9,7 +9,8 @@ from typing import Any
 
 from controller.runtime.console import ConsoleUnavailableError, ask
 from simulators.asic.response import Behaviour
-from tests.e2e.small_site import Simulators, until
+from tests.e2e.simulated import Simulators
+from tests.e2e.waiting import until
 from tests.nspawn.machine import Machine
 
 SITE = "north-1"

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.e2e.small_site import until
+from tests.e2e.waiting import until
 from tests.nspawn.machine import Machine
 from tests.nspawn.site import FOLDER, JOURNAL, METRICS_PORT, QUIET_RATIO, SITE, SOCKET, UNIT, Site
 
