@@ -1,4 +1,4 @@
-"""The line that leads to a scheduled order, by itself; tests/core/engine/test_lookahead.py has whole sites."""
+"""The line that leads to a scheduled order, by itself; the other files of this folder have whole sites."""
 
 from __future__ import annotations
 
