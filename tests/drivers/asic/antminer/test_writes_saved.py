@@ -112,7 +112,7 @@ async def test_nothing_is_written_unless_the_configuration_was_read_whole(
     if command is WAKE and isinstance(answer, dict) and "bitmain-work-mode" in answer:
         answer = answer | {"bitmain-work-mode": "1"}
     script.web["get_miner_conf"] = answer
-    ours = script.ours(deadline_s=0.4)
+    ours = script.ours(deadline_s=0.4 if words == "deadline" else 3.0)
     report = await ours.perform(command)
     assert (report.outcome, report.sent_at, report.wear) == (outcome, None, 0)
     assert report.detail.startswith("nothing written; ")
