@@ -16,6 +16,13 @@ from simulators.asic.whatsminer_state import Firmware
 from simulators.asic.whatsminer_tokens import FACTORY_PASSWORD
 from simulators.asic.wire_server import FirmwareServer
 
+OK = (131, "API command OK")
+
+
+def outcome(reply: dict[str, Any]) -> tuple[int, object]:
+    """Code and words of a reply."""
+    return reply["Code"], reply["Msg"]
+
 
 class Clock:
     """A clock that stands still until it is told."""
