@@ -18,9 +18,9 @@ from simulators.faults import Fault
 from tests.drivers.asic.antminer.bench import scene
 from tests.drivers.asic.antminer.script import SHED as ANTMINER_SHED
 from tests.drivers.asic.conftest import Orders
-from tests.drivers.asic.whatsminer_bench import Bench as WhatsMinerBench
-from tests.drivers.asic.whatsminer_bench import benched
-from tests.drivers.asic.whatsminer_script import trim
+from tests.drivers.asic.whatsminer.bench import Bench as WhatsMinerBench
+from tests.drivers.asic.whatsminer.bench import benched
+from tests.drivers.asic.whatsminer.script import trim
 
 AGAIN = replace(Orders.SHED, escalated=True)
 IMPATIENT_S = 0.3

@@ -15,9 +15,9 @@ import pytest
 
 from controller.domain.fleet import Command, CommandReport, MinerReading, Verb
 from drivers.asic.profiles import LadderUnreadableError
-from tests.drivers.asic import whatsminer_script
 from tests.drivers.asic.antminer.answers import http
 from tests.drivers.asic.antminer.script import SLEEP, WAKE, scripted
+from tests.drivers.asic.whatsminer.script import OK, Sealed, running
 
 ODD: dict[str, Any] = {
     "null": None,
@@ -114,18 +114,18 @@ async def test_luxos(script: Any, value: Any) -> None:
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD.keys())
 async def test_whatsminer(value: Any) -> None:
-    async with whatsminer_script.running() as script:
+    async with running() as script:
         grant = {"time": "5626", "salt": script.salt, "newsalt": "KrTFM3PY"}
         good = script.answers | {
-            "get_token": {**whatsminer_script.OK, "Code": 134, "Msg": grant},
-            "power_off": whatsminer_script.OK,
-            "power_on": whatsminer_script.OK,
-            "set_power_pct": whatsminer_script.OK,
+            "get_token": {**OK, "Code": 134, "Msg": grant},
+            "power_off": OK,
+            "power_on": OK,
+            "set_power_pct": OK,
         }
         for command, document in good.items():
             for odd in odd_versions(document, value):
                 sealed = command.startswith(("power", "set"))
-                wire = whatsminer_script.Sealed(odd, script.key) if sealed else json.dumps(odd).encode()
+                wire = Sealed(odd, script.key) if sealed else json.dumps(odd).encode()
                 script.answers = {**good, command: wire}
                 both = command in ("get_token", "status")
                 await use(script.ours(), "80", "read, command" if both else "command" if sealed else "read")

@@ -11,7 +11,7 @@ from controller.domain.fleet import Condition, Level
 from drivers.asic.rpc import Reply, ReplyKind, judge
 from drivers.asic.whatsminer_percent import Percent
 from drivers.asic.whatsminer_reading import Figures, condition_of, figures_of, off_claim, version_told
-from tests.drivers.asic.whatsminer_script import error, status, summary, version
+from tests.drivers.asic.whatsminer.script import error, status, summary, version
 
 LEVELS = tuple(Level(str(percent), 30 * percent, 1.2 * percent) for percent in range(40, 101, 5))
 ABSENT = object()

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from controller.domain.fleet import Command
 from drivers.asic.rpc import RpcWire
-from tests.drivers.asic.whatsminer_script import SHED, SLEEP, WAKE, Script, running, summary, trim
+from tests.drivers.asic.whatsminer.script import SHED, SLEEP, WAKE, Script, running, summary, trim
 
 pytestmark = pytest.mark.filterwarnings("ignore:passing settings to md5_crypt:DeprecationWarning")  # stock's own
 

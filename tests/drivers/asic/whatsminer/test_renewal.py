@@ -6,23 +6,14 @@ import asyncio
 import gc
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Condition, Outcome
-from tests.drivers.asic.whatsminer_script import OK, SHED, SLEEP, Script, Sealed, error, running, summary, until, warmed
+from tests.drivers.asic.whatsminer.script import OK, SHED, SLEEP, Script, Sealed, error, running, summary, until, warmed
 
 POWER_OFF = "enc power_off respbefore=true"
-
-
-@pytest_asyncio.fixture
-async def script() -> AsyncIterator[Script]:
-    """A scripted miner that hashes."""
-    async with running() as scripted:
-        yield scripted
 
 
 async def test_a_read_brings_a_token_along_and_a_shed_then_takes_one_connection(script: Script) -> None:

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Condition, Level, Outcome
 from simulators.asic.models import MODELS
 from simulators.asic.response import Behaviour
 from tests.drivers.asic.conftest import outcome_of_stock
-from tests.drivers.asic.whatsminer_bench import Bench, benched
-from tests.drivers.asic.whatsminer_script import FACTS, SHED, SLEEP, WAKE, trim, until
+from tests.drivers.asic.whatsminer.bench import Bench
+from tests.drivers.asic.whatsminer.script import FACTS, SHED, SLEEP, WAKE, trim, until
 
 pytestmark = [  # stock's own
     pytest.mark.filterwarnings("ignore:passing settings to md5_crypt:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning"),
 ]
-
-
-@pytest_asyncio.fixture
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """`@pytest.mark.parametrize("bench", [Behaviour...], indirect=True)` gives the miner a character."""
-    async with benched(getattr(request, "param", Behaviour.OBEYS)) as made:
-        yield made
 
 
 async def test_a_sleeping_miner_is_asleep_only_once_claim_and_figures_agree(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from simulators.asic.response import Behaviour
 from simulators.asic.spec import FleetSpec
 from simulators.asic.whatsminer import WhatsMiner
 from simulators.faults import Fault
-from tests.drivers.asic.whatsminer_script import build, build_stock
+from tests.drivers.asic.whatsminer.script import build, build_stock
 
 FACTORY = "admin"
 SCALE = 0.05  # a miner that answers in a twentieth of its usual time: the tests wait for its physics

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Command, Condition, Outcome, Verb
 from drivers.asic.budget import DAY_S, Budget
 from drivers.asic.profiles import LadderUnreadableError
-from tests.drivers.asic.whatsminer_script import (
+from tests.drivers.asic.whatsminer.script import (
     FACTS,
     NAMEPLATE_W,
     SHED,
@@ -30,13 +28,6 @@ from tests.drivers.asic.whatsminer_script import (
 )
 
 POWER_ON = "enc power_on"
-
-
-@pytest_asyncio.fixture
-async def script() -> AsyncIterator[Script]:
-    """A scripted miner that hashes."""
-    async with running() as scripted:
-        yield scripted
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [

@@ -6,29 +6,20 @@ Stock pyasic has a token in hand, its best case. What it leaves out or invents i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from controller.domain.fleet import Condition, Outcome
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault
 from tests.drivers.asic.conftest import STILL_SILENT, outcome_of_stock
-from tests.drivers.asic.whatsminer_bench import Bench, benched
-from tests.drivers.asic.whatsminer_script import SHED, SLEEP, until
+from tests.drivers.asic.whatsminer.bench import Bench
+from tests.drivers.asic.whatsminer.script import SHED, SLEEP, until
 
 pytestmark = [  # stock's own
     pytest.mark.filterwarnings("ignore:passing settings to md5_crypt:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning"),
 ]
-
-
-@pytest_asyncio.fixture
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """`@pytest.mark.parametrize("bench", [Behaviour...], indirect=True)` gives the miner a character."""
-    async with benched(getattr(request, "param", Behaviour.OBEYS)) as made:
-        yield made
 
 
 # --- the wire ----------------------------------------------------------------------------------------------------
