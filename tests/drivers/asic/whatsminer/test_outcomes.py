@@ -1,4 +1,4 @@
-"""What comes of a command to a scripted WhatsMiner: applied, acknowledged, refused, unsupported or unknown; its wear."""
+"""What comes of a command to a scripted WhatsMiner: applied, acknowledged, refused, unsupported, unknown; its wear."""
 
 from __future__ import annotations
 
