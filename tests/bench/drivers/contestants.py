@@ -9,7 +9,7 @@ from typing import Any
 
 import pyasic_rs
 
-from controller.config.sections import FleetRules
+from controller.config.fleet_sections import FleetRules
 from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
 from controller.runtime.actuator import Actuator
 from drivers import catalog
