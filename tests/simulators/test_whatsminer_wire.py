@@ -2,7 +2,6 @@
 
 import json
 from importlib import resources
-from typing import Any
 
 import pytest
 
@@ -11,19 +10,11 @@ from simulators.asic.models import MODELS, Family, keys_of
 from simulators.asic.response import Mode
 from simulators.asic.spec import FleetSpec
 from simulators.asic.whatsminer_tokens import TOKEN_LIFE_S, TOKENS_PER_CLIENT
+from tests.simulators.shapes import shape
 from tests.simulators.whatsminer_client import OK, Tool, outcome, stand
 
 RECORDED = ("devs", "get_error_code", "get_miner_info", "get_psu", "get_version", "pools", "status", "summary")
 ADDED = {"HS RT": "number", "MHS 5s": "number", "MHS 1m": "number", "MHS 15m": "number"}
-
-
-def shape(value: Any) -> Any:
-    """Keys and types, lists by their first entry; whole and broken numbers count as the same."""
-    if isinstance(value, dict):
-        return {key: shape(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
 @pytest.mark.parametrize("command", RECORDED)
