@@ -130,13 +130,14 @@ def _implausible(policy: Policy, readings: Readings) -> dict[Point, Doubt]:
 
 
 def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dict[Point, Doubt]:
-    """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm.
+    """A power that stands still to the last digit while the rest of the site moved is a dead meter, not calm. Two of a
+    meter's steps are no move: of two that count coarsely one goes on by a step and the other stays, for good.
 
     The export moves with the generation too: of the site meter it proves something only once the miners moved. A coarse
     one beside a sleeping fleet would otherwise count as dead, keep the fleet asleep, and stand still for that reason.
     """
     doubts: dict[Point, Doubt] = {}
-    expected_w = estimator.expected_power_w(state.fleet, now)
+    expected_w, tolerance_w = estimator.expected_power_w(state.fleet, now), policy.household_tolerance_w
     for point in (Point.POI_EXPORT_W, Point.SITE_LOAD_W):
         other = Point.SITE_LOAD_W if point is Point.POI_EXPORT_W else Point.POI_EXPORT_W
         value, others = good_value(readings, point), good_value(readings, other)
@@ -147,9 +148,9 @@ def _frozen(state: State, policy: Policy, readings: Readings, now: float) -> dic
             may_draw_w = _may_draw_w(state, expected_w, now) if point is Point.SITE_LOAD_W else (0.0, math.inf)
             state.still[point] = StillMemory(value, now, others, *may_draw_w)
             continue
-        moved = abs(others - memory.others_w) > 0.01 * policy.rated_w
+        moved = abs(others - memory.others_w) > max(0.01 * policy.rated_w, tolerance_w)
         if point is Point.SITE_LOAD_W:
-            miners_w, tolerance_w = float(expected_w.sum()) - state.corrected_w, policy.household_tolerance_w
+            miners_w = float(expected_w.sum()) - state.corrected_w
             moved &= miners_w < memory.least_w - tolerance_w or miners_w > memory.most_w + tolerance_w
         if moved and now - memory.since > policy.inputs.frozen_after_s:
             doubts[point] = Doubt.FROZEN

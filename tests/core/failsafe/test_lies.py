@@ -82,6 +82,16 @@ def test_nor_by_miners_that_nobody_had_read_since_the_start(kit):
     assert {health_of(decision, "site").state for decision in yard.cycles(100)[10:]} == {GOOD}
 
 
+def test_of_two_coarse_meters_one_that_goes_on_by_a_step_proves_nothing_of_the_other(kit):
+    """The load settled half a kilowatt lower for good, and only one of them was near its next kilowatt: the site went
+    to the fallback in a calm."""
+    watch = Watch(kit, inputs={"balance_after_s": 1e9}, household_tolerance_w=2_000)  # 1 kW steps, twice
+    states = [health(watch.see(site_load_w=load_w), "poi") for load_w in (10_000.0, *[9_000.0] * 300)]
+    assert {seen.state for seen in states[1:]} == {GOOD}
+    states = [health(watch.see(site_load_w=7_000.0), "poi") for _ in range(2)]
+    assert states[-1].condition == "frozen"
+
+
 def test_two_powers_that_stand_still_together_are_calm_not_frozen(watch):
     assert watch.calm(200).worst is GOOD
 
