@@ -32,6 +32,7 @@ SHEDDING = frozenset(
         *(bound for row, bound in BOUND_OF_GUARD.items() if TABLE[row][Condition.STOP].action is Action.SHED),
     }
 )
+SOMEBODYS = frozenset({Bound.DISPATCH_CAP, Bound.DISPATCH_TARGET, Bound.OPERATOR})  # what somebody asked for, by a ramp
 
 
 @dataclass(frozen=True, slots=True)

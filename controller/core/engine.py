@@ -83,7 +83,8 @@ class Engine:
 class _Cycle:
     """One step's working room: its private copy of the state and what it learned so far.
 
-    facts: with what was learned of response classes in the place of the `configured` figures.
+    facts: with what was learned of response classes in the place of the `configured` figures. ordered: in the fallback
+    what orders, in force or to come, ask for all the same.
     """
 
     facts: Fleet
@@ -96,6 +97,7 @@ class _Cycle:
     cap_w: float | None = None
     urgent: Setpoint | None = None
     ahead: lookahead.Ahead | None = None
+    ordered: Setpoint | None = None
     ask: tuple[int, ...] = ()
 
     def run(self) -> tuple[State, Decision]:
@@ -231,8 +233,14 @@ class _Cycle:
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
         may_rise = trust.worst is not InputState.FALLBACK
-        self.ahead = lookahead.prepare(self.facts, state, self._paced(), wanted, bounds, floor, self.now, may_rise)
-        return self.ahead.setpoint
+        by_orders = wanted if may_rise else arbiter.decide(state, bounds, InputState.FROZEN_UP, math.inf, floor)
+        ahead = lookahead.prepare(self.facts, state, self._paced(), by_orders, bounds, floor, self.now, may_rise)
+        if worst is InputState.FALLBACK:
+            # No order needs a meter. The fallback lies below most, but its ramp may be the slower one.
+            self.ordered = ahead.setpoint if ahead.setpoint.bound in arbiter.SOMEBODYS else None
+            ahead = ahead if ahead.setpoint.power_w < wanted.power_w else lookahead.Ahead(wanted)
+        self.ahead = ahead
+        return ahead.setpoint
 
     def _paced(self) -> Policy:
         """The policy with the ramps as they may be used now."""
@@ -262,9 +270,14 @@ class _Cycle:
         pace = self._paced().ramp
         aim = ramp.meet(state, pace, wanted, elapsed)
         ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
+        binding = wanted
+        if self.ordered is not None and self.ordered.power_w < held:
+            quicker = ramp.limit(state, pace, self.ordered, present, False, now, elapsed, falls, rises)
+            if quicker.power_w < ramped.power_w:
+                ramped, binding = quicker, self.ordered
         lowest_w = max(ramped.power_w, min(floor, wanted.power_w))  # no ramp leads below what nothing can take off
-        bound = ramped.bound or wanted.bound if aim is wanted else Bound.RAMP_UP  # its ramp has not come to it yet
-        setpoint = replace(wanted, power_w=lowest_w, bound=bound)
+        bound = ramped.bound or binding.bound if aim is wanted else Bound.RAMP_UP  # its ramp has not come to it yet
+        setpoint = replace(binding, power_w=lowest_w, bound=bound)
         # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
         surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
         if setpoint.power_w > surplus_w:

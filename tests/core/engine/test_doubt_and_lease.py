@@ -36,6 +36,25 @@ def test_doubt_never_raises_and_ends_at_the_fallback_by_its_ramp(kit, lost):
     assert Bound.RAMP_DOWN in {decision.setpoint.bound for decision in site.decisions[-100:]}
 
 
+@pytest.mark.parametrize("in_s", [None, 120.0], ids=["in force", "scheduled"])
+def test_an_order_keeps_its_pace_and_its_time_while_the_fallback_is_on_its_way_by_a_slower_ramp(kit, in_s):
+    """Down to the fallback at 50 W/s, to the cap at 200 W/s; the meter is lost for longer than that takes."""
+    policy = kit.policy(ramp={"fallback_w_per_min": 3_000.0})
+    site = kit.site(policy, kit.fleet(10), hashing=[True] * 10, surplus_w=34_000.0)
+    site.cycles(60)
+    site.meter_lost = {Point.POI_EXPORT_W}
+    site.cycles(45)
+    begun_w, wall = site.load_w(), kit.wall + site.now + 1.0
+    assert begun_w > 32_000.0
+    order = replace(kit.order(CAP, 20_000, issued_at=wall), not_before=None if in_s is None else wall + in_s)
+    assert site.cycle(received=(site.receive(order),)).fail_safe is InputState.FALLBACK
+    loads = [site.load_w() for decision in site.cycles(130) if decision.fail_safe is InputState.FALLBACK]
+    there_s = 120.0 if in_s else (begun_w - 20_000.0) / 200.0 + 10.0
+    assert loads[round(there_s)] <= 20_000.0 + 250.0, "the smallest step is 500 W"
+    falls = [earlier - later for earlier, later in zip(loads, loads[15:], strict=False)]
+    assert max(falls) <= 4_000.0 + 500.0
+
+
 def test_in_doubt_neither_the_cap_nor_the_setpoint_rises_until_the_input_is_armed_again(kit):
     """Lost in the middle of a climb, and back with more surplus than before: nothing rises for the re-arm time."""
     site = kit.site(surplus_w=12_000.0)
