@@ -58,11 +58,12 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
 
 
 def due_at_once(before: State, after: State) -> bool:
-    """Whether what the site is held to has changed: a crash must not forget an order whose ACCEPTED has gone out, nor
-    that an input is in doubt."""
+    """Whether what the site is held to has changed, or what was said of it: a crash must not forget an order whose
+    ACCEPTED has gone out, nor that an input is in doubt, nor that many are away and what the meter showed before."""
     orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
+    crowds = [(state.mass.since, state.mass.crowd_from) for state in (before, after)]
     binds = orders[0] != orders[1] or before.operator_caps != after.operator_caps
-    return binds or trust_record.doubts_changed(before, after)
+    return binds or crowds[0] != crowds[1] or trust_record.doubts_changed(before, after)
 
 
 def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str, Any]]:
