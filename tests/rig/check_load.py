@@ -281,19 +281,20 @@ def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
 
 
 def _reachable_w(setup: Setup, record: Record) -> float:
-    """Nameplates of the miners that obey, that the core may use and that the limits above them leave room for, taken
-    one by one, the best first. Losses that a feeder's meter shows take room too, as do those that hash on unasked."""
+    """What the miners that obey and that the core may use draw beyond their sleep within the limits above them, taken
+    one by one, the best first. Losses take room too, as do those that hash on unasked and the sleep of all others."""
     behaviours, asleep, tree = setup.fleet.behaviours or (), setup.fleet.asleep or (), setup.facts.limits
     spent = {miner for _, name, miner, _ in record.events if name == "miner_budget_used"}
     watts = np.array([model.nameplate.power_w for model in setup.fleet.models], dtype=np.float64)
     unasked = np.array([behaviour is not Behaviour.OBEYS for behaviour in behaviours])
-    room_w = (1.0 - LOSSES) * tree.rating_w - tree.miners_w(np.where(unasked, watts, 0.0))
+    standing_w = np.where(unasked, watts, setup.facts.sleep_power_w)
+    gain_w, room_w = watts - standing_w, (1.0 - LOSSES) * tree.rating_w - tree.miners_w(standing_w)
     total_w = 0.0
     for miner in setup.facts.best_first.tolist():
         foreign = asleep[miner] and not setup.policy.fleet.adopt_sleepers_at_start
         usable = not foreign and setup.facts.miner_ids[miner] not in spent and miner not in record.quarantined_at
         above = tree.of_miner[miner]
-        if not unasked[miner] and usable and float(room_w[above].min()) >= watts[miner]:
-            total_w += float(watts[miner])
-            room_w[np.unique(above)] -= watts[miner]
+        if not unasked[miner] and usable and float(room_w[above].min()) >= gain_w[miner]:
+            total_w += float(gain_w[miner])
+            room_w[np.unique(above)] -= gain_w[miner]
     return total_w

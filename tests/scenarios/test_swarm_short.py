@@ -16,6 +16,8 @@ from controller.domain.fleet import Command, Verb
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from simulators.asic.response import Behaviour
 from tests.rig import checkers
+from tests.rig.fleet import core_fleet
+from tests.rig.invented import MACHINES, response_class
 from tests.rig.large import large_setup
 from tests.rig.setup import WALL_AT_START, FeederTrip, InputFault, InputFaultKind, Message, Operation, PlantEvent
 from tests.rig.site import Site
@@ -218,6 +220,20 @@ def test_a_site_that_leaves_the_surplus_lying_is_seen():
     held_down = replace(setup, operations=(Operation(10.0, OperatorOrder(OperatorVerb.CAP, "op", 30_000)),))
     assert only(setup, run(setup)) == set()
     assert only(setup, run(held_down)) == {"settles"}
+
+
+def test_a_site_whose_feeders_are_full_of_sleepers_is_not_asked_for_more_than_they_leave():
+    """Forty that draw a fifth of their rung asleep, below feeders that carry a third of them awake."""
+    hungry = replace(next(one for one in MACHINES if one.key == "hungry-sleeper"), sleep_power_w=700.0)
+    setup = replace(steady(0.9, seconds=200.0), calm_from_s=20.0)
+    models, feeders = [hungry] * 40, len(setup.plant.site.feeders)
+    rating_w = round(0.35 * sum(model.nameplate.power_w for model in models) / feeders)
+    classes = {hungry.key: response_class(hungry)}
+    facts = core_fleet(models, setup.feeder_of_miner, [rating_w] * feeders, classes)
+    full = replace(setup, facts=facts, fleet=replace(setup.fleet, models=models))
+    assert "settles" not in only(full, run(full))
+    held_down = replace(full, operations=(Operation(10.0, OperatorOrder(OperatorVerb.CAP, "op", 20_000)),))
+    assert "settles" in only(held_down, run(held_down))
 
 
 TRIP = FeederTrip(feeder=0, begin_s=60.0, end_s=80.0)
