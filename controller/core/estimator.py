@@ -118,6 +118,18 @@ def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArra
     return fleet.to_w[booting] + (fleet.from_w - fleet.to_w)[booting] * _share_left(fleet, booting, at, HASTY)
 
 
+def at_least_w(fleet: FleetState, at: float, rows: IntArray) -> FloatArray:
+    """What each of `rows`, (k,), surely draws at time `at` if it has its power: who is on its way up may be as late as
+    miners can be."""
+    power_w = expected_power_w(fleet, at, rows)
+    rises = ((fleet.verb[rows] != NO_COMMAND) & (fleet.to_w[rows] > fleet.from_w[rows])).nonzero()[0]
+    if len(rises):
+        miners = rows[rises]
+        left = _share_left(fleet, miners, at, LATE * np.maximum(1.0 / fleet.learned[miners], 1.0))
+        power_w[rises] = fleet.to_w[miners] + (fleet.from_w[miners] - fleet.to_w[miners]) * left
+    return power_w
+
+
 def still_climbs(facts: Fleet, fleet: FleetState, at: FloatArray | float) -> BoolArray:
     """(n,) woken so lately that a slow one of its class may have the last tenth of its way before it at time `at`: a
     boot counts as done before that, and what it draws then is less than it will."""

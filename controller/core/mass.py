@@ -17,6 +17,7 @@ from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
 from controller.core.fleet_state import NO_COMMAND, Away, FleetState
 from controller.core.state import MassState, State
+from controller.core.telemetry import UP_RATIO
 from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
@@ -153,15 +154,19 @@ def _seen(
     drew_w = findings.first.get(miner, before_w)  # at first sight its belief is what it says already
     if fleet.level[miner] >= 0:  # who runs at its rung was there before, whatever a lost trim would have made of it
         drew_w = min(drew_w, float(facts.level_power_w[miner, fleet.level[miner]] * fleet.ratio[miner]))
-    has_started = fleet.power_error_w[miner] == 0.0 and fleet.reported_w[miner] < STARTED_RATIO * drew_w  # NaN: false
-    if code == Away.DRAWS and hashes and (has_started or stopped):  # not all tell watts
-        code = int(dark_codes(facts, fleet, policy, np.array([miner]))[0])
     rung_w = float(facts.level_power_w[miner, fleet.want_level[miner]] * fleet.ratio[miner])
     draw_w = float(fleet.reported_w[miner])
     if math.isnan(draw_w):
         draw_w = rung_w if hashes else float(facts.sleep_power_w[miner])
-    estimator.take_out_of_flight(fleet, miner, draw_w)
-    estimator.revise(state, draw_w - before_w, now)
+    # Whom we woke a moment before boots on, however little it shows yet: waves and ramps have let it in.
+    waking = told == estimator.WAKE and bool(fleet.want_hashing[miner]) and now < fleet.deadline_at[miner]
+    boots_on = waking and code == Away.DRAWS and not stopped and draw_w < UP_RATIO * rung_w
+    has_started = fleet.power_error_w[miner] == 0.0 and fleet.reported_w[miner] < STARTED_RATIO * drew_w  # NaN: false
+    if code == Away.DRAWS and hashes and not boots_on and (has_started or stopped):  # not all tell watts
+        code = int(dark_codes(facts, fleet, policy, np.array([miner]))[0])
+    if not boots_on:
+        estimator.take_out_of_flight(fleet, miner, draw_w)
+        estimator.revise(state, draw_w - before_w, now)
     fleet.attempts[miner] = fleet.drifts[miner] = fleet.disagreed[miner] = 0
     fleet.refused[miner] = False
     fleet.away[miner] = Away.NO
@@ -174,7 +179,7 @@ def _seen(
         fleet.want_hashing[miner] = False
         fleet.verdict[miner] = Verdict.SETTLED
         fleet.away[miner] = code if not fleet.ours_asleep[miner] and code == Away.DARK else Away.NO
-    elif not unseen:
+    elif not unseen and not boots_on:
         fleet.verdict[miner] = Verdict.SETTLED
         if hashes and fleet.level[miner] >= 0:
             fleet.want_level[miner] = fleet.level[miner]  # a trim may have been on its way

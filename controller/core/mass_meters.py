@@ -118,7 +118,10 @@ def _places(
     facts: Fleet, state: State, policy: Policy, now: float
 ) -> Iterator[tuple[int, IntArray, float, float, float]]:
     """(place, its lost miners not known to be dark, watts missing at its meter, watts these drew, when it was shown):
-    each feeder with a meter of its own, then the newest crowd of all others by the site's."""
+    each feeder with a meter of its own, then the newest crowd of all others by the site's.
+
+    A boot that is slower than its class is nothing that went missing.
+    """
     fleet, groups, mass = state.fleet, state.groups, state.mass
     lost = (fleet.away == Away.DRAWS) & np.isfinite(fleet.gone_at)
     if not bool(lost.any()):
@@ -135,11 +138,11 @@ def _places(
         elsewhere &= ~on_it
         if shown_at < since:
             continue
-        believed_w = float(estimator.expected_power_w(fleet, now, on_it.nonzero()[0]).sum())
+        believed_w = float(estimator.at_least_w(fleet, now, on_it.nonzero()[0]).sum())
         beside_w = max(float(np.nan_to_num(groups.rest_w[feeder])), 0.0)
         missing_w = believed_w + beside_w - float(groups.load_w[feeder])
         rows = (lost & on_it).nonzero()[0]
-        lost_w = float(estimator.expected_power_w(fleet, now, rows).sum())
+        lost_w = float(estimator.at_least_w(fleet, now, rows).sum())
         if lost_w >= LEAST_RATIO * float(facts.feeder_rating_w[feeder]):
             yield feeder, rows, missing_w, lost_w, shown_at
         if bool((fleet.away[rows] == Away.DRAWS).all()):
@@ -147,8 +150,9 @@ def _places(
     rows = (elsewhere & (fleet.gone_at >= mass.crowd_from) & ~answered_since(state)).nonzero()[0]
     shown = mass.crowd_from <= state.offset_at and now <= state.offset_until
     if len(rows) and shown and state.offset_w is not None and mass.offset_w is not None:
-        missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w
-        lost_w = float(estimator.expected_power_w(fleet, now, rows).sum())
+        lost_w = float(estimator.at_least_w(fleet, now, rows).sum())
+        late_w = float(estimator.expected_power_w(fleet, now, rows).sum()) - lost_w
+        missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w - late_w
         if lost_w >= LEAST_RATIO * policy.rated_w:
             yield len(facts.feeder_names), rows, missing_w, lost_w, state.offset_at
 

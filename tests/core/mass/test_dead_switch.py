@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from controller.core import mass, mass_words
+from controller.core.fleet_state import Away
 from controller.domain.fleet import Condition, Level, Verb, Verdict
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST
@@ -106,6 +107,29 @@ def test_who_runs_at_a_low_rung_was_there_before_though_more_was_believed(block,
     site.unplugged.clear()
     site.cycles(2)
     assert not [command for command in site.commands_to(LOST) if command.verb is Verb.SLEEP]
+
+
+@pytest.mark.parametrize("back_s", [6, 20], ids=["before it shows life", "as it starts"])
+def test_who_was_woken_a_moment_before_boots_on_however_slow_it_is(block, back_s):
+    """Found by harsh seed 2096: its boot was taken for power that came back, and it slept again within its dwell."""
+    site = block(hashing=15, surplus_w=54_000.0)
+    site.spare_w = 57_600.0
+    site.run_until(lambda: any(command.verb is Verb.WAKE for command in site.sent), 60)
+    (woken,) = {command.miner for command in site.sent if command.verb is Verb.WAKE}
+    site.cycles(2)
+    site.dead_s[woken], site.way_s[woken] = 18.0, 55.0  # nearly twice what its class takes
+    site.unplugged = {*LOST, woken}
+    site.cycles(back_s)
+    assert site.state.fleet.away[woken] == Away.DRAWS
+    site.unplugged.clear()
+    site.cycle()
+    assert site.state.fleet.want_hashing[woken]
+    site.cycles(120)
+    assert not [command for command in site.sent if command.verb is Verb.SLEEP]
+    assert [command.verb for command in site.commands_to({woken})] == [Verb.WAKE]
+    assert site.state.fleet.verdict[woken] == Verdict.SETTLED
+    assert site.state.fleet.attempts[woken] == 0
+    assert site.hashing[woken]
 
 
 def test_a_falling_surplus_is_met_by_those_that_can_be_reached(block):

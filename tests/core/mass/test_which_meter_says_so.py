@@ -105,6 +105,26 @@ def test_who_tells_no_watts_has_just_started_where_it_comes_back_without_its_has
     assert not site.names()["work_lost"]
 
 
+@pytest.mark.parametrize("metered", [{0, 1}, set()], ids=["by its feeder's meter", "by the site's"])
+def test_a_boot_that_is_slow_makes_nobody_dark(block, kit, metered):
+    """Found by harsh seed 3369: one that booted, slower than its class, was lost beside others that draw little."""
+    facts = kit.fleet(20, feeders=[0] * 15 + [1] * 5, feeder_rating_w=(1_000_000, 30_000))
+    site = block(facts=facts, hashing=15, surplus_w=54_000.0, trim=False)  # no other move hides it
+    site.metered = metered
+    site.cycles(20)
+    site.spare_w = 57_600.0
+    site.run_until(lambda: any(command.verb is Verb.WAKE for command in site.sent), 60)
+    (woken,) = {command.miner for command in site.sent if command.verb is Verb.WAKE}
+    site.dead_s[woken], site.way_s[woken] = 16.0, 48.0  # as late as miners can be
+    site.cycles(6)
+    lost = [woken, 17, 18, 19]
+    site.unplugged = set(lost)
+    site.cycles(80)
+    assert site.names()["mass_disconnect"] == 1
+    assert site.state.fleet.away[lost].tolist() == [Away.DRAWS] * 4
+    assert site.state.fleet.want_hashing[woken]
+
+
 @pytest.mark.parametrize("after", [20, 120])
 def test_another_load_that_falls_later_makes_nobody_dark(block, after):
     """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
