@@ -7,7 +7,8 @@ import numpy as np
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchKind, Malformed
 from controller.domain.fleet import Verb
 from simulators.asic.response import Behaviour
-from tests.rig.breaches import Breach, exceeded_limits
+from tests.rig.breaches import Breach, back_within_s, exceeded_limits
+from tests.rig.miners import NOBODY_ANSWERS_S
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, Setup
 
@@ -24,7 +25,9 @@ def plan_adds_up(setup: Setup, record: Record) -> list[Breach]:
 
 def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
     """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit
-    of the site, or a limit above it was exceeded."""
+    of the site, or a limit above it was exceeded, or its stay had ended by itself as many vanished.
+
+    A repeated sleep that cannot have arrived begins no rest anew."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
     trips, exceeded, ahead = setup.tripped(), exceeded_limits(setup, record), _caps_ahead(setup)
@@ -53,12 +56,36 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 )
                 relieved = any(one.begin_s <= row.at_s <= one.end_s and one.below[command.miner] for one in exceeded)
                 cut_off = trip is not None and woke.get(command.miner, np.inf) <= trip.end_s < row.at_s
+                cut_off |= _restarted_unseen(setup, record, command.miner, row.at_s - ran, row.at_s)
                 if not (again or row.shed or must_fall or relieved or cut_off) and ran < policy.dwell_on_s - 1e-6:
                     found.append(
                         Breach("dwell_kept", row.at_s, f"miner {command.miner} put to sleep after {ran:.1f} s")
                     )
-                slept[command.miner] = row.at_s
+                if not (again and _cannot_arrive(setup, command.miner, row.at_s)):
+                    slept[command.miner] = row.at_s
     return found
+
+
+def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:
+    """Whether a miner is out of reach for as long as a command sent at `at_s` is tried."""
+    tried_until_s = at_s + 2.0 * NOBODY_ANSWERS_S  # behind a read that finds nobody, then itself
+    return any(
+        away.miner == miner and away.begin_s <= at_s and tried_until_s <= away.end_s
+        for away in (*setup.outages, *setup.strangers)
+    )
+
+
+def _restarted_unseen(setup: Setup, record: Record, miner: int, woke_s: float, at_s: float) -> bool:
+    """Whether a miner restarted by itself since it was woken, in a mass disconnect: nobody can tell it from those that
+    lost their power and start all at once, and these are put to sleep when first heard."""
+    window_s = setup.policy.fleet.mass_disconnect_window_s
+    crowds = [at for at, name, _, _ in record.events if name == "mass_disconnect"]
+    return any(
+        one == miner
+        and woke_s < began_s < at_s <= began_s + back_within_s(setup, miner) + setup.sweep_s
+        and any(began_s - window_s <= crowd_s <= at_s for crowd_s in crowds)
+        for began_s, one in setup.reboots
+    )
 
 
 def _caps_ahead(setup: Setup) -> list[tuple[float, float]]:

@@ -20,7 +20,7 @@ from tests.rig.limits import LimitWatch
 from tests.rig.random_site import random_setup
 from tests.rig.setup import WALL_AT_START, Message
 from tests.rig.site import Site
-from tests.scenarios.written_runs import RATED_W, SECONDS, SETUP, cycle, falling, written
+from tests.scenarios.written_runs import RATED_W, SECONDS, SETUP, cycle, falling, told, written
 
 
 def limited(share, seconds=90.0):
@@ -113,10 +113,6 @@ def test_a_cap_beside_a_full_limit_takes_hold_at_once_and_one_that_waits_is_seen
     assert caps_obeyed(setup, record) == []
     record.load_w = [*record.load_w[:610], *([0.5 * RATED_W] * 400), *record.load_w[610:-400]]
     assert len(caps_obeyed(setup, record)) == 1, "the same 40 s later"
-
-
-def told(at_s, verb, miner=3):
-    return cycle(at_s, commands=(Command(int(at_s), miner, verb, None, verb is Verb.WAKE, False, "test"),))
 
 
 def test_an_early_sleep_is_seen_unless_a_limit_above_the_miner_was_exceeded():

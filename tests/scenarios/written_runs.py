@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controller.domain.fleet import Command, Verb
 from tests.rig.large import large_setup
 from tests.rig.record import CycleRow, Record
 
@@ -40,6 +41,11 @@ def cycle(at_s, *, bound="dispatch_target", expected_w=0.0, commands=(), **chang
         step_ms=0.1,
     )
     return replace(row, **changes)
+
+
+def told(at_s, verb, miner=3):
+    """A cycle with one command."""
+    return cycle(at_s, commands=(Command(int(at_s), miner, verb, None, verb is Verb.WAKE, False, "test"),))
 
 
 def written(load_w, cap_w=lambda t_s: 2.0 * RATED_W, setup=SETUP, cycles=None):

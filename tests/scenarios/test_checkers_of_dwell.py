@@ -1,0 +1,36 @@
+"""The swarm's judge of dwell, on commands written by hand around a mass disconnect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.domain.fleet import Verb
+from tests.rig.check_miners import dwell_kept
+from tests.rig.setup import Outage
+from tests.scenarios.written_runs import SETUP, falling, told, written
+
+
+def test_a_repeated_sleep_begins_a_rest_anew_unless_it_cannot_have_arrived():
+    """Found by harsh seed 3570: a shed asked one to sleep again that slept, and was out of reach."""
+    again = [told(100.0, Verb.SLEEP), told(120.0, Verb.SLEEP), told(170.0, Verb.WAKE)]
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_off_s=60.0)))
+    record = written(falling(1.0), cycles=again)
+    assert [breach.at_s for breach in dwell_kept(setup, record)] == [170.0]
+    away = replace(setup, outages=(Outage(3, 110.0, 140.0),))
+    assert dwell_kept(away, record) == []
+    early = written(falling(1.0), cycles=[*again[:2], told(155.0, Verb.WAKE)])
+    assert [breach.at_s for breach in dwell_kept(away, early)] == [155.0], "the first one did arrive"
+    back = replace(setup, outages=(Outage(3, 110.0, 121.0),))
+    assert [breach.at_s for breach in dwell_kept(back, record)] == [170.0], "it was tried until it was there again"
+
+
+def test_who_restarted_while_many_had_vanished_may_be_put_to_sleep_when_heard():
+    """Found by harsh seed 2309: its stay was over, and nobody can tell its start from those of a feeder with power."""
+    record = written(falling(1.0), cycles=[told(100.0, Verb.WAKE), told(160.0, Verb.SLEEP)])
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
+    restarted = replace(setup, reboots=((130.0, 3),))
+    assert [breach.at_s for breach in dwell_kept(restarted, record)] == [160.0], "alone, it boots on"
+    record.events = [(140.0, "mass_disconnect", None, "many")]
+    assert dwell_kept(restarted, record) == []
+    assert [breach.at_s for breach in dwell_kept(setup, record)] == [160.0], "another that did not restart"
+    assert [breach.at_s for breach in dwell_kept(replace(setup, reboots=((90.0, 3),)), record)] == [160.0]
