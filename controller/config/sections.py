@@ -84,7 +84,9 @@ class Control(Section):
         "change the power of hashing miners, not only sleep and wake them", True, why="trim is the fine step"
     )
     feedback: Literal["meter", "open_loop"] = key(
-        "open_loop trusts nameplates instead of the site meter", "meter", why="open_loop is for comparison runs only"
+        "open_loop trusts nameplates instead of the site meter and of what hashing miners tell",
+        "meter",
+        why="open_loop is for comparison runs only",
     )
     surplus_margin: PowerOrShare = key(
         "kept free below the surplus cap",

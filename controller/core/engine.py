@@ -22,6 +22,7 @@ from controller.core import (
     lookahead,
     mass,
     mass_meters,
+    open_loop,
     operator,
     progress,
     ramp,
@@ -46,7 +47,7 @@ from controller.domain.dispatch import Answer, Dispatch, DispatchClass, Dispatch
 from controller.domain.fleet import Command, Condition, Fleet, FloatArray
 from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
-from controller.domain.policy import Mode, Policy
+from controller.domain.policy import Feedback, Mode, Policy
 from controller.domain.reasons import Bound
 
 
@@ -160,7 +161,10 @@ class _Cycle:
         """Telemetry and outcomes in, verdicts out."""
         policy = self.policy.fleet
         said_no = verify.take_reports(self.facts, self.state, self.snapshot.reports, self.now, findings)
-        fresh = telemetry.take_readings(self.facts, self.state, policy, self.snapshot.telemetry, self.now, findings)
+        readings = self.snapshot.telemetry
+        if policy.feedback is Feedback.OPEN_LOOP:
+            readings = open_loop.nameplates(self.facts, readings)
+        fresh = telemetry.take_readings(self.facts, self.state, policy, readings, self.now, findings)
         classes.watch(self.facts, self.state, fresh)
         stopped = work.take_rates(self.facts, self.state.fleet, fresh, self.snapshot.telemetry)
         self.ask = mass.notice(self.facts, self.state, policy, fresh, stopped, self.now, findings)
