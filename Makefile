@@ -5,13 +5,14 @@ BIN = .venv/bin
 STAMP = .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test swarm score soak bench-core bench-drivers bench-metrics bench-site test-systemd lint lock clean
+.PHONY: help demo test swarm score targets soak bench-core bench-drivers bench-metrics bench-site test-systemd lint lock clean
 
 help:
 	@echo "make demo [SECONDS=180]   watch a simulated site follow its surplus; ends with report.json and report.html"
 	@echo "make test                 the whole test suite"
 	@echo "make swarm [SEEDS=20] [FIRST_SEED=1] [HARSH=1] [CONTINUE=1]   the control core against simulated physics in virtual time, one site per seed"
 	@echo "make score [DAYS=n or dates] [TRACE=file.csv] [ONLY=ours]   the control on real regulation days, scored beside its baselines; hours"
+	@echo "make targets [SEEDS=n] [ONLY=steps,shed]   first movement, activation, sheds, caps, ramps on 1,000 miners, 20 seeds; half an hour"
 	@echo "make soak [HOURS=1]       the daemon with 300 simulated miners and faults: does it stay as it is?"
 	@echo "make bench-core [SIZES=100,...,20000]   how long one step of the core takes, and what it remembers; a minute"
 	@echo "make bench-drivers [MINERS=1000] [ROUNDS=5]   a mixed fleet to sleep: ours, pyasic, by hand; about eight minutes"
@@ -42,6 +43,9 @@ swarm: $(STAMP)
 # All 24 days beside six baselines take hours on two cores; DAYS=3 is a first look.
 score: $(STAMP)
 	$(BIN)/python -m tests.rig.score $(if $(DAYS),--days $(DAYS)) $(if $(TRACE),--trace $(TRACE)) $(if $(ONLY),--only $(ONLY))
+
+targets: $(STAMP)
+	$(BIN)/python -m tests.rig.targets $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.bench.soak --hours $(or $(HOURS),1)

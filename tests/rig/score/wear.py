@@ -27,7 +27,7 @@ STARTS_P99, STARTS_SPREAD, ON_S, OFF_S = 6.0, 3.0, 900.0, 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Noisy:
+class EverySecond:
     """One surplus a second, held until the next."""
 
     power_w: FloatArray
@@ -44,7 +44,7 @@ def day_and_night(traces: Sequence[Trace], seed: int, hours: float = 24.0) -> di
     surplus_w = site.offer.base_w - signal / SIGNAL_LIMIT_MW * site.offer.regulation_w
     rng = np.random.default_rng(seed)
     surplus_w = np.maximum(surplus_w * (1.0 + NOISE * rng.standard_normal(len(surplus_w))), 0.0)
-    run = following(site, Noisy(surplus_w), len(surplus_w) * SAMPLE_S)
+    run = following(site, EverySecond(surplus_w), len(surplus_w) * SAMPLE_S)
     found: dict[str, Any] = dict(starts(run))
     on_s, off_s = found["shortest_on_s"], found["shortest_off_s"]
     found["hours"] = len(surplus_w) * SAMPLE_S / 3600.0
