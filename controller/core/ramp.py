@@ -20,12 +20,15 @@ MINUTE_S = 60.0
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-RISE_SHARE, FALL_SHARE = 0.91, 0.93
+RISE_SHARE, FALL_SHARE, TURN_SHARE = 0.87, 0.92, 0.81
 """Of the limits within 15 s, for what is seen of the load itself: a rise can wait for what the model does not know, and
-a fall has its orders given ahead."""
-BEHIND_RATIO = 0.3
-"""Of the limit within 15 s: so far behind its line a setpoint is at most taken to be. What dwell or a floor holds up is
-no fall, and nobody who orders more waits for it."""
+a fall has its orders given ahead. Where the load turned within the 15 s the peak, or the dip, is known least."""
+TURNED_RATIO = 0.03
+"""Of the limit: a peak or a dip larger than that is a turn. On a long way smaller bumps are slow miners and quick ones
+taking turns, and to stop at each would leave it behind."""
+BEHIND_S = 12.0
+"""Of the pace up: so far behind its line a setpoint is at most taken to be. What dwell or a floor holds up is no fall,
+and nobody who orders more waits longer for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def meet(state: State, ramp: RampPolicy, wanted: Setpoint, elapsed_s: float) -> 
     line_w = last if state.line_w is None else min(state.line_w, last)
     if wanted.power_w < line_w:
         pace_w_per_s = min(ramp.down_w_per_min / MINUTE_S, ramp.down_w_per_15s / STEP_WINDOW_S)
-        behind_w = BEHIND_RATIO * ramp.down_w_per_15s
+        behind_w = BEHIND_S * ramp.up_w_per_min / MINUTE_S
         state.line_w = max(wanted.power_w, line_w - pace_w_per_s * elapsed_s, last - behind_w)
         return wanted
     state.line_w = min(wanted.power_w, line_w + ramp.up_w_per_min / MINUTE_S * elapsed_s)
@@ -161,8 +164,10 @@ def _drawn_ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) ->
     if not drawn:
         return math.inf
     lowest_w = min(drawn, key=POWER)[1]
-    rising = drawn[-1][1] - lowest_w > (1.0 - RISE_SHARE) * ramp.up_w_per_15s
-    return lowest_w + (RISE_SHARE if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
+    turned = drawn[0][1] - lowest_w > TURNED_RATIO * ramp.up_w_per_15s
+    share = TURN_SHARE if turned else RISE_SHARE
+    rising = drawn[-1][1] - lowest_w > (1.0 - share) * ramp.up_w_per_15s
+    return lowest_w + (share if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
 
 
 def _drawn_floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
@@ -172,8 +177,10 @@ def _drawn_floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, foll
     if not drawn:
         return -math.inf
     highest_w = max(drawn, key=POWER)[1]
-    falling = follows and highest_w - drawn[-1][1] > (1.0 - FALL_SHARE) * ramp.down_w_per_15s
-    return highest_w - (FALL_SHARE if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
+    turned = highest_w - drawn[0][1] > TURNED_RATIO * ramp.down_w_per_15s
+    share = TURN_SHARE if turned else FALL_SHARE
+    falling = follows and highest_w - drawn[-1][1] > (1.0 - share) * ramp.down_w_per_15s
+    return highest_w - (share if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
 
 
 def _drawn_until_then(state: State, now: float, following: Next) -> tuple[Entry, ...]:

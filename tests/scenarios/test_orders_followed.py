@@ -61,7 +61,7 @@ def test_a_long_move_is_as_fast_as_its_ramp(site: Site10MW, orders: Orders, run:
     setpoint_w = run.setpoint_w[-moving:]
     off_w = np.abs(setpoint_w - reference_w[-moving:])
     assert float(off_w[: round(TURN_S) - 1].max()) <= 0.02 * site.rated_w
-    assert float(off_w[round(TURN_S) :].max()) <= 0.05 * site.rated_w
+    assert float(off_w[round(TURN_S) :].max()) <= 0.065 * site.rated_w
     rises_w = np.diff(run.load_w[-moving + round(TURN_S) :][::15])
     assert float(rises_w.max()) <= 0.0525 * site.rated_w
     step_w = RAMP_PER_MIN / 60.0 * site.rated_w
@@ -72,7 +72,7 @@ def test_the_load_follows_the_band_within_seconds(site: Site10MW, orders: Orders
     """What takes seconds to arrive is ordered so much ahead. On the way up the load keeps its limit by a margin."""
     reference_w = orders.limited(float(site.rated_w), float(orders.power_w[0]))
     turn = round(SETTLED_S + STEP_S * len(STEPS))
-    for begin, end, most_s in ((turn, turn + round(TURN_S), 5), (turn + round(TURN_S), len(reference_w), 15)):
+    for begin, end, most_s in ((turn, turn + round(TURN_S), 5), (turn + round(TURN_S), len(reference_w), 20)):
         late_w = np.array(
             [
                 np.abs(run.load_w[begin + most_s : end] - reference_w[begin + most_s - s : end - s])
@@ -103,4 +103,4 @@ def test_a_rise_does_not_stay_above_the_order_where_the_fall_before_it_was_slow(
     run = ours(site, turned)
     above_w = run.setpoint_w[-560:] - turned.limited(float(site.rated_w), top_w)
     assert float(above_w[470:480].max()) > 0.025 * site.rated_w, "the test is about a fall that was slow"
-    assert float(above_w[492:520].max()) <= 0.021 * site.rated_w
+    assert float(above_w[492:520].max()) <= 0.0075 * site.rated_w
