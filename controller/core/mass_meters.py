@@ -14,7 +14,7 @@ import numpy as np
 
 from controller.core import estimator, mass_words
 from controller.core.consequences import Findings
-from controller.core.fleet_state import Away
+from controller.core.fleet_state import Away, FleetState
 from controller.core.mass import answered_since, away, dark_codes, end, limit_of, missing
 from controller.core.mass_words import DARK_RATIO
 from controller.core.state import MassState, State
@@ -120,7 +120,8 @@ def _places(
     """(place, its lost miners not known to be dark, watts missing at its meter, watts these drew, when it was shown):
     each feeder with a meter of its own, then the newest crowd of all others by the site's.
 
-    A boot that is slower than its class is nothing that went missing.
+    A boot among the lost that is slower than its class is nothing that went missing; what the site's meter misses for
+    late boots on a metered feeder is that feeder's.
     """
     fleet, groups, mass = state.fleet, state.groups, state.mass
     lost = (fleet.away == Away.DRAWS) & np.isfinite(fleet.gone_at)
@@ -138,23 +139,28 @@ def _places(
         elsewhere &= ~on_it
         if shown_at < since:
             continue
-        believed_w = float(estimator.at_least_w(fleet, now, on_it.nonzero()[0]).sum())
+        believed_w = float(estimator.expected_power_w(fleet, now, on_it.nonzero()[0]).sum())
         beside_w = max(float(np.nan_to_num(groups.rest_w[feeder])), 0.0)
         missing_w = believed_w + beside_w - float(groups.load_w[feeder])
         rows = (lost & on_it).nonzero()[0]
-        lost_w = float(estimator.at_least_w(fleet, now, rows).sum())
+        lost_w, late_w = _least_and_late_w(fleet, rows, now)
         if lost_w >= LEAST_RATIO * float(facts.feeder_rating_w[feeder]):
-            yield feeder, rows, missing_w, lost_w, shown_at
+            yield feeder, rows, missing_w - late_w, lost_w, shown_at
         if bool((fleet.away[rows] == Away.DRAWS).all()):
             pending_w += max(missing_w, 0.0)
     rows = (elsewhere & (fleet.gone_at >= mass.crowd_from) & ~answered_since(state)).nonzero()[0]
     shown = mass.crowd_from <= state.offset_at and now <= state.offset_until
     if len(rows) and shown and state.offset_w is not None and mass.offset_w is not None:
-        lost_w = float(estimator.at_least_w(fleet, now, rows).sum())
-        late_w = float(estimator.expected_power_w(fleet, now, rows).sum()) - lost_w
+        lost_w, late_w = _least_and_late_w(fleet, rows, now)
         missing_w = mass.offset_w - state.offset_w - state.revised_w - pending_w - late_w
         if lost_w >= LEAST_RATIO * policy.rated_w:
             yield len(facts.feeder_names), rows, missing_w, lost_w, state.offset_at
+
+
+def _least_and_late_w(fleet: FleetState, rows: IntArray, now: float) -> tuple[float, float]:
+    """What `rows` (k,) draw at least unless they are dark, and how far a late boot may be below what is expected."""
+    least_w = float(estimator.at_least_w(fleet, now, rows).sum())
+    return least_w, float(estimator.expected_power_w(fleet, now, rows).sum()) - least_w
 
 
 def _remember_offset(mass: MassState, offset_w: float, window_s: float, now: float) -> None:

@@ -125,6 +125,52 @@ def test_a_boot_that_is_slow_makes_nobody_dark(block, kit, metered):
     assert site.state.fleet.want_hashing[woken]
 
 
+def two_feeders_as_many_boot(block, kit, *, slower, after):
+    """8 miners on a feeder without a meter, 12 on one with its own, where six or more were woken `after` cycles ago.
+
+    Their boots take `slower` times the time of their class.
+    """
+    facts = kit.fleet(20, feeders=[1] * 8 + [0] * 12, feeder_rating_w=(1_000_000, 1_000_000))
+    pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 6e4), ("15s", 3e4))}
+    site = block(facts=facts, hashing=20, surplus_w=80_000.0, trim=False, policy={"ramp": pace})
+    site.metered = {0}
+    site.spare_w = 45_000.0
+    site.cycles(60)
+    site.sent.clear()
+    site.spare_w = 80_000.0
+    site.run_until(lambda: sum(command.verb is Verb.WAKE for command in site.sent) >= 6, 120)
+    woken = {command.miner for command in site.sent if command.verb is Verb.WAKE}
+    for miner in woken:
+        site.dead_s[miner], site.way_s[miner] = site.dead_s[miner] * slower, site.way_s[miner] * slower
+    site.cycles(after)
+    site.decisions.clear()
+    ran = [miner for miner in range(20) if site.hashing[miner] and miner not in woken]
+    return site, [miner for miner in ran if miner < 8], [miner for miner in ran if miner >= 8]
+
+
+@pytest.mark.parametrize("after", [8, 24])
+def test_late_boots_on_a_metered_feeder_are_not_missed_a_second_time_by_the_site_meter(block, kit, after):
+    """A switch dies under three miners of one feeder and one of the other, whose boots are late."""
+    site, unmetered, metered = two_feeders_as_many_boot(block, kit, slower=1.6, after=after)
+    lost = [*unmetered[:3], metered[0]]
+    site.unplugged = set(lost)
+    site.cycles(40)
+    assert site.names()["mass_disconnect"] == 1
+    assert site.state.fleet.away[lost].tolist() == [Away.DRAWS] * 4
+    site.unplugged.clear()
+    told_before = len(site.sent)
+    site.cycles(30)
+    assert not [command for command in site.sent[told_before:] if command.verb is Verb.SLEEP]
+
+
+@pytest.mark.parametrize("after", [16, 24])
+def test_boots_of_others_hide_no_darkness_from_their_feeder_s_meter(block, kit, after):
+    site, _, metered = two_feeders_as_many_boot(block, kit, slower=1.0, after=after)
+    site.trip(metered[:4])
+    site.cycles(6)
+    assert site.state.fleet.away[metered[:4]].tolist() == [Away.DARK] * 4
+
+
 @pytest.mark.parametrize("after", [20, 120])
 def test_another_load_that_falls_later_makes_nobody_dark(block, after):
     """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
