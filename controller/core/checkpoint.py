@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import class_record, estimator, starts, trust_record
+from controller.core import class_record, estimator, mass, starts, trust_record
 from controller.core.fleet_state import NO_COMMAND, Away
 from controller.core.shadow_state import ShadowState
 from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
@@ -59,11 +59,14 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
 
 def due_at_once(before: State, after: State) -> bool:
     """Whether what the site is held to has changed, or what was said of it: a crash must not forget an order whose
-    ACCEPTED has gone out, nor that an input is in doubt, nor that many are away and what the meter showed before."""
+    ACCEPTED has gone out, nor that an input is in doubt, nor that many are away, what the meter showed before
+    and who was seen dark by it."""
     orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
     crowds = [(state.mass.since, state.mass.crowd_from) for state in (before, after)]
+    turned_dark = mass.dark(after.fleet) & ~mass.dark(before.fleet)
     binds = orders[0] != orders[1] or before.operator_caps != after.operator_caps
-    return binds or crowds[0] != crowds[1] or trust_record.doubts_changed(before, after)
+    told = crowds[0] != crowds[1] or bool(turned_dark.any())
+    return binds or told or trust_record.doubts_changed(before, after)
 
 
 def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str, Any]]:

@@ -53,24 +53,40 @@ def test_a_restart_before_they_were_seen_dark_makes_nobody_a_foreign_sleeper(blo
     assert site.load_w() >= 57_400.0 - 3_600.0, "all let in again"
 
 
-def test_a_crash_right_after_it_was_told_tells_it_no_second_time_nor_otherwise(block):
-    """The checkpoint of ten seconds before knew nothing of it: they had drawn on, the second event said."""
-    site = block()
-    site.metered = set()
+def crash_once(site, happened, down_s):
+    """The daemon dies as `happened()` and is back `down_s` later with the last checkpoint it wrote."""
     kept = checkpoint.to_record(site.facts, site.state, site.now)
-    site.trip(LOST)
-    while not site.names()["mass_disconnect"]:
+    while not happened():
         before = site.state
         site.cycle()
         if checkpoint.due_at_once(before, site.state):
             kept = checkpoint.to_record(site.facts, site.state, site.now)
+    site.now += down_s
+    site.state = checkpoint.from_record(site.facts, json.loads(json.dumps(kept)), kept["taken_at"], 0.0)
+
+
+def test_a_crash_right_after_it_was_told_tells_it_no_second_time_nor_otherwise(block):
+    """The checkpoint of ten seconds before knew nothing of it: they had drawn on, the second event said."""
+    site = block()
+    site.metered = set()
+    site.trip(LOST)
+    crash_once(site, lambda: site.names()["mass_disconnect"], down_s=4.0)
     assert site.events("mass_disconnect")[0][2].endswith("dark")
-    taken_s = site.now - kept["taken_at"]
-    site.now += 4.0
-    site.state = checkpoint.from_record(site.facts, json.loads(json.dumps(kept)), site.now - 4.0 - taken_s, 0.0)
     site.cycles(30)
     assert site.names()["mass_disconnect"] == 1
     assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+
+
+@pytest.mark.parametrize("down_s", [4.0, 60.0])
+def test_a_crash_right_after_they_were_seen_dark_forgets_it_not(block, down_s):
+    """Half a minute later the site's meter is no witness of it any more: they would have drawn on for good."""
+    site = block()
+    site.metered = set()
+    site.trip(LOST)
+    crash_once(site, lambda: (site.state.fleet.away[list(LOST)] == Away.DARK).all(), down_s)
+    site.cycles(30)
+    assert site.state.fleet.away[list(LOST)].tolist() == [Away.DARK] * 6
+    assert site.names() == {"mass_disconnect": 1}
 
 
 def test_who_slept_by_anothers_hand_does_so_after_such_a_restart_too(block):
