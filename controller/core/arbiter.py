@@ -32,7 +32,7 @@ SHEDDING = frozenset(
         *(bound for row, bound in BOUND_OF_GUARD.items() if TABLE[row][Condition.STOP].action is Action.SHED),
     }
 )
-SOMEBODYS = frozenset({Bound.DISPATCH_CAP, Bound.DISPATCH_TARGET, Bound.OPERATOR})  # what somebody asked for, by a ramp
+SOMEBODYS = frozenset({Bound.DISPATCH_CAP, Bound.OPERATOR})  # limits that somebody set, kept to by a ramp
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,15 @@ def urgent_limit(bounds: list[Proposal], floor_w: float) -> Setpoint | None:
     return Setpoint(max(limit.power_w, floor_w), limit.bound, limit.source, limit.expires_at, shed=True)
 
 
-def decide(state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float) -> Setpoint:
-    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes."""
+def decide(
+    state: State, bounds: list[Proposal], worst: InputState, fallback_w: float, floor_w: float, wishes: bool = True
+) -> Setpoint:
+    """The tightest bound, or the target order if it fits below it; never under the floor, which no command removes.
+
+    wishes: False, and no target is looked at.
+    """
     limit = tightest(bounds, worst, fallback_w, floor_w)
-    wish = wish_of(state.orders.active)
+    wish = wish_of(state.orders.active) if wishes else None
     chosen = wish if wish is not None and max(wish.power_w, floor_w) < limit.power_w else limit
     return Setpoint(
         power_w=max(chosen.power_w, floor_w),

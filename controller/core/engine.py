@@ -237,11 +237,16 @@ class _Cycle:
         self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
         may_rise = trust.worst is not InputState.FALLBACK
-        by_orders = wanted if may_rise else arbiter.decide(state, bounds, InputState.FROZEN_UP, math.inf, floor)
+        falls = worst is InputState.FALLBACK
+        by_orders = wanted
+        if not may_rise:
+            by_orders = arbiter.decide(state, bounds, InputState.FROZEN_UP, math.inf, floor, wishes=not falls)
         ahead = lookahead.prepare(self.facts, state, self._paced(), by_orders, bounds, floor, self.now, may_rise)
-        if worst is InputState.FALLBACK:
-            # No order needs a meter. The fallback lies below most, but its ramp may be the slower one.
-            self.ordered = ahead.setpoint if ahead.setpoint.bound in arbiter.SOMEBODYS else None
+        if falls:
+            # No limit needs a meter. The fallback lies below most, but its ramp may be the slower one. A wish is in no
+            # such hurry: a dwell that the fallback waives would end for it.
+            limits = (one for one in (ahead.setpoint, by_orders) if one.bound in arbiter.SOMEBODYS)
+            self.ordered = next(limits, None)
             ahead = ahead if ahead.setpoint.power_w < wanted.power_w else lookahead.Ahead(wanted)
         self.ahead = ahead
         return ahead.setpoint

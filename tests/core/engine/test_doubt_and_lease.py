@@ -13,7 +13,7 @@ from controller.domain.dispatch import DispatchClass
 from controller.domain.metering import Point
 from controller.domain.plan import InputState
 from controller.domain.reasons import Bound
-from tests.core.engine.given import CAP, DEADBAND
+from tests.core.engine.given import CAP, DEADBAND, TARGET
 
 # --- doubt ----------------------------------------------------------------------------------------------------------
 
@@ -53,6 +53,25 @@ def test_an_order_keeps_its_pace_and_its_time_while_the_fallback_is_on_its_way_b
     assert loads[round(there_s)] <= 20_000.0 + 250.0, "the smallest step is 500 W"
     falls = [earlier - later for earlier, later in zip(loads, loads[15:], strict=False)]
     assert max(falls) <= 4_000.0 + 500.0
+
+
+def test_a_target_ends_no_dwell_sooner_than_the_fallback_on_its_slower_way_and_hides_no_cap(kit):
+    """All were just woken. The fallback may put them to sleep, at 50 W/s; orders have 200 W/s, but a wish can wait."""
+
+    def loads(*asked):
+        policy = kit.policy(ramp={"fallback_w_per_min": 3_000.0}, fleet={"trim": False, "dwell_on_s": 900.0})
+        site = kit.site(policy, kit.fleet(10), hashing=[True] * 10, surplus_w=36_000.0)
+        site.cycles(60)
+        site.state.fleet.changed_at[:] = site.now
+        site.meter_lost = {Point.POI_EXPORT_W}
+        site.cycles(45)
+        wall = kit.wall + site.now + 1.0
+        orders = (kit.order(kind, watts, issued_at=wall, seq=seq) for seq, (kind, watts) in enumerate(asked, start=1))
+        assert site.cycle(received=tuple(map(site.receive, orders))).fail_safe is InputState.FALLBACK
+        return [site.load_w() for _ in range(110) if site.cycle()]
+
+    assert loads((TARGET, 15_000)) == loads()
+    assert loads((TARGET, 15_000), (CAP, 20_000)) == loads((CAP, 20_000)) != loads()
 
 
 def test_in_doubt_neither_the_cap_nor_the_setpoint_rises_until_the_input_is_armed_again(kit):
