@@ -78,13 +78,26 @@ def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:
 def _restarted_unseen(setup: Setup, record: Record, miner: int, woke_s: float, at_s: float) -> bool:
     """Whether a miner restarted by itself since it was woken, in a mass disconnect: nobody can tell it from those that
     lost their power and start all at once, and these are put to sleep when first heard."""
-    window_s = setup.policy.fleet.mass_disconnect_window_s
-    crowds = [at for at, name, _, _ in record.events if name == "mass_disconnect"]
     return any(
         one == miner
         and woke_s < began_s < at_s <= began_s + back_within_s(setup, miner) + setup.sweep_s
-        and any(began_s - window_s <= crowd_s <= at_s for crowd_s in crowds)
+        and _went_with_many(setup, record, miner, began_s, at_s)
         for began_s, one in setup.reboots
+    )
+
+
+def _went_with_many(setup: Setup, record: Record, miner: int, began_s: float, until_s: float) -> bool:
+    """Whether a miner that went at `began_s` may count to a crowd told of by `until_s`: one of then, not a later one.
+
+    A crowd told of when a sweep had missed the miner names its feeder; one told of before that may have been joined.
+    """
+    window_s, facts = setup.policy.fleet.mass_disconnect_window_s, setup.facts
+    feeder = f" {facts.feeder_names[facts.feeder[miner]]} ("
+    missed_s = began_s + setup.sweep_s
+    return any(
+        began_s - window_s <= at <= min(missed_s + window_s, until_s) and (at <= missed_s or feeder in text)
+        for at, name, _, text in record.events
+        if name == "mass_disconnect"
     )
 
 

@@ -30,7 +30,29 @@ def test_who_restarted_while_many_had_vanished_may_be_put_to_sleep_when_heard():
     setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
     restarted = replace(setup, reboots=((130.0, 3),))
     assert [breach.at_s for breach in dwell_kept(restarted, record)] == [160.0], "alone, it boots on"
-    record.events = [(140.0, "mass_disconnect", None, "many")]
+    mine = SETUP.facts.feeder_names[SETUP.facts.feeder[3]]
+    record.events = [(140.0, "mass_disconnect", None, f"many, by feeder {mine} (9); dark")]
     assert dwell_kept(restarted, record) == []
     assert [breach.at_s for breach in dwell_kept(setup, record)] == [160.0], "another that did not restart"
     assert [breach.at_s for breach in dwell_kept(replace(setup, reboots=((90.0, 3),)), record)] == [160.0]
+
+
+def test_another_crowd_than_its_own_excuses_no_sleep_of_one_that_restarted():
+    """A crowd told of long after the restart, or that names other feeders when a sweep had missed the miner already."""
+    sleep_s = 140.0 + SETUP.sweep_s + SETUP.policy.fleet.mass_disconnect_window_s
+    record = written(falling(1.0), cycles=[told(100.0, Verb.WAKE), told(sleep_s, Verb.SLEEP)])
+    fleet = replace(SETUP.policy.fleet, dwell_on_s=120.0)
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=fleet), reboots=((130.0, 3),))
+    mine = setup.facts.feeder_names[setup.facts.feeder[3]]
+
+    def broken(at_s, feeders):
+        record.events = [
+            (at_s, "mass_disconnect", None, f"9 of 40 miners stopped answering, by feeder {feeders}; dark")
+        ]
+        return [breach.at_s for breach in dwell_kept(setup, record)]
+
+    missed_s = 130.0 + setup.sweep_s
+    assert broken(missed_s + 1.0, f"other (4), {mine} (5)") == []
+    assert broken(missed_s - 1.0, "other (9)") == [], "it may have joined them"
+    assert broken(missed_s + 1.0, "other (9)") == [sleep_s]
+    assert broken(missed_s + fleet.mass_disconnect_window_s + 1.0, f"{mine} (9)") == [sleep_s]
