@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import estimator, mass_words
+from controller.core import estimator, mass_words, verify
 from controller.core.consequences import Findings
 from controller.core.fleet_state import NO_COMMAND, Away, FleetState
 from controller.core.state import MassState, State
@@ -159,7 +159,11 @@ def _seen(
     if math.isnan(draw_w):
         draw_w = rung_w if hashes else float(facts.sleep_power_w[miner])
     # Whom we woke a moment before boots on, however little it shows yet: waves and ramps have let it in.
+    # Not who sleeps when it should long have shown life: its wake may never have arrived, and is no failure of its own.
     waking = told == estimator.WAKE and bool(fleet.want_hashing[miner]) and now < fleet.deadline_at[miner]
+    if waking and not hashes:
+        patience_s = float(verify.life_patience_s(facts, fleet, policy, np.array([miner]))[0])
+        waking = now < fleet.sent_at[miner] + patience_s
     boots_on = waking and code == Away.DRAWS and not stopped and draw_w < UP_RATIO * rung_w
     has_started = fleet.power_error_w[miner] == 0.0 and fleet.reported_w[miner] < STARTED_RATIO * drew_w  # NaN: false
     if code == Away.DRAWS and hashes and not boots_on and (has_started or stopped):  # not all tell watts

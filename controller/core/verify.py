@@ -18,6 +18,7 @@ from controller.domain.fleet import (
     CommandReport,
     Condition,
     Fleet,
+    FloatArray,
     IntArray,
     Outcome,
     Verb,
@@ -185,16 +186,23 @@ def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> Bo
     return asleep
 
 
+def life_patience_s(facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntArray) -> FloatArray:
+    """Seconds after its wake at which even a slow one of its class would have begun to boot: `rows` (k,)."""
+    slow_s = policy.deadline_factor * fleet.dead_s[rows] + policy.deadline_extra_s
+    patience_s: FloatArray = np.maximum(slow_s, facts.wake_patience_s[rows])
+    return patience_s
+
+
 def _shows_no_life(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:
-    """(n,) who was woken and still sleeps when even a slow one of its class would have begun to boot."""
-    patience_s = np.maximum(policy.deadline_factor * fleet.dead_s + policy.deadline_extra_s, facts.wake_patience_s)
-    lifeless: BoolArray = (
-        (fleet.verb == estimator.WAKE)
-        & fleet.want_hashing
-        & (fleet.condition == Condition.ASLEEP)
-        & (fleet.read_at >= fleet.sent_at + patience_s)
-    )
-    return lifeless
+    """(n,) who was woken and still sleeps when even a slow one of its class would have begun to boot.
+
+    Who was out of reach with many others meanwhile has that time again: its wake may have come late, or never.
+    """
+    woken: BoolArray = (fleet.verb == estimator.WAKE) & fleet.want_hashing & (fleet.condition == Condition.ASLEEP)
+    rows = woken.nonzero()[0]
+    since = np.maximum(fleet.sent_at[rows], fleet.back_at[rows])
+    woken[rows] = fleet.read_at[rows] >= since + life_patience_s(facts, fleet, policy, rows)
+    return woken
 
 
 def _moves_no_watt(fleet: FleetState) -> BoolArray:

@@ -132,6 +132,24 @@ def test_who_was_woken_a_moment_before_boots_on_however_slow_it_is(block, back_s
     assert site.hashing[woken]
 
 
+@pytest.mark.parametrize("left_s", [60.0, 5.0], ids=["within its patience", "before its deadline"])
+def test_who_comes_back_asleep_from_a_wake_that_never_arrived_is_not_judged_for_the_time_away(block, left_s):
+    site = block(hashing=15, surplus_w=54_000.0)
+    site.spare_w = 57_600.0
+    site.unsure = set(range(20))
+    site.unplugged = site.silent = set(range(15, 20))  # not read yet
+    site.run_until(lambda: any(command.verb is Verb.WAKE for command in site.sent), 60)
+    (woken,) = {command.miner for command in site.sent if command.verb is Verb.WAKE}
+    site.silent = set()
+    site.run_until(lambda: site.now > site.state.fleet.deadline_at[woken] - left_s, 300)
+    assert site.state.fleet.away[woken] == Away.DRAWS
+    site.unplugged = set()
+    site.cycles(25)
+    assert site.state.fleet.attempts[woken] == 0, "it may be about to boot, or has heard nothing"
+    site.cycles(180)
+    assert site.hashing.sum() == 16, "and one of its kind is woken when it had the time"
+
+
 def test_a_falling_surplus_is_met_by_those_that_can_be_reached(block):
     site = block()
     site.unplugged = set(LOST)
