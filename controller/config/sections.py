@@ -94,7 +94,8 @@ class Control(Section):
         why="covers meter noise and one trim step; nothing else hides a reserve",
     )
     household_tolerance: DerivedPowerOrShare = key(
-        "how far the export may fall below despatch before the down-ramp is waived",
+        "how far the export may fall below despatch before the down-ramp is waived; "
+        "what moves by no more proves no meter frozen",
         None,
         derived="the larger of 1 % and 2 meter steps",
         why="smaller is noise, larger takes power from households",
