@@ -48,11 +48,11 @@ def test_an_order_keeps_its_pace_and_its_time_while_the_fallback_is_on_its_way_b
     assert begun_w > 32_000.0
     order = replace(kit.order(CAP, 20_000, issued_at=wall), not_before=None if in_s is None else wall + in_s)
     assert site.cycle(received=(site.receive(order),)).fail_safe is InputState.FALLBACK
-    loads = [site.load_w() for decision in site.cycles(130) if decision.fail_safe is InputState.FALLBACK]
+    loads = [site.load_w() for _ in range(130) if site.cycle().fail_safe is InputState.FALLBACK]
     there_s = 120.0 if in_s else (begun_w - 20_000.0) / 200.0 + 10.0
     assert loads[round(there_s)] <= 20_000.0 + 250.0, "the smallest step is 500 W"
     falls = [earlier - later for earlier, later in zip(loads, loads[15:], strict=False)]
-    assert max(falls) <= 4_000.0 + 500.0
+    assert max(falls) <= 1.05 * 4_000.0 + 500.0
 
 
 def test_a_target_ends_no_dwell_sooner_than_the_fallback_on_its_slower_way_and_hides_no_cap(kit):
