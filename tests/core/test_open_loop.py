@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,12 @@ from tests.rig.score.runs import ours
 SMALL_W = 200_000
 
 
-def held(feedback):
-    """How far above its order a site ends that is asked for one power for a quarter of an hour, share of rated."""
+def held(feedback, says=None):
+    """How far above its order a site ends that is asked for one power for a quarter of an hour, share of rated. says:
+    what all miners say over what they draw."""
     site = build_site(1, SMALL_W)
+    if says is not None:
+        site = replace(site, fleet=replace(site.fleet, report_ratio=[says] * len(site.fleet.models)))
     at_s = np.arange(0.0, 900.0, 60.0)
     orders = Orders("held", at_s, np.full(len(at_s), site.offer.base_w), 900.0, 0.0, site.offer.base_w, 1.0)
     load_w = ours(site, orders, feedback).load_w[-120:]
@@ -28,6 +33,10 @@ def held(feedback):
 def test_nameplates_alone_miss_an_order_by_what_they_are_wrong():
     assert abs(held(Feedback.METER)) < 0.005
     assert held(Feedback.OPEN_LOOP) < -0.01  # the night is cool: all draw less than their nameplates
+
+
+def test_what_miners_say_of_their_watts_moves_nothing():
+    assert held(Feedback.OPEN_LOOP, 1.06) == pytest.approx(held(Feedback.OPEN_LOOP, 0.97), abs=0.004)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_target_ends_no_dwell_sooner_than_the_fallback_on_its_slower_way_and_h
         site.meter_lost = {Point.POI_EXPORT_W}
         site.cycles(45)
         wall = kit.wall + site.now + 1.0
-        orders = (kit.order(kind, watts, issued_at=wall, seq=seq) for seq, (kind, watts) in enumerate(asked, start=1))
+        orders = (kit.order(kind, watts, issued_at=wall, issuer=kind.value) for kind, watts in asked)  # none supersedes
         assert site.cycle(received=tuple(map(site.receive, orders))).fail_safe is InputState.FALLBACK
         return [site.load_w() for _ in range(110) if site.cycle()]
 
