@@ -24,6 +24,7 @@ INPUTS: dict[str, tuple[Point, ...]] = {
 }
 MEASURED = frozenset(point for points in INPUTS.values() for point in points)  # powers, all of them
 BALANCED = (Row.POI, Row.SITE)  # held to blame when the powers do not add up
+DOUBTED = (InputState.FROZEN_UP, InputState.FALLBACK)  # what only time, or a proof, makes good again
 FULL_LOADS = 1.5  # a fleet that was grown without a new site.rated is believed; a CT ratio off by ten is not
 
 

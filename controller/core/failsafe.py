@@ -125,11 +125,13 @@ def _advance(
     unproven: bool,
     now: float,
 ) -> InputHealth:
-    """Move one input by the table. unproven: it says that it is good, which is no reason to believe it again."""
+    """Move one input by the table. unproven: it says that it is good, which is no reason to believe it again, nor for
+    the time that it has been in doubt to begin anew."""
     name = row.value
     memory = state.inputs.get(name) or InputMemory(InputState.HOLD, state.started_at, None)
     good_since = (memory.good_since if memory.good_since is not None else now) if good else None
-    trusted_at = newest if good and newest is not None else memory.trusted_at
+    believed = good and not (unproven and memory.state in doubts.DOUBTED)
+    trusted_at = newest if believed and newest is not None else memory.trusted_at
     age = now - trusted_at
     if good_since is not None:
         condition = Age.REARMED if now - good_since >= limits.rearm_s else Age.FRESH

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from controller.core.doubts import INPUTS
+from controller.core.doubts import DOUBTED, INPUTS
 from controller.core.state import InputMemory, State, StillMemory
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import InputState
-
-KEPT = (InputState.FROZEN_UP, InputState.FALLBACK)
 
 
 def of_trust(state: State, now: float) -> dict[str, Any]:
@@ -69,4 +67,4 @@ def doubts_changed(before: State, after: State) -> bool:
 
 
 def _doubted(state: State) -> dict[str, InputMemory]:
-    return {name: memory for name, memory in state.inputs.items() if name in INPUTS and memory.state in KEPT}
+    return {name: memory for name, memory in state.inputs.items() if name in INPUTS and memory.state in DOUBTED}

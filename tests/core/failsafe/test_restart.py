@@ -81,6 +81,19 @@ def test_a_heart_that_was_not_seen_to_beat_since_the_start_is_not_believed(kit, 
     assert [stopped[at].condition for at in (0, 39)] == ["not proved yet", "heartbeat stuck"]
 
 
+def test_a_heart_that_stopped_before_a_restart_has_stood_still_for_as_long(kit):
+    """Found by harsh seed 4536: what the plant said was taken for good until its heart was found to stand still again,
+    and the fallback waited for its whole time from there."""
+    watch = Watch(kit)
+    for beat in (1.0, 2.0, 3.0):
+        watch.see(dcs_heartbeat=beat)
+    stopped = [health(watch.see(dcs_heartbeat=3.0), "plant").state for _ in range(25)]
+    assert stopped[-1] is FROZEN
+    restarted(watch)
+    seen = [health(watch.see(dcs_heartbeat=3.0), "plant").state for _ in range(12)]
+    assert seen == [FROZEN] * 11 + [FALLBACK], "33 s after it was last believed, as soon as it is known again"
+
+
 def test_a_slow_heart_is_no_reason_not_to_lower(kit):
     """What a plant tells whose heart is still to be seen beating counts, and only raises wait."""
     watch = Watch(kit)
