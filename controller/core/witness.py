@@ -41,8 +41,8 @@ class Look:
     agreed. caught: have lied, and count as drawing. lie_w: what each would draw more if it did not sleep. rest_w: what
     the meter shows beyond the believed. excess_w: of that, what is new. uncertainty_w: of excess_w. resolution_w: half
     of the smallest lie, less cannot be told from nothing. nothing_beside: what the meter shows is these miners, so
-    finely that none of them could lie, new or not. moving: a blind one is on its way. lowest_rest_w: by so much
-    beliefs may be off in sum; a rest below that is no rest, and some belief is wrong.
+    finely that none of them could lie, new or not. moving: a blind one is on its way; under_way: anybody is.
+    lowest_rest_w: by so much beliefs may be off in sum; a rest below that is no rest, and some belief is wrong.
     """
 
     rows: IntArray
@@ -56,6 +56,7 @@ class Look:
     resolution_w: float
     nothing_beside: bool
     moving: bool
+    under_way: bool
     lowest_rest_w: float
 
 
@@ -107,6 +108,7 @@ def look_at(
         uncertainty_w=doubt_w(changed_w),
         resolution_w=resolution_w,
         moving=bool((blind & ~still).any()),
+        under_way=not bool(still.all()),
         lowest_rest_w=-doubt_w(believed_w),
         nothing_beside=abs(beside_w) <= resolution_w and doubt_w(believed_w) < resolution_w,
     )
@@ -120,7 +122,10 @@ def _awake_w(facts: Fleet, state: State, rows: IntArray) -> FloatArray:
 
 
 def finding_of(look: Look) -> Finding:
-    """Half of the smallest lie is where nobody lying ends and somebody lying begins, as long as less is in doubt."""
+    """Half of the smallest lie is where nobody lying ends and somebody lying begins, as long as less is in doubt.
+
+    Where more is, a meter agrees with those at rest: by how much boots are late is nothing that hangs on the feeder.
+    """
     fine = look.uncertainty_w < look.resolution_w
     limit_w = look.resolution_w if fine else look.uncertainty_w + look.resolution_w
     if math.isnan(look.excess_w):
@@ -130,7 +135,7 @@ def finding_of(look: Look) -> Finding:
     if look.excess_w < -limit_w:
         slept_w = -float(look.lie_w[look.caught].sum())
         return Finding.RELEASES if slept_w < 0.0 and abs(look.excess_w - slept_w) <= limit_w else Finding.DEFICIT
-    return Finding.AGREES if fine or not (look.moving or look.suspects.any()) else Finding.NOTHING
+    return Finding.AGREES if fine or not (look.under_way or look.suspects.any()) else Finding.NOTHING
 
 
 def comparable(facts: Fleet, state: State, policy: FleetPolicy, feeder: int, rows: IntArray, at: float) -> bool:

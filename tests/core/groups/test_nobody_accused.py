@@ -151,6 +151,35 @@ def test_miners_that_lost_their_pools_make_no_liars_of_each_other(kit, idle_shar
     assert site.load_w() <= 3_000.0
 
 
+def test_what_boots_are_late_by_is_no_lie_of_who_sleeps_meanwhile(kit):
+    """Found by harsh seed 4421: a feeder on which many booted late was taken to feed less than nothing beside them, and
+    what it fed when they were up looked like an obedient miner's lie."""
+    facts = kit.fleet(COUNT, odd=dict.fromkeys((THIRD, SECOND, FIRST), BLIND), feeder_rating_w=(100_000,))
+    up_and_down = ("up_w_per_min", "up_w_per_15s", "down_w_per_min", "down_w_per_15s")
+    policy = kit.policy(
+        ramp=dict.fromkeys(up_and_down, 1e6),
+        inputs={"frozen_after_s": 1e6},
+        fleet={"attempts_max": 2, "tolerance_ratio": 0.04},
+        rated_w=60_000,
+        site_cap_w=60_000,
+    )
+    site = kit.site(policy, facts, hashing=[row >= 6 for row in range(COUNT)], surplus_w=34_000.0)
+    site.metered.add(0)
+    site.cycles(20)
+    site.spare_w = 60_000.0
+    site.cycle()
+    assert told(site, Verb.WAKE) == [0, 1, 2, 3, 4, 5]
+    site.way_s[:6] = 45.0  # half as long again as their class
+    site.cycles(33)
+    site.spare_w = 38_000.0
+    site.cycles(3)
+    site.spare_w = EASY_W
+    site.cycles(60)
+    assert told(site) == [FIRST]
+    assert said(site, "miner_stuck") == said(site, "feeder_contradicts") == []
+    assert site.state.fleet.sleep_proved[FIRST]
+
+
 def test_a_feeder_that_shows_less_than_its_miners_draw_owes_nobody_anything(build):
     """A rest far below nothing is a wrong belief; once that is over, it would look like as many lies."""
     site = build()
