@@ -154,6 +154,18 @@ def plan_rung(facts: Fleet, state: State, miner: int, level: int) -> None:
     fleet.to_w[miner] = facts.level_power_w[miner, level] * fleet.ratio[miner]
 
 
+def boot_on(facts: Fleet, state: State, miner: int) -> None:
+    """What was to end a miner's boot never reached it: its wake is back in the ledger, sent when it last changed, from
+    what it is known to draw. What its boot will bring is not there yet."""
+    fleet = state.fleet
+    boot_s = float(facts.wake_dead_s[miner] + facts.wake_90_s[miner])
+    fleet.verb[miner], fleet.sent_at[miner] = VERB_CODES[Verb.WAKE], fleet.changed_at[miner]
+    fleet.dead_s[miner], fleet.to_90_s[miner] = facts.wake_dead_s[miner], facts.wake_90_s[miner]
+    fleet.learned[miner] = estimator.learned_ratio(facts, Verb.WAKE)[miner]
+    fleet.deadline_at[miner] = fleet.sent_at[miner] + max(estimator.LATE * boot_s, float(facts.wake_patience_s[miner]))
+    plan_rung(facts, state, miner, max(int(fleet.want_level[miner]), 0))
+
+
 def woke_lower(fleet: FleetState, rows: int | slice = estimator.EVERYBODY) -> BoolArray:
     """(n,) who was woken and came back at a rung below the wanted one: the profile it slept at, which is no failure.
 

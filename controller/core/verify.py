@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from controller.core import arrivals, estimator, starts
-from controller.core.consequences import Findings, follow_up, plan_rung, woke_lower
+from controller.core.consequences import Findings, boot_on, follow_up, plan_rung, woke_lower
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
@@ -256,11 +256,10 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
         fleet.want_level[miner] = fleet.level[miner]
     if fleet.to_w[miner] < fleet.from_w[miner] or verb is Verb.SLEEP:  # not a watt of it is gone
         draw_w = float(np.fmax(max(draw_w, float(fleet.from_w[miner])), fleet.reported_w[miner]))  # NaN: nothing told
+    estimator.take_out_of_flight(fleet, miner, draw_w)
     boots_until = fleet.changed_at[miner] + facts.wake_dead_s[miner] + facts.wake_90_s[miner]
     if verb is Verb.SLEEP and now <= boots_until:  # it was woken a moment before, and boots on
-        rung_w = float(facts.level_power_w[miner, max(int(fleet.want_level[miner]), 0)] * fleet.ratio[miner])
-        draw_w = max(draw_w, rung_w)
-    estimator.take_out_of_flight(fleet, miner, draw_w)
+        boot_on(facts, state, miner)
 
 
 def _spare(

@@ -125,6 +125,26 @@ def test_a_boot_that_is_slow_makes_nobody_dark(block, kit, metered):
     assert site.state.fleet.want_hashing[woken]
 
 
+def test_a_sleep_that_never_reached_one_that_boots_makes_nobody_dark(block, kit):
+    """Found by harsh seed 1149: woken a moment before the switch died, and told to sleep the moment after."""
+    facts = kit.fleet(20, feeders=[0] * 15 + [1] * 5, feeder_rating_w=(1_000_000, 30_000))
+    site = block(facts=facts, hashing=15, surplus_w=54_000.0, sweep_s=5, trim=False)
+    site.metered = {0, 1}
+    site.cycles(20)
+    site.spare_w = 57_600.0
+    site.run_until(lambda: any(command.verb is Verb.WAKE for command in site.sent), 60)
+    (woken,) = {command.miner for command in site.sent if command.verb is Verb.WAKE}
+    lost = [woken, 17, 18, 19]
+    site.run_until(lambda: round(site.now) % 5 == -woken % 5, 5)  # it was read just now
+    site.unplugged = set(lost)
+    site.spare_w = 1_000.0
+    site.cycle()
+    assert woken in {command.miner for command in site.sent if command.verb is Verb.SLEEP}
+    site.cycles(60)
+    assert site.names()["mass_disconnect"] == 1
+    assert site.state.fleet.away[lost].tolist() == [Away.DRAWS] * 4
+
+
 def two_feeders_as_many_boot(block, kit, *, slower, after):
     """8 miners on a feeder without a meter, 12 on one with its own, where six or more were woken `after` cycles ago.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from controller.core import estimator
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 from tests.core.verify.conftest import ASLEEP, HASHING, Story
 
@@ -215,6 +216,27 @@ def test_a_command_that_never_arrived_is_no_stay_hashing_or_asleep(kit, hashing)
     (command,) = story.want(hashing=not hashing)
     story.at(1.0, reports=[kit.report(command, Outcome.WITHHELD, 0.5)])
     assert story.fleet.changed_at[0] == -5_000.0
+
+
+def test_a_sleep_that_never_reached_one_that_boots_leaves_its_boot_as_it_was(sleeper):
+    """Found by harsh seed 1149: it was taken for drawing its whole rung at once, and its feeder's meter missed that."""
+    (wake,) = sleeper.want(hashing=True)
+    sleeper.at(5.0)
+    (sleep,) = sleeper.want(hashing=False)
+    sleeper.at(8.0, reports=[sleeper.kit.report(sleep, Outcome.UNREACHABLE, 8.0)])
+    assert bool(sleeper.fleet.want_hashing[0])
+    drawn_w = [float(estimator.expected_power_w(sleeper.fleet, at)[0]) for at in (8.0, 25.0, 40.0, 50.0)]
+    assert drawn_w == pytest.approx([50.0, 1_602.5, 3_155.0, 3_500.0])
+    assert sleeper.at(50.0, sleeper.hashes(49.0)) == [("wake", "settled")]
+    assert wake.verb is Verb.WAKE
+
+
+def test_one_that_had_booted_already_draws_what_it_drew(sleeper):
+    sleeper.want(hashing=True)
+    sleeper.at(30.0, sleeper.hashes(29.0, power_w=3_000.0))
+    (sleep,) = sleeper.want(hashing=False)
+    sleeper.at(32.0, reports=[sleeper.kit.report(sleep, Outcome.UNREACHABLE, 32.0)])
+    assert float(estimator.expected_power_w(sleeper.fleet, 32.0)[0]) >= 3_000.0
 
 
 def test_a_trim_that_never_arrived_is_planned_from_where_the_miner_is(story):
