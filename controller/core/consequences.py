@@ -102,9 +102,11 @@ def _drifted(
     name = facts.miner_ids[miner]
     if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.ASLEEP:
         fleet.want_hashing[miner] = False
-        fleet.ours_asleep[miner] = False
         fleet.changed_at[miner] = now
         fleet.verdict[miner] = Verdict.SETTLED
+        if fleet.attempts[miner] > 0 and fleet.failed_verb[miner] == VERB_CODES[Verb.WAKE]:
+            return  # it was not seen awake since its wake failed: it never fell asleep, and is ours as before
+        fleet.ours_asleep[miner] = False
         findings.events.append(Event("foreign_sleeper", EventLevel.WARNING, "fell asleep without our order", name))
         return
     if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.HASHING and fleet.level[miner] >= 0:

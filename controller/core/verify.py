@@ -178,10 +178,11 @@ def _shown_meanwhile(state: State, policy: FleetPolicy, now: float) -> BoolArray
 
 
 def _only_says_awake(facts: Fleet, fleet: FleetState, policy: FleetPolicy) -> BoolArray:
-    """(n,) whom we woke, who says it is awake and draws, by its own watts, no more than asleep."""
+    """(n,) whom we woke, who says it is awake and draws, by its own watts, no more than asleep: so it does when
+    it is not wanted any more."""
     asleep: BoolArray = (fleet.verb == estimator.WAKE) | ((fleet.attempts > 0) & (fleet.failed_verb == estimator.WAKE))
     if asleep.any():
-        asleep &= fleet.want_hashing & (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
+        asleep &= (fleet.condition == Condition.HASHING) & (fleet.power_error_w == 0.0)
         asleep &= fleet.reported_w <= facts.sleep_power_w + policy.tolerance_w  # no watts told, NaN, compares false
     return asleep
 

@@ -59,6 +59,23 @@ def test_one_that_begins_to_draw_is_given_the_time_of_its_class(woken):
     assert woken.at(45.0, woken.hashes(at=45.0)) == [("wake", "settled")]
 
 
+def test_a_wake_that_failed_and_was_forgotten_makes_it_no_foreign_sleeper_nor_one_that_woke_by_itself(woken):
+    """Found by harsh seed 4533: a loss of work had its second wake proved or disproved by nothing; then it had fallen
+    asleep by itself, then woken by itself, and was put to sleep against its dwell."""
+    woken.at(31.0, woken.hashes(at=PATIENCE_S, power_w=SLEEP_W))
+    assert [command.verb for command in woken.due()] == [Verb.WAKE]
+    estimator.take_out_of_flight(woken.fleet, 0, SLEEP_W)
+    woken.fleet.verdict[0] = Verdict.SETTLED
+    said, sent = [], []
+    for second in range(32, 50):
+        woken.at(float(second), woken.hashes(at=float(second), power_w=SLEEP_W))
+        said += woken.events()
+        sent += woken.due()
+    assert (said, sent) == ([], [])
+    assert woken.fleet.condition[0] == Condition.ASLEEP
+    assert bool(woken.fleet.ours_asleep[0]) and not woken.fleet.want_hashing[0], "the ramps wake it again"
+
+
 @pytest.mark.parametrize("watts", [{"power_w": None}, {"power_w": SLEEP_W, "error_w": 900.0}])
 def test_only_watts_of_its_own_contradict_its_word(woken, watts):
     assert woken.at(31.0, woken.hashes(at=PATIENCE_S, **watts)) == []
