@@ -9,7 +9,7 @@ from controller.domain.fleet import Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import Breach, back_within_s, exceeded_limits
 from tests.rig.miners import NOBODY_ANSWERS_S
-from tests.rig.record import Record
+from tests.rig.record import CycleRow, Record
 from tests.rig.setup import WALL_AT_START, Setup
 
 
@@ -27,7 +27,8 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
     """Nobody is woken before its rest is over, nor put to sleep early unless what is under way would pass a limit
     of the site, or a limit above it was exceeded, or its stay had ended by itself as many vanished.
 
-    A repeated sleep that cannot have arrived begins no rest anew."""
+    Above a limit is the site too while its meter lies that it is: nobody can know better before the lie gives itself
+    away. A repeated sleep that cannot have arrived begins no rest anew."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
     trips, exceeded, ahead = setup.tripped(), exceeded_limits(setup, record), _caps_ahead(setup)
@@ -47,7 +48,8 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 ran = row.at_s - woke.get(command.miner, -np.inf)
                 led = any(begin_s <= row.at_s <= end_s for begin_s, end_s in ahead)
                 limit_w = row.setpoint_w if led or row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
-                must_fall = max(row.committed_w, float(np.interp(row.at_s, t_s, load_w))) > limit_w
+                drawn_w = float(np.interp(row.at_s, t_s, load_w))
+                must_fall = max(row.committed_w, drawn_w, _falsely_shown_w(setup, row)) > limit_w
                 trip = trips.get(command.miner)
                 # A start that finds boots under way holds the load where it is: what they bring has to come off.
                 must_fall |= row.bound == "hold" and any(
@@ -64,6 +66,12 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 if not (again and _cannot_arrive(setup, command.miner, row.at_s)):
                     slept[command.miner] = row.at_s
     return found
+
+
+def _falsely_shown_w(setup: Setup, row: CycleRow) -> float:
+    """What the site meter shows while it has a fault, watts; 0 while it has none."""
+    lies = any(fault.feed == "site" and fault.active(row.at_s) for fault in setup.input_faults)
+    return row.shown_w if lies else 0.0
 
 
 def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:

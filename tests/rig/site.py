@@ -13,7 +13,7 @@ from controller.core.engine import Engine
 from controller.core.state import State
 from controller.domain.dispatch import Dispatch, Received
 from controller.domain.fleet import BoolArray, Command, Verdict
-from controller.domain.metering import Point, Sample
+from controller.domain.metering import Point, Sample, good_value
 from controller.domain.plan import Decision, OperatorOrder, Snapshot
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour
@@ -263,6 +263,7 @@ class Site:
             step_ms=step_ms,
             fullest_ratio=fullest[0],
             fullest=fullest[1],
+            shown_w=good_value(self.instruments.latest, Point.SITE_LOAD_W) or 0.0,
         )
         self.record.cycle(row, decision)
         for miner in np.flatnonzero(self.state.fleet.verdict == Verdict.QUARANTINED):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from controller.domain.fleet import Verb
 from tests.rig.check_miners import dwell_kept
-from tests.rig.setup import Outage
-from tests.scenarios.written_runs import SETUP, falling, told, written
+from tests.rig.setup import InputFault, InputFaultKind, Outage
+from tests.scenarios.written_runs import RATED_W, SETUP, falling, told, written
 
 
 def test_a_repeated_sleep_begins_a_rest_anew_unless_it_cannot_have_arrived():
@@ -22,6 +22,22 @@ def test_a_repeated_sleep_begins_a_rest_anew_unless_it_cannot_have_arrived():
     assert [breach.at_s for breach in dwell_kept(away, early)] == [155.0], "the first one did arrive"
     back = replace(setup, outages=(Outage(3, 110.0, 121.0),))
     assert [breach.at_s for breach in dwell_kept(back, record)] == [170.0], "it was tried until it was there again"
+
+
+def test_a_site_meter_that_lies_above_a_limit_excuses_a_sleep_and_an_honest_one_does_not():
+    """Found by harsh seed 4388: a meter stood still above a cap, and all that were put to sleep for it moved it not."""
+    capped_w = 0.5 * RATED_W
+    sleep = replace(told(160.0, Verb.SLEEP), setpoint_w=capped_w, cap_w=capped_w, shown_w=0.6 * RATED_W)
+    record = written(lambda t_s: 0.4 * RATED_W, cycles=[told(100.0, Verb.WAKE), sleep])
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
+    assert [breach.at_s for breach in dwell_kept(setup, record)] == [160.0]
+    stuck = InputFault("site", InputFaultKind.STUCK, 130.0, 200.0)
+    assert dwell_kept(replace(setup, input_faults=(stuck,)), record) == []
+    others = (replace(stuck, feed="poi"), replace(stuck, begin_s=161.0), replace(stuck, end_s=159.0))
+    for fault in others:
+        assert len(dwell_kept(replace(setup, input_faults=(fault,)), record)) == 1
+    record.cycles[1] = replace(sleep, shown_w=0.45 * RATED_W)
+    assert len(dwell_kept(replace(setup, input_faults=(stuck,)), record)) == 1, "below the cap by its own lie"
 
 
 def test_who_restarted_while_many_had_vanished_may_be_put_to_sleep_when_heard():
