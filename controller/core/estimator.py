@@ -164,11 +164,12 @@ def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: 
     return np.where(hashing, rung * fleet.ratio, facts.sleep_power_w)
 
 
-def revise(state: State, change_w: float, now: float) -> None:
+def revise(state: State, change_w: float, now: float, first_read: bool = False) -> None:
     """What we believe of miners changed by `change_w`. While the site meter tells what the site draws, that did not
-    change, and the offset takes up the difference; with the meter gone, miners are all there is to go by."""
+    change, and the offset takes up the difference; with the meter gone, miners are all there is to go by. first_read:
+    of one never read before; its watts were in what the meter last showed, however long ago."""
     state.corrected_w += change_w
-    if state.offset_w is not None and now <= state.offset_until:
+    if state.offset_w is not None and (now <= state.offset_until or (first_read and state.offset_at > -math.inf)):
         state.offset_w -= change_w
         state.revised_w += change_w
         state.early_w = max(state.early_w - max(change_w, 0.0), 0.0)

@@ -53,7 +53,7 @@ def _take(
     miners = np.array([reading.miner for reading in readings], dtype=np.int64)
     condition = np.array([reading.condition for reading in readings], dtype=np.int8)
     started_at = np.array([reading.started_at for reading in readings])
-    newer = started_at > fleet.read_at[miners]
+    newer, never_read = started_at > fleet.read_at[miners], ~np.isfinite(fleet.read_at[miners])
     was, unseen = fleet.condition[miners], fleet.verdict[miners] == Verdict.UNSEEN
     # Out of reach: its last known power stands, never zero. Unknown: it answered, and that proves nothing.
     proves = newer & (condition != Condition.UNREACHABLE) & (condition != Condition.UNKNOWN)
@@ -88,7 +88,7 @@ def _take(
             text = "what answers is the miner of the inventory again"
             findings.events.append(Event("miner_fits_again", EventLevel.INFO, text, miner_id))
         if first[place]:
-            estimator.revise(state, float(changes_w[place]), now)
+            estimator.revise(state, float(changes_w[place]), now, first_read=bool(never_read[place]))
             if not fleet.want_hashing[reading.miner] and not fleet.ours_asleep[reading.miner]:
                 text = "asleep, and not by our order: left alone until adopted"
                 findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, miner_id))
