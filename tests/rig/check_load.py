@@ -10,7 +10,6 @@ from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import FloatArray, Verb
 from controller.domain.plan import OperatorVerb
 from simulators.accounting import holding_times_s, trailing_max
-from simulators.asic.response import Behaviour
 from tests.rig.breaches import (
     LONGEST_RUN_S,
     NOISE,
@@ -27,12 +26,12 @@ from tests.rig.breaches import (
     undiscovered_w,
     within,
 )
+from tests.rig.reach import reachable_w
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, InputFaultKind, Setup
 
 LIMIT_NOISE = 0.03  # of a rating: every machine is a little off its nameplate
 STEP_WINDOW_S = 15.0  # of the ramps
-LOSSES = 0.05  # of a rating: cables and transformers, and what is left below a whole machine
 SETTLED = 0.06  # of rated: one miner's step, the margin, a meter's noise
 
 
@@ -225,7 +224,7 @@ def settles(setup: Setup, record: Record) -> list[Breach]:
     quick_w_per_s = min(ramp.up_w_per_min / 60.0, ramp.up_w_per_15s / 15.0)
     boot_s = float(setup.facts.boot_s.max())
     climbed_w = calm_w + 0.6 * quick_w_per_s * (setup.duration_s - setup.calm_from_s - 17.5 - boot_s)
-    best_w = min(_reachable_w(setup, record) + stubborn, climbed_w)
+    best_w = min(reachable_w(setup, record) + stubborn, climbed_w)
     if load > max(cap, stubborn) + TOLERANCE * rated_w:
         return [Breach("settles", setup.duration_s - 20.0, f"{load / 1e3:.1f} kW over the cap of {cap / 1e3:.1f} kW")]
     if load < min(aim_w, best_w) - max(SETTLED * rated_w, 4_000.0):
@@ -278,23 +277,3 @@ def _reboots_w(setup: Setup, began: FloatArray, window_s: float) -> FloatArray:
         touched = (began >= at_s - window_s) & (began <= at_s + back_within_s(setup, miner))
         extra[touched] += setup.fleet.models[miner].nameplate.power_w
     return extra
-
-
-def _reachable_w(setup: Setup, record: Record) -> float:
-    """What the miners that obey and that the core may use draw beyond their sleep within the limits above them, taken
-    one by one, the best first. Losses take room too, as do those that hash on unasked and the sleep of all others."""
-    behaviours, asleep, tree = setup.fleet.behaviours or (), setup.fleet.asleep or (), setup.facts.limits
-    spent = {miner for _, name, miner, _ in record.events if name == "miner_budget_used"}
-    watts = np.array([model.nameplate.power_w for model in setup.fleet.models], dtype=np.float64)
-    unasked = np.array([behaviour is not Behaviour.OBEYS for behaviour in behaviours])
-    standing_w = np.where(unasked, watts, setup.facts.sleep_power_w)
-    gain_w, room_w = watts - standing_w, (1.0 - LOSSES) * tree.rating_w - tree.miners_w(standing_w)
-    total_w = 0.0
-    for miner in setup.facts.best_first.tolist():
-        foreign = asleep[miner] and not setup.policy.fleet.adopt_sleepers_at_start
-        usable = not foreign and setup.facts.miner_ids[miner] not in spent and miner not in record.quarantined_at
-        above = tree.of_miner[miner]
-        if not unasked[miner] and usable and float(room_w[above].min()) >= gain_w[miner]:
-            total_w += float(gain_w[miner])
-            room_w[np.unique(above)] -= gain_w[miner]
-    return total_w
