@@ -27,6 +27,9 @@ from controller.core.roster import (
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy, RampPolicy
 
+MISSED_SHARE = 0.15
+"""Of what the ramp lets the load fall in 15 s: so much may be missing on a way down for the sake of who is let go."""
+
 
 def commit(roster: Roster, goal: Goal, pace: RampPolicy) -> None:
     """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
@@ -51,7 +54,8 @@ def commit(roster: Roster, goal: Goal, pace: RampPolicy) -> None:
     reserve_w = policy.trim_reserve_ratio * lead_w if policy.trim else 0.0
     # Who boots can replace nobody yet: a slow one may need a minute in which the one let go is missing.
     up_w = roster.offset_w + float(np.where(roster.steady, roster.ceiling_w, roster.soon_w).sum())
-    _let_go(roster, up_w, state.cap_peak_w + 2.0 * reserve_w)
+    spare_w = max(policy.deadband_up_w, MISSED_SHARE * pace.down_w_per_15s)
+    _let_go(roster, goal, up_w, state.cap_peak_w + 2.0 * reserve_w, spare_w)
 
 
 @dataclass(slots=True)
@@ -199,13 +203,19 @@ def _due(
     return due
 
 
-def _let_go(roster: Roster, up_w: float, enough_w: float) -> None:
-    """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait."""
+def _let_go(roster: Roster, goal: Goal, up_w: float, enough_w: float, spare_w: float) -> None:
+    """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait.
+
+    On a way down one a cycle may be quicker than the ramp: nobody goes then who would leave the load more than
+    `spare_w` below its line.
+    """
     calm = roster.steady & (roster.state.fleet.verb == NO_COMMAND)
     free = calm & roster.switchable & roster.startable & hashed_long(roster)
     if not roster.policy.trim or not bool(free.any()):
         return
     worst_first = roster.best_first[::-1]
     worst = int(fewest_first(roster, worst_first[free[worst_first]])[0])
-    if up_w - 2.0 * float(roster.ceiling_w[worst]) > enough_w:
+    line_w = goal.power_w + goal.ahead_w if goal.wanted_w < goal.power_w else -math.inf
+    left_w = roster.predicted_w() - float(roster.soon_w[worst] - roster.facts.sleep_power_w[worst])
+    if up_w - 2.0 * float(roster.ceiling_w[worst]) > enough_w and left_w >= line_w - spare_w:
         want_asleep(roster, np.array([worst]))

@@ -155,6 +155,15 @@ def test_who_must_sleep_at_the_end_of_a_ramp_sleeps_on_the_way_untrimmed(kit):
     assert list(hall.plan.level[:3]) != [0, 0, 0]
 
 
+@pytest.mark.parametrize(("step_w", "asleep"), [(4_000.0, []), (40_000.0, [3])])
+def test_nobody_is_let_go_whose_watts_would_be_missing_on_the_way_down(kit, step_w, asleep):
+    """The peaks of late are met without the worst, but one a cycle may be no ramp; of ten it is little."""
+    hall = Hall(kit, ALL_ON, ramp={"down_w_per_15s": step_w})
+    hall.allocate(15_000, lead_w=5_000, now=1.0)
+    assert hall.asleep() == asleep
+    assert hall.fleet.want_level.tolist() == [3, 3, 3, 3]
+
+
 def test_a_gap_is_closed_by_raising_the_best_trimmers(kit):
     hall = Hall(kit, ALL_ON, level=0)
     hall.allocate(11_200)

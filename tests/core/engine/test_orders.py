@@ -52,6 +52,21 @@ def test_a_target_is_held_below_the_surplus(kit):
     assert site.load_w() == pytest.approx(10_000.0, abs=500.0)
 
 
+def test_a_small_site_falls_to_a_target_no_faster_than_its_ramp_though_most_will_be_needed_no_more(kit):
+    """One unit let go a cycle is 35 % of the site in 15 s."""
+    policy = kit.policy(fleet={"margin_memory_s": 1.0})
+    site = kit.site(policy, kit.fleet(10), hashing=[True] * 10, surplus_w=50_000.0)
+    site.cycles(20)
+    site.cycle(received=(site.receive(kit.order(TARGET, 6_000, issued_at=kit.wall + site.now)),))
+    loads_w = []
+    for _ in range(200):
+        site.cycle()
+        loads_w.append(site.load_w())
+    falls_w = [before - after for before, after in zip(loads_w, loads_w[15:], strict=False)]
+    assert max(falls_w) < policy.ramp.down_w_per_15s + 3_500.0
+    assert loads_w[-1] == pytest.approx(6_000.0, abs=500.0)
+
+
 @pytest.mark.parametrize("kind", [CAP, TARGET])
 def test_no_order_raises_the_site_above_its_surplus(kit, kind):
     site = kit.site(surplus_w=8_500.0)

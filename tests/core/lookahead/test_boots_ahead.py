@@ -15,7 +15,7 @@ from tests.core.lookahead.desk import TOLERANCE_W, Desk
 def test_boots_under_way_below_the_line_are_left_alone_and_no_more_are_begun(kit):
     desk = Desk(kit)
     desk.order(CAP, 8_000)
-    desk.until(160.0)
+    desk.until(240.0)  # until the fall is over
     desk.order(RELEASE, None)
     while not any(command.verb is Verb.WAKE for command in desk.site.decisions[-1].commands):
         desk.until(desk.site.now + 1.0)
