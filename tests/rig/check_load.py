@@ -151,11 +151,10 @@ def limits_kept(setup: Setup, record: Record) -> list[Breach]:
 
 
 def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
-    """A dispatcher's or operator's cap holds once ramp and physics had their time; an emergency has no ramp.
-
-    An order for later has only what of the ramp did not fit before its start.
-    """
+    """A dispatcher's or operator's cap holds once ramp and physics had their time, and the others of who draws on; an
+    emergency has no ramp, an order for later only what of it did not fit before its start."""
     t_s, load_w, _, stubborn_w = record.arrays()
+    drawn_on_w = trailing_max(t_s, undiscovered_w(setup, record, t_s), horizon_s(setup))
     found = []
     for said_s, begin_s, end_s, cap_w, urgent, name in caps_in_force(setup):
         before = (t_s >= said_s) & (t_s <= begin_s)
@@ -169,7 +168,7 @@ def caps_obeyed(setup: Setup, record: Record) -> list[Breach]:
             slack_s = 5.0
             ramp_s = min(ramp_s, max(max(most_w - cap_w, 0.0) / min(slow, quick) - (begin_s - said_s), 0.0))
         there_s = begin_s + ramp_s + slack_s + horizon_s(setup)
-        limit_w = np.maximum(cap_w, stubborn_w) + 2.0 * TOLERANCE * setup.policy.rated_w
+        limit_w = np.maximum(cap_w + drawn_on_w, stubborn_w) + 2.0 * TOLERANCE * setup.policy.rated_w
         over = (t_s >= there_s) & (t_s < end_s) & (load_w > limit_w) & ~within(t_s, blind_spells(setup))
         for begin, length in runs(t_s, over):
             if length > LONGEST_RUN_S:

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
 from controller.domain.fleet import Command, Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import blind_for_sure, horizon_s
-from tests.rig.check_load import blind_ends_low, load_under_cap, sheds_at_once
+from tests.rig.check_load import blind_ends_low, caps_obeyed, load_under_cap, sheds_at_once
 from tests.rig.check_physics import ramp_down_kept
 from tests.rig.record import Record
-from tests.rig.setup import ClockStep, Crash, InputFault, InputFaultKind, PlantEvent
-from tests.scenarios.written_runs import RAMPED, RATED_W, SETUP, cycle, falling, written
+from tests.rig.setup import WALL_AT_START, ClockStep, Crash, InputFault, InputFaultKind, Message, PlantEvent
+from tests.scenarios.written_runs import RAMPED, RATED_W, SETUP, UNIT_W, cycle, falling, written
 
 
 def test_a_fall_by_the_ramp_is_fine_and_a_faster_one_is_seen():
@@ -118,3 +119,32 @@ def test_a_liar_that_is_told_again_is_found_out_no_later():
     again = (Command(2, 3, Verb.SLEEP, None, False, False, "test"),)
     record.cycles.append(cycle(LIED_S + h_s, commands=again))
     assert len(load_under_cap(setup, record)) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "excused_h"), [(Behaviour.SILENT_DRAW, 2.0), (Behaviour.OBEYS, 0.0), (Behaviour.NEVER_WAKES, 0.0)]
+)
+def test_a_dispatchers_cap_knows_who_draws_on_as_the_cap_of_the_surplus_does(behaviour, excused_h):
+    """Found by harsh seed 4236: one that had started by itself was told to sleep and came up all the same."""
+    h_s, cap_w = horizon_s(SETUP), 0.6 * RATED_W
+    order = Dispatch(
+        dispatch_id="order-1",
+        issuer="grid",
+        seq=1,
+        issued_at=WALL_AT_START + 20.0,
+        expires_at=WALL_AT_START + SETUP.duration_s,
+        dispatch_class=DispatchClass.NORMAL,
+        kind=DispatchKind.CAP,
+        power_w=round(cap_w),
+    )
+    message = Message(20.0, Received(order, WALL_AT_START + 20.0), obeyed=True)
+
+    def found(for_s):
+        setup, told = drawn_on(behaviour, LIED_S)
+        above = (LIED_S, LIED_S + for_s)
+        record = written(lambda t_s: cap_w + (UNIT_W if above[0] < t_s <= above[1] else 0.0), cycles=told.cycles)
+        return caps_obeyed(replace(setup, messages=(message,)), record)
+
+    assert found(max(0.95 * excused_h * h_s, 1.9)) == []
+    (breach,) = found(excused_h * h_s + 5.0)
+    assert breach.at_s == pytest.approx(LIED_S + excused_h * h_s, abs=0.5)
