@@ -13,7 +13,15 @@ from controller.core import estimator, limits, ramp_watch
 from controller.core.commitment import commit
 from controller.core.roster import Goal, Roster, roster_of, wakeable
 from controller.core.state import State
-from controller.core.trimming import boots_beyond_trim_w, hold_to_ceiling, lower, raise_, shed, trim_lags_s
+from controller.core.trimming import (
+    Late,
+    boots_beyond_trim_w,
+    hold_to_ceiling,
+    lower,
+    raise_,
+    shed,
+    trim_lags_s,
+)
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import WHYS, Allocation
 from controller.domain.policy import FleetPolicy, Policy
@@ -35,9 +43,10 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     elif goal is not None:
         hold_to_ceiling(roster)
         at_limit, trim_s = goal.wanted_w <= goal.power_w, estimator.trim_horizon_s(facts)  # not on a ramp below it
-        fleet, look_s = policy.fleet, trim_s
+        fleet, look_s, late = policy.fleet, trim_s, Late()
         if fleet.trim and goal.may_raise and not goal.waived:  # trim stands in for boots; a limit looks further
             look_s = float(trim_lags_s(facts, state.fleet, up=True).min(initial=trim_s))
+            late = Late.of(facts, state.fleet, now)
         early_w = estimator.boots_ahead_w(state, now, look_s) if at_limit else 0.0
         gap_w = goal.power_w - roster.predicted_w() - early_w
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
@@ -45,11 +54,11 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         up_w, down_w = fleet.deadband_up_w, fleet.deadband_down_w
         if goal.exact:
             up_w, down_w = min(up_w, fleet.deadband_order_w), min(down_w, fleet.deadband_order_w)
-        if gap_w < -down_w or coming_w > 0.0:
-            lower(roster, -gap_w, goal, sleep_first=not policy.fleet.trim, coming_w=coming_w)
+        if gap_w - late.of_ordered_w < -down_w or coming_w > 0.0:
+            lower(roster, -gap_w, goal, not policy.fleet.trim, coming_w, late=late)
         elif policy.fleet.trim and goal.may_raise and not relieved:  # what they leave is still drawn for a while
             # A limit is not passed for a moment either; a wish may be, by what is still on its way down.
-            room_w = gap_w + min(early_w, 0.0)
+            room_w = gap_w - late.of_ordered_w + min(early_w, 0.0)
             room_w -= estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0
             if room_w > up_w:
                 raise_(roster, room_w)
@@ -125,6 +134,10 @@ def _unallocated_reason(roster: Roster, goal: Goal | None, unallocated_w: float)
         booting = fleet.want_hashing & (fleet.verb == estimator.WAKE)
         coming_w = float((fleet.to_w - fleet.from_w)[booting].sum())
         above_w, below_w = max(goal.ahead_w, 0.0) + coming_w, max(-goal.ahead_w, 0.0)
+        if not goal.waived:  # trim stands in for sleepers as it does for boots
+            falling = roster.movable & ~fleet.want_hashing
+            from_w = np.maximum(fleet.from_w, fleet.to_w) - roster.facts.sleep_power_w
+            below_w += float(from_w[falling].clip(min=0.0).sum())
         if -above_w - deadband_w <= unallocated_w <= below_w + deadband_w:
             return Unallocated.AHEAD
     if unallocated_w < 0.0:

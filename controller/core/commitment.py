@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import estimator, ramp, waves
+from controller.core.drawn import STEP_WINDOW_S
 from controller.core.fleet_state import NO_COMMAND
-from controller.core.ramp import STEP_WINDOW_S
 from controller.core.roster import (
     Goal,
     Roster,

@@ -28,6 +28,7 @@ from controller.core import (
     ramp,
     ramp_watch,
     reconcile,
+    regulation,
     shadow,
     shed_left,
     surplus,
@@ -277,6 +278,7 @@ class _Cycle:
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
         falls, rises = trimming.who_moves_next(self.facts, state, now)
         pace = self._paced().ramp
+        regulation.notice(state, wanted, now)
         aim = ramp.meet(state, pace, wanted, elapsed)
         ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
         binding = wanted
@@ -313,7 +315,8 @@ class _Cycle:
         may_raise, later = not doubtful, (ahead.fall, ahead.rise)
         goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
         if may_raise and not waived and not setpoint.shed and policy.fleet.trim:
-            ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, now, falls, rises)
+            limit_w = math.inf if self.cap_w is None else self.cap_w
+            ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, limit_w, now, falls, rises)
             goal = replace(goal, ahead_w=ahead_w)
         return setpoint, goal
 

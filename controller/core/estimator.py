@@ -101,9 +101,7 @@ def boots_ahead_w(state: State, now: float, horizon_s: float) -> float:
 def boots_left_w(state: State, at: float) -> float:
     """What the boots can still bring after time `at`, watts: no boot goes beyond its rung, and by how much they are
     ahead of their class the site meter has shown."""
-    fleet = state.fleet
-    booting = (fleet.verb == WAKE).nonzero()[0]
-    return float(((fleet.to_w - fleet.from_w)[booting] * _share_left(fleet, booting, at)).sum()) - state.early_w
+    return -way_left_w(state.fleet, (state.fleet.verb == WAKE).nonzero()[0], at) - state.early_w
 
 
 def _hasty_w(fleet: FleetState, booting: IntArray, at: float) -> float:
@@ -154,8 +152,13 @@ def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
 
 def owed_w(fleet: FleetState, at: float) -> float:
     """What trims and sleeps in flight still leave to come down at time `at`, watts; negative: to come up."""
-    moving = ((fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & ~fleet.doubted).nonzero()[0]
-    return float(((fleet.from_w[moving] - fleet.to_w[moving]) * _share_left(fleet, moving, at)).sum())
+    quick = (fleet.verb != NO_COMMAND) & (fleet.verb != WAKE) & ~fleet.doubted
+    return way_left_w(fleet, quick.nonzero()[0], at)
+
+
+def way_left_w(fleet: FleetState, rows: IntArray, at: float) -> float:
+    """What `rows`, (k,), have to come down yet at time `at`, watts for all; negative: up."""
+    return float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at)).sum()) if len(rows) else 0.0
 
 
 def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:

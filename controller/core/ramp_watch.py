@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.core.ramp import MINUTE_S, STEP_WINDOW_S, within
+from controller.core.drawn import STEP_WINDOW_S, within
+from controller.core.ramp import MINUTE_S
 from controller.core.state import State
 from controller.domain.fleet import Fleet
 from controller.domain.metering import Sample

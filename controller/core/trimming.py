@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from controller.core import estimator
+from controller.core.drawn import Next
 from controller.core.fleet_state import NO_COMMAND, FleetState
-from controller.core.ramp import Next
 from controller.core.roster import (
     Goal,
     Roster,
@@ -24,6 +25,31 @@ from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 
 HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What sleepers still draw when trims ordered now have moved by half, in `trim_s` seconds; 0.0: not stood in for.
+
+    of_ordered_w: of those that were told before, watts.
+    """
+
+    of_ordered_w: float = 0.0
+    trim_s: float = 0.0
+
+    @classmethod
+    def of(cls, facts: Fleet, fleet: FleetState, now: float) -> Late:
+        """With those on their way to sleep."""
+        trim_s = lead_s(facts, fleet, up=False)
+        falling = ((fleet.verb == estimator.SLEEP) & ~fleet.doubted).nonzero()[0]
+        return cls(estimator.way_left_w(fleet, falling, now + trim_s), trim_s)
+
+    def of_these_w(self, facts: Fleet, miners: IntArray, gain_w: FloatArray) -> float:
+        """Of `miners`, (k,), told now, who will draw `gain_w` less, watts."""
+        if self.trim_s <= 0.0:
+            return 0.0
+        in_90s = np.maximum(self.trim_s - facts.sleep_dead_s[miners], 0.0) / facts.sleep_90_s[miners]
+        return float((gain_w * 10.0**-in_90s).sum())
 
 
 def shed(roster: Roster, goal: Goal, auxiliary_w: float) -> None:
@@ -79,6 +105,7 @@ def lower(
     sleep_first: bool,
     coming_w: float = 0.0,
     among: BoolArray | None = None,
+    late: Late = Late(),
 ) -> None:
     """Bring the site down by `need_w`: fewest units asleep that let the trimmers do the rest; worst J/TH first.
 
@@ -87,7 +114,7 @@ def lower(
     those who must in the end, untrimmed, for a miner boots at the rung it slept at; on the way up nobody who will be
     needed there, though boots be a little ahead of the ramp. coming_w: what boots will bring before a sleep ordered now
     has worked; it is slept for now and trimmed later.
-    among: (n,) only these are moved.
+    among: (n,) only these are moved. late: sleepers slower than trims, whom trim stands in for until they are down.
     """
     worst_first = roster.best_first[::-1]
     trim_gain = np.where(roster.trimmable, np.maximum(roster.soon_w - roster.floor_w, 0.0), 0.0)
@@ -130,7 +157,8 @@ def lower(
     # Who has a command on its way is asked again last: the same watts from another miner cost one command less.
     calm = roster.state.fleet.verb[staying] == NO_COMMAND
     order = np.concatenate((staying[calm], staying[~calm], sleepers[count:in_the_end]))
-    _trim_down(roster, need_w - float(slept_w[count]), trim_gain, order)
+    late_w = late.of_ordered_w + late.of_these_w(roster.facts, asleep, sleep_gain[:count])
+    _trim_down(roster, need_w - float(slept_w[count]) + late_w, trim_gain, order)
 
 
 def _first_at_least(reached_w: FloatArray, need_w: float) -> int:
@@ -197,15 +225,27 @@ def _moves_next(facts: Fleet, state: State, up: bool, now: float) -> Next:
     lag_s = float(lags_s.min()) if len(lags_s) else 0.0
     return Next(
         lag_s=lag_s,
-        lead_s=float(lags_s.mean()) if len(lags_s) else 0.0,
+        lead_s=lead_s(facts, state.fleet, up),
         owed_w=estimator.owed_w(state.fleet, now + lag_s),
         then_w=offset_w + float(estimator.expected_power_w(state.fleet, now + lag_s).sum()),
     )
 
 
+def lead_s(facts: Fleet, fleet: FleetState, up: bool) -> float:
+    """Seconds until half of a middling trim's watts have moved; 0.0 when nobody trims."""
+    lags_s = trim_lags_s(facts, fleet, up)
+    return float(lags_s.mean()) if len(lags_s) else 0.0
+
+
 def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
-    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way."""
-    room = fleet.want_level < fleet.ceiling if up else fleet.want_level > 0
-    able = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING) & room
+    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way.
+
+    When nobody is left who could go down, of everybody who trims: with the last of them what is ordered ahead would
+    go, and with it the need for sleepers in their place, who let trimmers up again.
+    """
+    trims = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING)
+    able = trims & (fleet.want_level < fleet.ceiling if up else fleet.want_level > 0)
+    if not up and not bool(able.any()):
+        able = trims
     lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
     return lags_s

@@ -102,5 +102,5 @@ def test_a_rise_does_not_stay_above_the_order_where_the_fall_before_it_was_slow(
     )
     run = ours(site, turned)
     above_w = run.setpoint_w[-560:] - turned.limited(float(site.rated_w), top_w)
-    assert float(above_w[470:480].max()) > 0.025 * site.rated_w, "the test is about a fall that was slow"
+    assert float(above_w[470:480].max()) > 0.02 * site.rated_w, "the test is about a fall that was slow"
     assert float(above_w[492:520].max()) <= 0.0075 * site.rated_w

@@ -114,6 +114,33 @@ def test_trim_stands_in_for_a_boot_until_its_watts_are_there(kit):
     assert order.unallocated_reason is Unallocated.AHEAD
 
 
+@pytest.mark.parametrize(
+    "waived", [pytest.param(True, id="a limit waits"), pytest.param(False, id="an order does not")]
+)
+def test_trim_stands_in_for_a_sleeper_until_its_watts_are_gone(kit, waived):
+    """A fall began with blocks alone, and moved when these did: five seconds late."""
+    hall = Hall(kit, [True] * 40)
+    blocks = np.arange(36, 40)
+    hall.fleet.want_hashing[blocks] = False
+    estimator.put_in_flight(hall.facts, hall.state, blocks, Verb.SLEEP, np.full(4, 50.0), 0.0, np.full(4, 30.0))
+    plan = hall.allocate(127_200, waived=waived, now=1.0)
+    still_w = float(estimator.expected_power_w(hall.fleet, 3.0)[blocks].sum()) - 4 * 50.0
+    if waived:
+        assert plan.unallocated_w == pytest.approx(0.0), "what it takes is asleep"
+        return
+    assert plan.unallocated_w == pytest.approx(still_w, abs=500.0), "a rung, of what the four still draw by then"
+    assert plan.unallocated_reason is Unallocated.AHEAD
+    assert len(hall.asleep()) == 4, "nobody sleeps for it"
+
+
+def test_a_fall_that_begins_with_sleepers_begins_with_trims(kit):
+    hall = Hall(kit, [True] * 40)
+    hall.allocate(135_000, lead_w=79_000, ahead_w=-1_000)
+    assert len(hall.asleep()) == 2, "at its end more have to sleep"
+    trimmed_w = 40 * 3_500.0 + 1_000.0 - hall.plan.allocated_w - 2 * 3_450.0
+    assert 2_000.0 <= trimmed_w <= 2_500.0, "a third of their 6.9 kW is still drawn when a trim has moved"
+
+
 def test_without_a_goal_nothing_changes(kit):
     hall = Hall(kit, [True, True, False, False])
     before = hall.fleet.copy()
