@@ -95,7 +95,8 @@ def boots_ahead_w(state: State, now: float, horizon_s: float) -> float:
     booting = (fleet.verb == WAKE).nonzero()[0]
     if not len(booting):
         return 0.0
-    return min(_hasty_w(fleet, booting, at) / math.sqrt(len(booting)), boots_left_w(state, at))
+    most_w = float(_ahead_and_behind_w(fleet, booting, at)[0].sum())
+    return min(most_w / math.sqrt(len(booting)), boots_left_w(state, at))
 
 
 def boots_left_w(state: State, at: float) -> float:
@@ -104,11 +105,23 @@ def boots_left_w(state: State, at: float) -> float:
     return -way_left_w(state.fleet, (state.fleet.verb == WAKE).nonzero()[0], at) - state.early_w
 
 
-def _hasty_w(fleet: FleetState, booting: IntArray, at: float) -> float:
-    """What `booting`, (k,), draw at time `at` beyond what is expected if they all are as quick as the quick ones."""
-    hasty = HASTY * np.minimum(1.0 / fleet.learned[booting], 1.0)
-    sooner = _share_left(fleet, booting, at) - _share_left(fleet, booting, at, hasty)
-    return float(((fleet.to_w - fleet.from_w)[booting] * sooner).sum())
+def catches_up_w(state: State, now: float, horizon_s: float) -> float:
+    """What boots that are behind their class bring until `horizon_s` from now beyond what is expected of them, watts:
+    nothing of one that may fall behind further, and all of it in the end."""
+    booting = (state.fleet.verb == WAKE).nonzero()[0]
+    behind_w, then_w = (_ahead_and_behind_w(state.fleet, booting, at)[1] for at in (now, now + horizon_s))
+    most_w = float(behind_w.sum())
+    return state.late_w * float(np.maximum(behind_w - then_w, 0.0).sum()) / most_w if most_w > 0.0 else state.late_w
+
+
+def _ahead_and_behind_w(fleet: FleetState, booting: IntArray, at: float) -> tuple[FloatArray, FloatArray]:
+    """What each of `booting`, (k,), draws at time `at` beyond what is expected if it is as quick as the quick ones, and
+    short of it if it is as late as miners can be."""
+    learned, middle = 1.0 / fleet.learned[booting], _share_left(fleet, booting, at)
+    quick = _share_left(fleet, booting, at, HASTY * np.minimum(learned, 1.0))
+    slow = _share_left(fleet, booting, at, LATE * np.maximum(learned, 1.0))
+    way_w = (fleet.to_w - fleet.from_w)[booting]
+    return way_w * (middle - quick), way_w * (slow - middle)
 
 
 def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArray:
@@ -167,15 +180,17 @@ def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: 
     return np.where(hashing, rung * fleet.ratio, facts.sleep_power_w)
 
 
-def revise(state: State, change_w: float, now: float, first_read: bool = False) -> None:
+def revise(state: State, change_w: float, now: float, first_read: bool = False, boots_w: float = 0.0) -> None:
     """What we believe of miners changed by `change_w`. While the site meter tells what the site draws, that did not
     change, and the offset takes up the difference; with the meter gone, miners are all there is to go by. first_read:
-    of one never read before; its watts were in what the meter last showed, however long ago."""
+    of one never read before; its watts were in what the meter last showed, however long ago. boots_w: of the change
+    what is of boots, through sooner than expected, or never to come: others are as late as those were early."""
     state.corrected_w += change_w
     if state.offset_w is not None and (now <= state.offset_until or (first_read and state.offset_at > -math.inf)):
         state.offset_w -= change_w
         state.revised_w += change_w
-        state.early_w = max(state.early_w - max(change_w, 0.0), 0.0)
+        early_w, state.early_w = state.early_w, max(state.early_w - max(change_w, 0.0), 0.0)
+        state.late_w = max(state.late_w + boots_w - min(early_w - state.early_w, max(boots_w, 0.0)), 0.0)
 
 
 def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
@@ -194,9 +209,13 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     shown = min(max(known, sample.value - highest_w), sample.value - lowest_w)
     if abs(shown - known) <= policy.fleet.deadband_down_w:  # it could be the meter's noise, which is not to be chased
         shown = known + (shown - known) * -math.expm1(-(sample.taken_at - state.offset_at) / METER_NOISE_S)
-    beside_w = (shown if state.offset_w is None else state.offset_w) - state.early_w
+    before_w = shown if state.offset_w is None else state.offset_w
     booting = (state.fleet.verb == WAKE).nonzero()[0]
-    state.early_w = min(max(shown - beside_w, 0.0), _hasty_w(state.fleet, booting, sample.taken_at))
+    most_ahead_w, most_behind_w = _ahead_and_behind_w(state.fleet, booting, sample.taken_at)
+    state.early_w = min(max(shown - (before_w - state.early_w), 0.0), float(most_ahead_w.sum()))
+    # After a restart nobody knows what it was before; it cannot have been less than the auxiliaries.
+    behind_w = max(before_w + state.late_w, float(policy.auxiliary_w)) - shown
+    state.late_w = min(max(behind_w, 0.0), float(most_behind_w.sum()))
     state.offset_w = shown
     # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
     told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)

@@ -56,7 +56,8 @@ class Goal:
     up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
     dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
     exact: the goal is an order or a fixed limit, not the measured surplus with its noise. fall, rise: what is
-    ordered for later. ahead_w: so far beyond power_w trim is ordered already, for it needs seconds to arrive.
+    ordered for later. ahead_w: so far beyond power_w trim is ordered already, for it needs seconds to arrive. blind: an
+    input has been in doubt for so long that the load may only fall.
     """
 
     power_w: float
@@ -69,6 +70,7 @@ class Goal:
     fall: Fall | None = None
     rise: Rise | None = None
     ahead_w: float = 0.0
+    blind: bool = False
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""

@@ -167,7 +167,8 @@ class State:
     offset_w is from the site-meter sample of offset_at, and the meter counts as there until offset_until. revised_w:
     what it gave way to beliefs of miners that changed; with it added it moves with the load alone. corrected_w: what
     those changes were in all, with the meter gone as well. early_w: of the offset, what is probably drawn by boots that
-    are ahead of their class, and no more once they are through.
+    are ahead of their class, and no more once they are through. late_w: so much less it shows because boots are behind
+    their class, probably: what they will bring all the same.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
@@ -208,6 +209,7 @@ class State:
     revised_w: float = 0.0
     corrected_w: float = 0.0
     early_w: float = 0.0
+    late_w: float = 0.0
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None

@@ -123,7 +123,7 @@ def judge(
     before = fleet.verdict.copy()
     fleet.verdict = advance(fleet.verdict, signal)
 
-    expected = estimator.expected_power_w(fleet, now)
+    expected, booting = estimator.expected_power_w(fleet, now), fleet.verb == estimator.WAKE
     # Who obeys what a shed asked in spite of its quarantine stays in it; what it was told is over.
     fleet.verb[(fleet.verdict == Verdict.QUARANTINED) & flying & proves & agrees] = NO_COMMAND
     fleet.unheard = _unheard(fleet, now)
@@ -131,7 +131,8 @@ def judge(
     for miner in ((fleet.verdict != before) | failed).nonzero()[0]:
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
-    estimator.revise(state, float((estimator.expected_power_w(fleet, now) - expected).sum()), now)
+    change_w = estimator.expected_power_w(fleet, now) - expected
+    estimator.revise(state, float(change_w.sum()), now, boots_w=float(change_w[booting].sum()))
 
 
 def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:
