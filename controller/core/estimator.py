@@ -142,9 +142,10 @@ def at_least_w(fleet: FleetState, at: float, rows: IntArray) -> FloatArray:
 
 
 def still_climbs(facts: Fleet, fleet: FleetState, at: FloatArray | float) -> BoolArray:
-    """(n,) woken so lately that a slow one of its class may have the last tenth of its way before it at time `at`: a
-    boot counts as done before that, and what it draws then is less than it will."""
-    climbs: BoolArray = fleet.want_hashing & (at < fleet.changed_at + LATE * (facts.wake_dead_s + facts.wake_90_s))
+    """(n,) woken, or back from a restart of its own, so lately that a slow one of its class may have the last tenth of
+    its way before it at time `at`: a boot counts as done before that, and what it draws then is less than it will."""
+    since = np.maximum(fleet.changed_at, fleet.back_at)
+    climbs: BoolArray = fleet.want_hashing & (at < since + LATE * (facts.wake_dead_s + facts.wake_90_s))
     return climbs
 
 

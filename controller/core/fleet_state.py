@@ -68,7 +68,8 @@ class FleetState:
     unheard: told to draw less, and not heard of since, though it should be there by now; doubted: and it counts as it
     was before, for neither its next reading nor the site meter will tell.
     gone_at: when it stopped answering, -inf while it answers, inf before it ever did; gone_said: an event told so.
-    away: one of many that vanished at once, an `Away`; back_at: when such a one answered again. See core/mass.
+    away: one of many that vanished at once, an `Away`; back_at: when such a one, or one that had restarted by itself,
+    answered again. See core/mass.
     rate_th: the hash rate it told, NaN none told; has_rate: one worth the name. idle_at: since when it idles by itself,
     -inf while it does not. work: a `Work`. See core/work.
     In-flight ledger: verb (0 none), command_id, sent_at, from_w, to_w, dead_s, to_90_s, deadline_at; learned: how many

@@ -75,6 +75,7 @@ def notice(
     Returns the miners to be read before their turn.
     """
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
+    _take_up_restarts(state, fresh & (fleet.away == Away.NO) & np.isfinite(fleet.gone_at), now)
     for miner in (fresh & (fleet.away != Away.NO)).nonzero()[0].tolist():
         _seen(facts, state, policy, miner, bool(stopped[miner]), now, findings)
     heard = fresh | (fleet.condition == Condition.CONTRADICTS)
@@ -189,6 +190,24 @@ def _seen(
             fleet.want_level[miner] = fleet.level[miner]  # a trim may have been on its way
         elif not hashes and (told == estimator.WAKE or told_lately):
             fleet.want_hashing[miner] = False  # a wake that never arrived, or a sleep that did: ours, the ramps wake it
+
+
+def _take_up_restarts(state: State, back: BoolArray, now: float) -> None:
+    """Who of those that went and are `back` one by one, (n,), draws so little that it has just started by itself: it
+    boots to where it was, whatever was on its way to it. None of that is a failure of its own."""
+    fleet = state.fleet
+    ours = ~fleet.parked & (fleet.verdict != Verdict.QUARANTINED) & (fleet.verdict != Verdict.UNSEEN)
+    boots = back & ours & fleet.want_hashing & (fleet.condition == Condition.HASHING) & (fleet.verb != estimator.WAKE)
+    rows: IntArray = (boots & (fleet.power_error_w == 0.0)).nonzero()[0]
+    if not len(rows):
+        return
+    before_w, drawn_w = estimator.expected_power_w(fleet, now, rows), fleet.reported_w[rows]
+    started = drawn_w < STARTED_RATIO * before_w  # no watts told, NaN, compares false
+    rows, before_w, drawn_w = rows[started], before_w[started], drawn_w[started]
+    estimator.take_out_of_flight(fleet, rows, drawn_w)
+    estimator.revise(state, float((drawn_w - before_w).sum()), now)
+    fleet.back_at[rows], fleet.verdict[rows], fleet.disagreed[rows] = now, Verdict.SETTLED, 0
+    fleet.want_level[rows] = np.where(fleet.level[rows] >= 0, fleet.level[rows], fleet.want_level[rows])
 
 
 def _seen_again(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:

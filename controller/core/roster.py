@@ -11,6 +11,7 @@ from controller.core import arrivals, estimator, mass, work
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.starts import DAY_S
 from controller.core.state import State
+from controller.core.telemetry import UP_RATIO
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
 
@@ -133,6 +134,9 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
     trims_lost, workless = arrivals.held(fleet, now), work.lost(fleet)
     highest = np.where(on & trims_lost, np.minimum(fleet.want_level, fleet.ceiling), fleet.ceiling)
     soon_w = estimator.expected_soon_w(fleet, now, estimator.trim_horizon_s(facts))
+    rung_w = facts.level_power_w[rows, fleet.want_level] * fleet.ratio
+    restarts = estimator.still_climbs(facts, fleet, now) & (fleet.back_at > fleet.changed_at)
+    restarts &= fleet.reported_w < UP_RATIO * rung_w
     ceiling_w = facts.level_power_w[rows, highest] * fleet.ratio
     return Roster(
         facts=facts,
@@ -142,7 +146,7 @@ def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Ro
         movable=movable,
         on=on,
         steady=steady,
-        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~workless,
+        trimmable=steady & facts.trims & (now >= fleet.trim_again_at) & ~trims_lost & ~workless & ~restarts,
         switchable=now >= fleet.switch_again_at,
         started=started,
         startable=started < policy.starts_per_day,
