@@ -7,7 +7,7 @@ import numpy as np
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchKind, Malformed
 from controller.domain.fleet import Verb
 from simulators.asic.response import Behaviour
-from tests.rig.breaches import Breach, back_within_s, exceeded_limits
+from tests.rig.breaches import Breach, back_within_s, exceeded_limits, horizon_s
 from tests.rig.miners import NOBODY_ANSWERS_S
 from tests.rig.record import CycleRow, Record
 from tests.rig.setup import WALL_AT_START, Setup
@@ -49,6 +49,12 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 led = any(begin_s <= row.at_s <= end_s for begin_s, end_s in ahead)
                 limit_w = row.setpoint_w if led or row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
                 drawn_w = float(np.interp(row.at_s, t_s, load_w))
+                if row.fail_safe in (
+                    "frozen_up",
+                    "fallback",
+                ):  # late boots pass what is held all the same
+                    coming = (t_s >= row.at_s) & (t_s <= row.at_s + horizon_s(setup))
+                    drawn_w = max(drawn_w, float(load_w[coming].max(initial=0.0)))
                 must_fall = max(row.committed_w, drawn_w, _falsely_shown_w(setup, row)) > limit_w
                 trip = trips.get(command.miner)
                 # A start that finds boots under way holds the load where it is: what they bring has to come off.

@@ -72,3 +72,18 @@ def test_another_crowd_than_its_own_excuses_no_sleep_of_one_that_restarted():
     assert broken(missed_s - 1.0, "other (9)") == [], "it may have joined them"
     assert broken(missed_s + 1.0, "other (9)") == [sleep_s]
     assert broken(missed_s + fleet.mass_disconnect_window_s + 1.0, f"{mine} (9)") == [sleep_s]
+
+
+def test_while_blind_a_sleep_is_excused_by_a_load_that_passes_what_is_held_all_the_same():
+    """Found by harsh seed 4059: late boots took the load above the held set-point, in spite of the sleep."""
+    held_w = 0.5 * RATED_W
+    sleep = replace(told(160.0, Verb.SLEEP), setpoint_w=held_w, cap_w=held_w, fail_safe="frozen_up")
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
+
+    def broken(row, then):
+        record = written(lambda t_s: (0.49 if t_s < 163.0 else then) * RATED_W, cycles=[told(100.0, Verb.WAKE), row])
+        return [breach.at_s for breach in dwell_kept(setup, record)]
+
+    assert broken(sleep, 0.52) == []
+    assert broken(sleep, 0.49) == [160.0]
+    assert broken(replace(sleep, fail_safe="good"), 0.52) == [160.0]
