@@ -179,8 +179,8 @@ class State:
     core/frequency. trims_told: so many miners were said to be held because trims to them do not arrive; 0 while there
     is nothing to say. limit_load_w, limit_over_since: (k,) what each limit will carry soon, and since when that has
     been too much, inf while it is not; see core/limits.
-    target_moves: the last three powers of a target and when each was first seen; see core/regulation. drawn_history: what
-    the load was believed to draw in the last 15 s; see core/drawn.
+    target_moves: the last three powers of a target and when each was first seen; see core/regulation. drawn_history:
+    what the load was believed to draw in the last 15 s; see core/drawn.
     led_s: the scheduled orders on whose way the site is, and the seconds by which it is behind the set-point there; see
     core/lookahead.
     """
