@@ -126,8 +126,8 @@ class _Cycle:
         floor = figures.floor_w(self.facts, state, self.policy)
         answers = self._take_orders(trust, measured, floor)
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
-        good, elapsed_s = trust.worst is InputState.GOOD, now - self.before.now
-        surplus.remember(state, self.policy, surplus_w, trust.samples, good, elapsed_s)
+        good, moved_at = trust.worst is InputState.GOOD, now + self._falls_in_s()
+        surplus.remember(state, self.policy, surplus_w, trust.samples, good, moved_at)
         wanted = self._wanted(trust, floor)
         setpoint, goal = self._ramped(trust, wanted, floor)
         wanted_before = state.fleet.wants()
@@ -252,6 +252,12 @@ class _Cycle:
             ahead = ahead if ahead.setpoint.power_w < wanted.power_w else lookahead.Ahead(wanted)
         self.ahead = ahead
         return ahead.setpoint
+
+    def _falls_in_s(self) -> float:
+        """Seconds until what is ordered now for a surplus that falls will have moved; 0 while it does not."""
+        track = self.state.surplus_track
+        drop_w = 0.0 if track is None else -track.falls_w_per_s * ramp.STEP_WINDOW_S
+        return trimming.falls_in_s(self.facts, self.state, self.policy.fleet.trim, drop_w) if drop_w > 0.0 else 0.0
 
     def _paced(self) -> Policy:
         """The policy with the ramps as they may be used now."""

@@ -16,6 +16,7 @@ from controller.core.class_state import ClassState, WaveState
 from controller.core.fleet_state import FleetState
 from controller.core.frequency import Low
 from controller.core.shadow_state import ShadowState
+from controller.core.trend import Track
 from controller.domain.dispatch import Dispatch
 from controller.domain.fleet import BoolArray, ByteArray, Fleet, FloatArray, GroupVerdict, IntArray
 from controller.domain.metering import Point, Sample
@@ -181,6 +182,7 @@ class State:
     been too much, inf while it is not; see core/limits.
     target_moves: the last three powers of a target and when each was first seen; see core/regulation. drawn_history:
     what the load was believed to draw in the last 15 s; see core/drawn.
+    surplus_track: the surplus as its meters have it while they are good; see core/trend.
     led_s: the scheduled orders on whose way the site is, and the seconds by which it is behind the set-point there; see
     core/lookahead.
     """
@@ -201,6 +203,7 @@ class State:
     setpoint_w: float | None = None
     line_w: float | None = None
     surplus_cap_w: float | None = None
+    surplus_track: Track | None = None
     cap_peak_w: float = 0.0
     cap_trough_w: float = math.inf
     offset_w: float | None = None

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from controller.core import estimator
+from controller.core import estimator, trend
 from controller.core.state import State
 from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample, good_value
 from controller.domain.policy import Policy
-
-NOISE_MEMORY_S = 3.0  # how long one noisy reading of the surplus is felt
 
 
 def cap_w(readings: Mapping[Point, Sample]) -> float | None:
@@ -60,29 +58,24 @@ def at_one_instant(state: State, samples: dict[Point, Sample]) -> dict[Point, Sa
 
 
 def remember(
-    state: State, policy: Policy, found_w: float | None, samples: Mapping[Point, Sample], good: bool, elapsed_s: float
+    state: State, policy: Policy, found_w: float | None, samples: Mapping[Point, Sample], good: bool, moved_at: float
 ) -> None:
     """Keep the surplus cap through noise and doubt: only with all inputs good may it rise.
 
-    found_w: what `cap_w` says now. elapsed_s: since the last cycle.
+    found_w: what `cap_w` says now. moved_at: when what is ordered now will have moved, loop seconds; where the surplus
+    falls the cap is what it will be then. Following every dip would put miners to sleep that the next reading wakes.
     """
+    if found_w is None or not good:
+        state.surplus_track = None
     if found_w is None:
         _guard_household(state, policy, samples)
     elif good:
-        state.surplus_cap_w = _steadied_w(state, policy, found_w - policy.surplus_margin_w, elapsed_s)
+        noise_w, read_at = policy.fleet.deadband_up_w, samples[Point.POI_EXPORT_W].taken_at
+        track = state.surplus_track = trend.follow(state.surplus_track, found_w, read_at, noise_w)
+        state.surplus_cap_w = trend.soon_w(track, moved_at - track.at, noise_w) - policy.surplus_margin_w
     else:
         known_w = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
         state.surplus_cap_w = min(known_w, found_w - policy.surplus_margin_w)
-
-
-def _steadied_w(state: State, policy: Policy, cap_w: float, elapsed_s: float) -> float:
-    """The surplus cap with the meters' noise taken off: a change that could be noise is followed within seconds, a
-    larger one at once. Following every dip would put miners to sleep that the next reading wakes."""
-    known, noise_w = state.surplus_cap_w, policy.fleet.deadband_up_w
-    if known is None or abs(cap_w - known) > noise_w:
-        return cap_w
-    gain = -math.expm1(-elapsed_s / NOISE_MEMORY_S)
-    return known + gain * (cap_w - known)
 
 
 def _guard_household(state: State, policy: Policy, samples: Mapping[Point, Sample]) -> None:

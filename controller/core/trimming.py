@@ -249,3 +249,19 @@ def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
         able = trims
     lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
     return lags_s
+
+
+def falls_in_s(facts: Fleet, state: State, trims: bool, drop_w: float) -> float:
+    """Seconds until half of the watts of a fall by `drop_w` have moved that is ordered now: of those who trim, where
+    their range is enough for it, else of the worst, who would sleep."""
+    fleet = state.fleet
+    on = fleet.want_hashing & (fleet.condition == Condition.HASHING)
+    rows = np.arange(len(facts))
+    own_w = facts.level_power_w[rows, np.maximum(fleet.want_level, 0)] * fleet.ratio
+    range_w = float((own_w - facts.level_power_w[:, 0] * fleet.ratio)[on & facts.trims].sum()) if trims else 0.0
+    if range_w >= drop_w:
+        return float(trim_lags_s(facts, fleet, up=False).mean()) if range_w > 0.0 else 0.0
+    sleepers = facts.best_first[::-1][on[facts.best_first[::-1]]]
+    sleepers = sleepers[np.cumsum(own_w[sleepers]) - own_w[sleepers] < drop_w]
+    lags_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[sleepers]
+    return float(lags_s.mean()) if len(lags_s) else 0.0
