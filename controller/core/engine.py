@@ -41,6 +41,7 @@ from controller.core import (
     wear,
     work,
 )
+from controller.core.drawn import STEP_WINDOW_S
 from controller.core.failsafe import Trust
 from controller.core.fleet_state import Wants
 from controller.core.roster import Goal
@@ -256,7 +257,7 @@ class _Cycle:
     def _falls_in_s(self) -> float:
         """Seconds until what is ordered now for a surplus that falls will have moved; 0 while it does not."""
         track = self.state.surplus_track
-        drop_w = 0.0 if track is None else -track.falls_w_per_s * ramp.STEP_WINDOW_S
+        drop_w = 0.0 if track is None else -track.falls_w_per_s * STEP_WINDOW_S
         return trimming.falls_in_s(self.facts, self.state, self.policy.fleet.trim, drop_w) if drop_w > 0.0 else 0.0
 
     def _paced(self) -> Policy:
