@@ -10,7 +10,7 @@ from controller.config import SiteConfig
 from controller.config.outside_sections import MeterSettings
 from controller.config.resolve import POINTS_OF_FEED, direction_sign
 from controller.config.site import Broker
-from controller.core import estimator
+from controller.core import flight
 from controller.domain.dispatch import Received
 from controller.domain.fleet import Command, Fleet
 from controller.domain.metering import MeterError, Point, Readings, Sample
@@ -161,7 +161,7 @@ def settle_time(facts: Fleet) -> Callable[[Command], float]:
     the way."""
 
     def settle_s(command: Command) -> float:
-        dead_s, to_90_s = estimator.response_s(facts, command.verb)
+        dead_s, to_90_s = flight.response_s(facts, command.verb)
         return float(dead_s[command.miner] + 1.5 * to_90_s[command.miner])
 
     return settle_s

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, flight
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, Verb, Verdict
@@ -48,7 +48,7 @@ def follow_up(
             known_draw = max(known_draw, float(fleet.from_w[miner]), float(fleet.to_w[miner]))
         as_told = (verdict is Verdict.SETTLED and np.isnan(draw)) or fleet.caught[miner]
         settled_draw = float(fleet.to_w[miner]) if as_told else known_draw
-        estimator.take_out_of_flight(fleet, miner, settled_draw)
+        flight.take_out_of_flight(fleet, miner, settled_draw)
     fleet.disagreed[miner] = 0
     match verdict:
         case Verdict.SETTLED:
@@ -163,7 +163,7 @@ def boot_on(facts: Fleet, state: State, miner: int) -> None:
     boot_s = float(facts.wake_dead_s[miner] + facts.wake_90_s[miner])
     fleet.verb[miner], fleet.sent_at[miner] = VERB_CODES[Verb.WAKE], fleet.changed_at[miner]
     fleet.dead_s[miner], fleet.to_90_s[miner] = facts.wake_dead_s[miner], facts.wake_90_s[miner]
-    fleet.learned[miner] = estimator.learned_ratio(facts, Verb.WAKE)[miner]
+    fleet.learned[miner] = flight.learned_ratio(facts, Verb.WAKE)[miner]
     fleet.deadline_at[miner] = fleet.sent_at[miner] + max(estimator.LATE * boot_s, float(facts.wake_patience_s[miner]))
     plan_rung(facts, state, miner, max(int(fleet.want_level[miner]), 0))
 

@@ -16,7 +16,7 @@ import numpy as np
 from controller.core import arbiter, estimator, ramp, timeline
 from controller.core.arbiter import Proposal
 from controller.core.drawn import STEP_WINDOW_S
-from controller.core.estimator import response_s
+from controller.core.flight import response_s
 from controller.core.ramp import MINUTE_S
 from controller.core.roster import Fall, Rise
 from controller.core.state import ActiveOrder, State

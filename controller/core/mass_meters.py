@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import estimator, mass_words
+from controller.core import estimator, flight, mass_words
 from controller.core.consequences import Findings
 from controller.core.fleet_state import Away, FleetState
 from controller.core.mass import answered_since, away, dark_codes, end, limit_of, missing
@@ -104,7 +104,7 @@ def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, n
     fleet, mass = state.fleet, state.mass
     fleet.away[rows] = dark_codes(facts, fleet, rules, rows)
     before_w = float(estimator.expected_power_w(fleet, now, rows).sum())
-    estimator.take_out_of_flight(fleet, rows, 0.0)
+    flight.take_out_of_flight(fleet, rows, 0.0)
     estimator.revise(state, -before_w, now)
     if mass.offset_w is not None:
         mass.offset_w -= before_w  # of what the site's meter misses that much is explained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import estimator, timeline
+from controller.core import estimator, flight, timeline
 from controller.core.state import State
 from controller.domain.fleet import Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel, OperatorOrder, OperatorVerb
@@ -35,7 +35,7 @@ def _obey(facts: Fleet, state: State, order: OperatorOrder, wall: float, now: fl
             _adopt(facts, state, miners)
         case OperatorVerb.RESTORE:
             fleet.parked[miners] = True
-            estimator.take_out_of_flight(fleet, miners, estimator.expected_power_w(fleet, now)[miners])
+            flight.take_out_of_flight(fleet, miners, estimator.expected_power_w(fleet, now)[miners])
         case OperatorVerb.UNQUARANTINE:
             held = miners[fleet.verdict[miners] == Verdict.QUARANTINED]
             fleet.quarantined_until[held] = now

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import arrivals, best_effort, estimator, mass, starts
+from controller.core import arrivals, best_effort, estimator, flight, mass, starts
 from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
@@ -122,8 +122,8 @@ def _enter(
     facts: Fleet, state: State, policy: FleetPolicy, verb: Verb, miners: IntArray, to_w: FloatArray, now: float
 ) -> None:
     fleet = state.fleet
-    dead, to_90 = estimator.response_s(facts, verb)
-    patient = np.maximum(1.0 / estimator.learned_ratio(facts, verb), 1.0)  # what is learned makes nobody hurry
+    dead, to_90 = flight.response_s(facts, verb)
+    patient = np.maximum(1.0 / flight.learned_ratio(facts, verb), 1.0)  # what is learned makes nobody hurry
     deadline = policy.deadline_factor * (patient * (dead + to_90))[miners] + policy.deadline_extra_s
     if verb is Verb.WAKE:
         deadline = np.maximum(deadline, facts.wake_patience_s[miners])
@@ -131,7 +131,7 @@ def _enter(
         doubtful = (fleet.attempts[miners] > 0) | (fleet.condition[miners] == Condition.UNREACHABLE)
         doubtful |= (fleet.verdict[miners] == Verdict.QUARANTINED) | (fleet.verb[miners] == estimator.SLEEP)
         to_w = np.where(doubtful, estimator.expected_power_w(fleet, now, miners), to_w)
-    estimator.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
+    flight.put_in_flight(facts, state, miners, verb, to_w, now, deadline)
     fleet.command_id[miners] = state.next_command_id + np.arange(len(miners))
     state.next_command_id += len(miners)
     signal = np.full(len(miners), Signal.COMMANDED, dtype=np.int64)

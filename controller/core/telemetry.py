@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import estimator, flight
 from controller.core.consequences import Findings
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
@@ -147,7 +147,7 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     fleet, miner = state.fleet, reading.miner
     expected_w = estimator.expected_one_w(fleet, miner, now)
     draw_w = float(np.fmax(max(float(fleet.from_w[miner]), expected_w), fleet.reported_w[miner]))  # NaN: nothing told
-    estimator.take_out_of_flight(fleet, miner, draw_w)
+    flight.take_out_of_flight(fleet, miner, draw_w)
     estimator.revise(state, draw_w - expected_w, now)
     fleet.condition[miner] = Condition.CONTRADICTS
     fleet.reported_w[miner], fleet.level[miner] = math.nan, -1
@@ -182,7 +182,7 @@ def _first_sight(
     known_w = np.where(np.isnan(fleet.reported_w[rows]), assumed_w, fleet.reported_w[rows])
     before_w = fleet.to_w[rows]  # nothing is in flight to a miner nobody has seen
     findings.first.update(zip(rows.tolist(), before_w.tolist(), strict=True))
-    estimator.take_out_of_flight(fleet, rows, known_w)
+    flight.take_out_of_flight(fleet, rows, known_w)
     fleet.verb[waking], fleet.verdict[waking] = estimator.WAKE, Verdict.APPROACHING
     left_s = fleet.sent_at[waking] + fleet.dead_s[waking] + fleet.to_90_s[waking] - now
     fleet.dead_s[waking] = np.maximum(left_s - fleet.to_90_s[waking], 0.0)

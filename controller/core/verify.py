@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import arrivals, estimator, starts
+from controller.core import arrivals, estimator, flight, starts
 from controller.core.consequences import Findings, boot_on, follow_up, plan_rung, woke_lower
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
@@ -258,7 +258,7 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
         fleet.want_level[miner] = fleet.level[miner]
     if fleet.to_w[miner] < fleet.from_w[miner] or verb is Verb.SLEEP:  # not a watt of it is gone
         draw_w = float(np.fmax(max(draw_w, float(fleet.from_w[miner])), fleet.reported_w[miner]))  # NaN: nothing told
-    estimator.take_out_of_flight(fleet, miner, draw_w)
+    flight.take_out_of_flight(fleet, miner, draw_w)
     boots_until = fleet.changed_at[miner] + facts.wake_dead_s[miner] + facts.wake_90_s[miner]
     if verb is Verb.SLEEP and now <= boots_until:  # it was woken a moment before, and boots on
         boot_on(facts, state, miner)
@@ -289,11 +289,11 @@ def _learn_draw(facts: Fleet, state: State, proves: BoolArray) -> None:
     silent = np.isnan(fleet.reported_w)
     proves = proves & ~fleet.caught
     sleepers = (proves & silent & (fleet.condition == Condition.ASLEEP)).nonzero()[0]
-    estimator.take_out_of_flight(fleet, sleepers, facts.sleep_power_w[sleepers])
+    flight.take_out_of_flight(fleet, sleepers, facts.sleep_power_w[sleepers])
     told: IntArray = (proves & ~silent).nonzero()[0]
     if not len(told):
         return
-    estimator.take_out_of_flight(fleet, told, fleet.reported_w[told])
+    flight.take_out_of_flight(fleet, told, fleet.reported_w[told])
     own_watts = facts.reports_power[told] & (fleet.power_error_w[told] == 0.0)
     rung = told[own_watts & (fleet.condition[told] == Condition.HASHING) & (fleet.level[told] >= 0)]
     seen = fleet.reported_w[rung] / facts.level_power_w[rung, fleet.level[rung]]

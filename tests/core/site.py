@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import estimator
+from controller.core import flight
 from controller.core.engine import Engine
 from controller.domain.dispatch import Dispatch, Received
 from controller.domain.fleet import Command, CommandReport, Condition, Fleet, FloatArray, MinerReading, Outcome, Verb
@@ -170,11 +170,11 @@ class Site:
         outcome = Outcome.ROUNDED if command.escalated else Outcome.REFUSED
         self.told.append((self.now, Builders.report(command, outcome, self.now)))
         if command.escalated:
-            dead_s, to_90_s = estimator.response_s(self.facts, Verb.TRIM)
+            dead_s, to_90_s = flight.response_s(self.facts, Verb.TRIM)
             self.set_hashing(command.miner, True, 0, (float(dead_s[command.miner]), float(to_90_s[command.miner])))
 
     def _times(self, command: Command) -> tuple[float, float]:
-        dead_s, to_90_s = estimator.response_s(self.facts, command.verb)
+        dead_s, to_90_s = flight.response_s(self.facts, command.verb)
         return float(dead_s[command.miner]), float(to_90_s[command.miner])
 
     def receive(self, order: Dispatch, *, retained: bool = False) -> Received:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.core import checkpoint, classes, estimator, reconcile
+from controller.core import checkpoint, classes, estimator, flight, reconcile
 from controller.core.class_state import GRID, ClassState
 from controller.core.state import State
 from controller.domain.fleet import Condition, Verb, Verdict
@@ -199,10 +199,10 @@ def test_the_bracket_around_a_sleep_still_holds_who_keeps_to_the_configured_figu
     )
     state = kit.seen_state(facts, [True, True])
     rows = np.array([0, 1])
-    estimator.put_in_flight(facts, state, rows, Verb.SLEEP, np.full(2, SLEEP_W), 0.0, np.full(2, 60.0))
+    flight.put_in_flight(facts, state, rows, Verb.SLEEP, np.full(2, SLEEP_W), 0.0, np.full(2, 60.0))
     plain = kit.fleet(2)
     as_configured = kit.seen_state(plain, [True, True])
-    estimator.put_in_flight(plain, as_configured, rows, Verb.SLEEP, np.full(2, SLEEP_W), 0.0, np.full(2, 60.0))
+    flight.put_in_flight(plain, as_configured, rows, Verb.SLEEP, np.full(2, SLEEP_W), 0.0, np.full(2, 60.0))
     for at in (0.6, 1.0, 2.0, 4.0, 8.0):
         low_w, _, high_w = estimator._bracket_w(state.fleet, at)
         configured_low_w, _, configured_high_w = estimator._bracket_w(as_configured.fleet, at)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core import estimator
+from controller.core import estimator, flight
 from controller.domain.fleet import Condition, Verb
 from controller.domain.policy import Feedback
 
@@ -21,7 +21,7 @@ def launch(kit, verb, hashing, to_w, now=100.0):
 
 
 def put(facts, state, miners, verb, to_w, now):
-    estimator.put_in_flight(
+    flight.put_in_flight(
         facts, state, np.array(miners), verb, np.array(to_w, dtype=float), now, np.full(len(miners), 60.0)
     )
 
@@ -101,7 +101,7 @@ def test_every_miner_in_the_ledger_is_between_where_it_was_and_where_it_goes(kit
 
 def test_what_left_the_ledger_draws_what_was_seen(kit):
     _, state = launch(kit, Verb.SLEEP, True, 50.0)
-    estimator.take_out_of_flight(state.fleet, np.array([0]), 3_300.0)
+    flight.take_out_of_flight(state.fleet, np.array([0]), 3_300.0)
     for at in (100.0, 101.0, 1_000.0):
         assert estimator.expected_power_w(state.fleet, at)[0] == 3_300.0
 

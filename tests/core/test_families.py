@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.core import allocator, estimator
+from controller.core import allocator, estimator, flight
 from controller.core.roster import Goal, boot_levels, roster_of
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.plan import Snapshot
@@ -187,7 +187,7 @@ def boots_on_their_way(kit, level):
     state = kit.seen_state(facts, [True, False, False, False], level=level)
     fleet = state.fleet
     fleet.want_hashing[1:3] = True
-    estimator.put_in_flight(facts, state, np.array([1, 2]), Verb.WAKE, np.full(2, 3_500.0), -20.0, np.full(2, 100.0))
+    flight.put_in_flight(facts, state, np.array([1, 2]), Verb.WAKE, np.full(2, 3_500.0), -20.0, np.full(2, 100.0))
     return facts, state
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.core import allocator, estimator
+from controller.core import allocator, flight
 from controller.core.roster import Goal
 from controller.domain.fleet import Condition, Verb, Verdict
 from tests.core.builders import RESPONSE, SLEEP_W
@@ -64,7 +64,7 @@ def test_a_wake_that_failed_and_was_forgotten_makes_it_no_foreign_sleeper_nor_on
     asleep by itself, then woken by itself, and was put to sleep against its dwell."""
     woken.at(31.0, woken.hashes(at=PATIENCE_S, power_w=SLEEP_W))
     assert [command.verb for command in woken.due()] == [Verb.WAKE]
-    estimator.take_out_of_flight(woken.fleet, 0, SLEEP_W)
+    flight.take_out_of_flight(woken.fleet, 0, SLEEP_W)
     woken.fleet.verdict[0] = Verdict.SETTLED
     said, sent = [], []
     for second in range(32, 50):
@@ -98,7 +98,7 @@ def hashing_beside(kit, booting):
     state = kit.seen_state(facts, [not booting] * 3 + [True] * 4)
     if booting:
         miners = np.arange(3)
-        estimator.put_in_flight(facts, state, miners, Verb.WAKE, np.full(3, 3_500.0), 0.0, np.full(3, 200.0))
+        flight.put_in_flight(facts, state, miners, Verb.WAKE, np.full(3, 3_500.0), 0.0, np.full(3, 200.0))
         state.fleet.want_hashing[:3] = True
     return facts, state
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core import allocator, estimator
+from controller.core import allocator, estimator, flight
 from controller.domain.fleet import Condition, Verb, Verdict
 from controller.domain.reasons import Unallocated
 from tests.core.allocator.hall import ALL_OFF, ALL_ON, Hall
@@ -58,9 +58,7 @@ def test_a_full_feeder_is_the_reason_why_it_cannot_be_placed(kit):
 def test_a_boot_on_its_way_is_the_reason_why_it_is_not_there_yet(kit):
     hall = Hall(kit, [True, False, False, False])
     hall.fleet.want_hashing[1] = True
-    estimator.put_in_flight(
-        hall.facts, hall.state, np.array([1]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0])
-    )
+    flight.put_in_flight(hall.facts, hall.state, np.array([1]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
     hall.allocate(15_000, lead_w=5_000, now=1.0)
     assert hall.plan.unallocated_w > 0
     assert hall.plan.unallocated_reason is Unallocated.BOOTING
@@ -92,7 +90,7 @@ def test_what_dwell_holds_is_said_so_though_somebody_boots(kit):
     hall = Hall(kit, [True, True, True, False], dwell_on_s=600.0, deadband_down_w=10.0)
     hall.fleet.want_hashing[3] = True
     boot_w = np.array([3_500.0])
-    estimator.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
+    flight.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
     hall.fleet.changed_at[:] = -10.0
     hall.allocate(5_500, now=1.0)
     assert hall.plan.unallocated_w < -1_000
@@ -104,7 +102,7 @@ def test_trim_stands_in_for_a_boot_until_its_watts_are_there(kit):
     hall = Hall(kit, [True, True, True, False], level=1)
     hall.fleet.want_hashing[3] = True
     boot_w = np.array([3_500.0])
-    estimator.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
+    flight.put_in_flight(hall.facts, hall.state, np.array([3]), Verb.WAKE, boot_w, 0.0, np.array([90.0]))
     trim_s, now = estimator.trim_horizon_s(hall.facts), 20.0
     setpoint_w = hall.state.offset_w + float(estimator.expected_soon_w(hall.fleet, now, trim_s).sum()) + 400.0
     limit = hall.allocate(setpoint_w, lead_w=15_000, waived=True, now=now)
@@ -122,7 +120,7 @@ def test_trim_stands_in_for_a_sleeper_until_its_watts_are_gone(kit, waived):
     hall = Hall(kit, [True] * 40)
     blocks = np.arange(36, 40)
     hall.fleet.want_hashing[blocks] = False
-    estimator.put_in_flight(hall.facts, hall.state, blocks, Verb.SLEEP, np.full(4, 50.0), 0.0, np.full(4, 30.0))
+    flight.put_in_flight(hall.facts, hall.state, blocks, Verb.SLEEP, np.full(4, 50.0), 0.0, np.full(4, 30.0))
     plan = hall.allocate(127_200, waived=waived, now=1.0)
     still_w = float(estimator.expected_power_w(hall.fleet, 3.0)[blocks].sum()) - 4 * 50.0
     if waived:
@@ -215,9 +213,7 @@ def test_plan_and_rest_are_the_setpoint_and_no_limit_is_passed(
         draw = facts.level_power_w[index, min(rung, ceiling)] * ratio if on else 50.0
         fleet.from_w[index] = fleet.to_w[index] = draw
         if verb is not None and on:
-            estimator.put_in_flight(
-                facts, hall.state, np.array([index]), verb, np.array([draw]), 995.0, np.array([60.0])
-            )
+            flight.put_in_flight(facts, hall.state, np.array([index]), verb, np.array([draw]), 995.0, np.array([60.0]))
     fleet.read_at[:] = 1_000.0
     before = fleet.copy()
     plan = hall.allocate(setpoint, lead, shed, waived, may_raise, now=1_000.0)

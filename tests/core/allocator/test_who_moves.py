@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.core import allocator, estimator
+from controller.core import allocator, flight
 from controller.core.fleet_state import VERB_CODES
 from controller.core.roster import Goal
 from controller.domain.fleet import Verb
@@ -115,9 +115,7 @@ def test_what_boots_within_fifteen_seconds_fits_under_their_ramp(kit):
     hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 4_000.0})
     hall.allocate(15_000)
     assert hall.awake() == [0]
-    estimator.put_in_flight(
-        hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([2_000.0]), 0.0, np.array([90.0])
-    )
+    flight.put_in_flight(hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([2_000.0]), 0.0, np.array([90.0]))
     hall.allocate(15_000, now=14.0)
     assert hall.awake() == [0]
     hall.allocate(15_000, now=15.0)
@@ -129,9 +127,7 @@ def test_nobody_is_woken_for_where_a_setpoint_that_leads_the_load_only_seems_to_
     hall = Hall(kit, ALL_OFF)
     hall.state.power_history = ((10.0, 1_200.0), (20.0, 1_200.0))
     hall.fleet.want_hashing[0] = True
-    estimator.put_in_flight(
-        hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0])
-    )
+    flight.put_in_flight(hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
     rising = Goal(6_200, 15_000, 100.0, shed=False, waived=True)
     hall.plan = allocator.allocate(hall.facts, hall.state, hall.policy, rising, 20.0)
     assert hall.awake() == [0]
@@ -179,9 +175,7 @@ def test_without_trim_nobody_changes_rung_on_the_way_up(kit):
 
 def test_a_trimmer_whose_last_trim_is_still_working_is_not_raised_again(kit):
     hall = Hall(kit, ALL_ON, level=0)
-    estimator.put_in_flight(
-        hall.facts, hall.state, np.array([0]), Verb.TRIM, np.array([2_000.0]), 0.0, np.array([30.0])
-    )
+    flight.put_in_flight(hall.facts, hall.state, np.array([0]), Verb.TRIM, np.array([2_000.0]), 0.0, np.array([30.0]))
     hall.allocate(10_500, now=3.0)
     assert list(hall.plan.level) == [0, 3, 0, 0]
 
@@ -190,9 +184,7 @@ def test_what_boots_is_not_raised_twice(kit):
     hall = Hall(kit, [True, False, False, False])
     hall.allocate(4_650, lead_w=8_100)
     assert hall.awake() == [0, 1]
-    estimator.put_in_flight(
-        hall.facts, hall.state, np.array([1]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0])
-    )
+    flight.put_in_flight(hall.facts, hall.state, np.array([1]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
     hall.allocate(4_750, lead_w=8_100, now=1.0)
     assert hall.awake() == [0, 1]
 
