@@ -45,8 +45,8 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "in-flight ledger dropped",
-        "estimator.py",
-        "    fleet.from_w[miners] = expected_power_w(fleet, now, miners)\n    fleet.to_w[miners] = to_w",
+        "flight.py",
+        "    fleet.from_w[miners] = estimator.expected_power_w(fleet, now, miners)\n    fleet.to_w[miners] = to_w",
         "    fleet.to_w[miners] = fleet.from_w[miners]",
         "ramp_up_kept",
         seed=3,
