@@ -137,7 +137,8 @@ def orders_answered(setup: Setup, record: Record) -> list[Breach]:
         order_id = message.received.message.dispatch_id
         said = by_id.get(order_id, [])
         first = next((at for at, _, _ in said if at >= message.at_s - 1e-9), None)
-        heard_s = max([message.at_s, *(crash.up_s for crash in setup.crashes if crash.at_s <= message.at_s + 0.5)])
+        heard_by_s = message.at_s + setup.policy.cycle_s  # until then a crash may come before it is read
+        heard_s = max([message.at_s, *(crash.up_s for crash in setup.crashes if crash.at_s <= heard_by_s)])
         if first is None or first - heard_s > 2.0:
             found.append(Breach("orders_answered", message.at_s, f"{order_id} got no answer within 2 s"))
         terminals = sum(terminal for _, _, terminal in said)
