@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from controller.domain.dispatch import DispatchClass, DispatchKind
@@ -11,7 +9,6 @@ from controller.domain.fleet import Verb
 from controller.domain.metering import Point
 from controller.domain.plan import InputState
 from controller.domain.reasons import Bound
-from tests.core.builders import RESPONSE
 from tests.core.engine.given import CAP, DEADBAND
 
 # --- following the surplus ------------------------------------------------------------------------------------------
@@ -45,25 +42,6 @@ def test_a_boot_that_is_early_is_not_put_back_to_sleep_for_what_may_still_come(k
     site.cycles(60)
     assert [command.verb for command in site.sent] == [Verb.WAKE]
     assert site.load_w() == pytest.approx(4_650.0)
-
-
-@pytest.mark.parametrize("stretch", [1.0, 1.3, 1.5])
-def test_a_boot_that_is_late_does_not_pass_the_surplus_when_it_comes(kit, stretch):
-    """Woken for the reserve of trim, beside a load that is at the limit. While its class says that it is through, the
-    meter shows that it is not: trim makes room for the rest of it, which needs seven seconds."""
-    slow = replace(RESPONSE, wake_dead_s=5, wake_90_s=14, trim_dead_s=4, trim_90_s=3, sleep_dead_s=4)
-    fleet = {"trim_reserve_ratio": 0.1, "deadband_up_w": 400.0, "deadband_down_w": 200.0}
-    policy = kit.policy(fleet=fleet, ramp={"up_w_per_min": 20_000.0, "up_w_per_15s": 8_000.0})
-    site = kit.site(policy, kit.fleet(10, response=slow), hashing=[True] * 7 + [False] * 3, surplus_w=25_600.0)
-    as_its_class = site._times
-    site._times = lambda one: tuple((stretch if one.verb is Verb.WAKE else 1.0) * s for s in as_its_class(one))
-    loads_w = []
-    for _ in range(120):
-        site.cycle()
-        loads_w.append(site.load_w())
-    assert [command.verb for command in site.sent].count(Verb.WAKE) == 1
-    assert max(loads_w) <= 25_600.0 + 0.01 * policy.rated_w
-    assert loads_w[-1] >= 25_600.0 - 400.0
 
 
 def test_a_falling_surplus_is_met_in_the_same_cycle(kit):
