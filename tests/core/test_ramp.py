@@ -11,29 +11,8 @@ from hypothesis import strategies as st
 
 from controller.core import ramp
 from controller.core.drawn import Next
-from controller.core.state import State
-from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
-
-
-def wish(power_w, bound=Bound.DISPATCH_CAP, shed=False):
-    return Setpoint(power_w, bound, "test", None, shed)
-
-
-def state_at(kit, setpoint_w, history=()):
-    state = State.fresh(kit.fleet(1), 0.0)
-    state.setpoint_w = setpoint_w
-    state.power_history = tuple(history)
-    return state
-
-
-def steady(power_w, until=100.0):
-    return [(until - 60 + second, power_w) for second in range(61)]
-
-
-def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **who_moves_next):
-    rates = kit.policy(ramp={"up_w_per_15s": 2_000.0}).ramp
-    return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, **who_moves_next)
+from tests.core.ramps import limit, state_at, steady, wish
 
 
 @pytest.mark.parametrize(
@@ -184,57 +163,6 @@ def test_what_is_committed_downward_counts_before_the_meter_shows_it(kit):
     assert (found.power_w, found.bound) == (pytest.approx(6_000), Bound.RAMP_UP)
 
 
-def test_where_slow_miners_and_quick_ones_take_turns_their_falls_do_not_add_up(kit):
-    """Committed were 4 kW less in the last 15 s, drawn 4.5 kW less: the seconds of the slow ones came on top."""
-    state = state_at(kit, 20_500.0, steady(20_600.0))
-    state.drawn_history = tuple((100.0 - age, 22_000.0 + 180.0 * age) for age in range(15, -1, -1))
-    found = limit(kit, state, wish(10_000), 20_500.0)
-    assert (found.power_w, found.bound) == (pytest.approx(20_500.0), Bound.RAMP_DOWN), "24.7 less 4 kW is no room"
-    slow = Next(lag_s=2.0, owed_w=300.0)
-    found = limit(kit, state, wish(10_000), 20_500.0, falls=slow)
-    assert found.power_w == pytest.approx(20_300.0), "24.34 less 4 kW, and 300 W of it come only later"
-    state.setpoint_w = 20_400.0
-    found = limit(kit, state, wish(10_000, Bound.DISPATCH_TARGET), 20_500.0, falls=slow)
-    assert found.power_w == pytest.approx(20_240.0), "what follows a target takes 95 % of them"
-
-
-def test_a_peak_that_is_still_to_come_is_where_a_fall_is_counted_from(kit):
-    """Orders on their way up arrive after the one that turned: what they bring falls within the same 15 s."""
-    state = state_at(kit, 20_500.0, steady(20_600.0))
-    state.drawn_history = ((95.0, 20_000.0), (99.0, 20_300.0))
-    peak = Next(lag_s=2.0, owed_w=0.0, then_w=24_400.0)
-    target = wish(10_000, Bound.DISPATCH_TARGET)
-    found = limit(kit, state, target, 20_500.0, falls=peak)
-    assert found.power_w == pytest.approx(20_400.0), "24.4 less 4 kW"
-    assert limit(kit, state, target, 20_500.0).power_w == pytest.approx(20_300.0), "without it one second's pace"
-
-
-@pytest.mark.parametrize(
-    ("fifteen_ago_w", "least_w"),
-    [
-        pytest.param(22_000.0, 19_760.0, id="the peak is a turn: 23 kW less 81 % of 4"),
-        pytest.param(22_950.0, 19_600.0, id="a bump on a long fall is none: one second's pace"),
-        pytest.param(23_000.0, 19_600.0, id="an even fall"),
-    ],
-)
-def test_where_the_load_turned_down_a_fall_keeps_more_of_a_margin(kit, fifteen_ago_w, least_w):
-    """The peak is what the model knows least; with a margin for even falls the load moved by 5.4 % in 15 s there."""
-    state = state_at(kit, 19_800.0, steady(20_600.0))
-    state.drawn_history = ((88.0, fifteen_ago_w), (92.0, 23_000.0), (99.0, 20_500.0))
-    found = limit(kit, state, wish(10_000, Bound.DISPATCH_TARGET), 20_500.0)
-    assert found.power_w == pytest.approx(least_w)
-
-
-def test_where_the_load_turned_up_a_rise_keeps_more_of_a_margin(kit):
-    state = state_at(kit, 20_480.0, steady(20_000.0))
-    state.drawn_history = ((88.0, 18_700.0), (99.0, 19_500.0))
-    even = limit(kit, state, wish(30_000), 20_360.0)
-    assert even.power_w == pytest.approx(20_560.0), "18.7 kW and 93 % of 2 kW"
-    state.drawn_history = ((88.0, 18_900.0), (92.0, 18_700.0), (99.0, 19_500.0))
-    turned = limit(kit, state, wish(30_000), 20_360.0)
-    assert turned.power_w == pytest.approx(20_360.0), "18.7 kW and 81 % of 2 kW is no room"
-
-
 TRIMS = Next(lag_s=2.0, lead_s=3.0)
 
 
@@ -311,15 +239,6 @@ def test_what_is_no_order_has_no_line(kit):
     assert state.line_w is None
 
 
-def test_a_rise_leaves_room_for_what_slow_miners_still_owe(kit):
-    state = state_at(kit, 20_500.0, steady(20_000.0))
-    state.drawn_history = ((90.0, 18_640.0), (99.0, 19_000.0))
-    alone = limit(kit, state, wish(30_000), 20_500.0)
-    assert alone.power_w == pytest.approx(20_500.0), "18.64 kW and 93 % of 2 kW is no room"
-    owed = limit(kit, state, wish(30_000), 20_500.0, rises=Next(lag_s=2.0, owed_w=-500.0))
-    assert owed.power_w == pytest.approx(20_600.0), "what is owed is not there yet: the load has room for it"
-
-
 @pytest.mark.parametrize(
     ("bound", "up_w", "down_w"),
     [
@@ -334,31 +253,3 @@ def test_a_target_moves_by_a_little_less_than_fifteen_seconds_allow(kit, bound, 
     up = ramp.limit(state, rates, wish(30_000, bound), 20_000.0, False, 100.0, 1.0)
     down = ramp.limit(state, rates, wish(10_000, bound), 20_000.0, False, 100.0, 1.0)
     assert (up.power_w, down.power_w) == (pytest.approx(20_000.0 + up_w), pytest.approx(20_000.0 - down_w))
-
-
-def seen(state, fell_w):
-    """The load fell by 100 W/s as was believed, and in the last seconds the meter shows `fell_w` less than that."""
-    state.drawn_history = tuple((100.0 - age, 20_000.0 + 100.0 * age) for age in range(15, -1, -1))
-    state.metered = tuple(
-        (100.0 - age, 20_000.0 + 100.0 * age + (40.0 if age % 2 else -40.0) - (fell_w if age < 6 else 0.0))
-        for age in range(60, -1, -1)
-    )
-    return state
-
-
-def test_a_load_that_fell_further_than_was_believed_has_less_room_to_fall(kit):
-    """Miners that draw less at their lowest rung than they are thought to: the load moved by 5.45 % in 15 s."""
-    wanted, rates = wish(10_000, Bound.DISPATCH_TARGET), {"falls": Next(lag_s=1.0, owed_w=-2_150.0)}
-    believed = limit(kit, seen(state_at(kit, 20_000.0, steady(20_000.0)), 0.0), wanted, 20_000.0, **rates)
-    further = limit(kit, seen(state_at(kit, 20_000.0, steady(20_000.0)), 500.0), wanted, 20_000.0, **rates)
-    assert believed.power_w == pytest.approx(19_800.0, abs=1.0), "one second's pace"
-    assert further.power_w == pytest.approx(20_000.0), "500 W are gone already"
-    limited = wish(10_000)
-    assert limit(kit, seen(state_at(kit, 20_000.0, steady(20_000.0)), 500.0), limited, 20_000.0).power_w < 20_000.0
-
-
-def test_a_silent_site_meter_says_nothing_of_what_was_believed(kit):
-    wanted, rates = wish(10_000, Bound.DISPATCH_TARGET), {"falls": Next(lag_s=1.0, owed_w=-2_150.0)}
-    state = seen(state_at(kit, 20_000.0, steady(20_000.0)), 500.0)
-    state.metered = tuple(entry for entry in state.metered if entry[0] < 96.0)
-    assert limit(kit, state, wanted, 20_000.0, **rates).power_w == pytest.approx(19_800.0, abs=1.0)

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from controller.core import ramp, regulation
+from controller.core import ramp, regulation, trimming
 from controller.core.drawn import Next
 from controller.core.state import State
+from controller.domain.dispatch import DispatchKind
 from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
 
@@ -68,3 +69,26 @@ def test_a_fall_is_met_where_it_will_be_and_a_rise_half_way(kit):
     assert ahead(kit, (20_000, 20_200, 20_400)) == pytest.approx(100.0)
     assert ahead(kit, (20_000, 20_200, 20_400), limit_w=20_430.0) == pytest.approx(30.0), "never above a limit"
     assert ahead(kit, (20_000, 20_200, 20_400), limit_w=20_300.0) == 0.0
+
+
+def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(kit):
+    """It went, so trimmers were let up, so it came again: a limit cycle of two seconds."""
+    facts = kit.fleet(4)
+    with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (3, 0))
+    leads_s = [trimming.who_moves_next(facts, state, 0.0)[0].lead_s for state in (with_room, without)]
+    assert leads_s[0] == leads_s[1] > 0.0
+
+
+def test_a_site_that_is_given_a_falling_signal_is_ahead_of_it(kit):
+    """34 kW, then every four seconds 400 W less, of ten miners whose rungs are 500 W."""
+    site = kit.site(
+        kit.policy(rated_w=60_000, site_cap_w=60_000), kit.fleet(10), hashing=[True] * 10, surplus_w=60_000.0
+    )
+    site.cycles(20)
+    below_w = []
+    for step in range(10):
+        power_w, issued_at = 34_000 - 400 * max(step - 3, 0), kit.wall + site.now
+        order = kit.order(DispatchKind.TARGET, power_w, seq=step + 1, issued_at=issued_at, lasts_s=600.0)
+        below_w.append(site.cycle(received=(site.receive(order),)).allocation.unallocated_w)
+        site.cycles(3)
+    assert max(below_w[6:]) > 900.0, "400 W for three seconds and a cycle, and what a rung leaves"
