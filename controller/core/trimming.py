@@ -40,7 +40,7 @@ class Late:
     @classmethod
     def of(cls, facts: Fleet, fleet: FleetState, now: float) -> Late:
         """With those on their way to sleep."""
-        trim_s = lead_s(facts, fleet, up=False)
+        trim_s = middling_s(trim_lags_s(facts, fleet, up=False))
         falling = ((fleet.verb == estimator.SLEEP) & ~fleet.doubted).nonzero()[0]
         return cls(estimator.way_left_w(fleet, falling, now + trim_s), trim_s)
 
@@ -225,15 +225,14 @@ def _moves_next(facts: Fleet, state: State, up: bool, now: float) -> Next:
     lag_s = float(lags_s.min()) if len(lags_s) else 0.0
     return Next(
         lag_s=lag_s,
-        lead_s=lead_s(facts, state.fleet, up),
+        lead_s=middling_s(lags_s),
         owed_w=estimator.owed_w(state.fleet, now + lag_s),
         then_w=offset_w + float(estimator.expected_power_w(state.fleet, now + lag_s).sum()),
     )
 
 
-def lead_s(facts: Fleet, fleet: FleetState, up: bool) -> float:
-    """Seconds until half of a middling trim's watts have moved; 0.0 when nobody trims."""
-    lags_s = trim_lags_s(facts, fleet, up)
+def middling_s(lags_s: FloatArray) -> float:
+    """The mean of `lags_s`, (k,) seconds; 0.0 of nobody."""
     return float(lags_s.mean()) if len(lags_s) else 0.0
 
 
@@ -260,8 +259,8 @@ def falls_in_s(facts: Fleet, state: State, trims: bool, drop_w: float) -> float:
     own_w = facts.level_power_w[rows, np.maximum(fleet.want_level, 0)] * fleet.ratio
     range_w = float((own_w - facts.level_power_w[:, 0] * fleet.ratio)[on & facts.trims].sum()) if trims else 0.0
     if range_w >= drop_w:
-        return float(trim_lags_s(facts, fleet, up=False).mean()) if range_w > 0.0 else 0.0
+        return middling_s(trim_lags_s(facts, fleet, up=False)) if range_w > 0.0 else 0.0
     sleepers = facts.best_first[::-1][on[facts.best_first[::-1]]]
     sleepers = sleepers[np.cumsum(own_w[sleepers]) - own_w[sleepers] < drop_w]
     lags_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[sleepers]
-    return float(lags_s.mean()) if len(lags_s) else 0.0
+    return middling_s(lags_s)
