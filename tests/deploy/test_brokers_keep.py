@@ -53,6 +53,12 @@ async def test_a_queued_order_and_a_retained_state_survive_the_death_of_the_brok
         assert observer.heard == [(state, "before")]
 
 
+def test_what_was_put_in_place_is_not_replaced_again() -> None:
+    """A port of the test's own that began like one of the file's, 42229, was: NATS refused to listen on 368419."""
+    ports = {"0.0.0.0:8883": "127.0.0.1:42229", "127.0.0.1:4222": "127.0.0.1:36841"}
+    assert replace("0.0.0.0:8883 127.0.0.1:4222", ports, "it") == "127.0.0.1:42229 127.0.0.1:36841"
+
+
 async def round_trip_s(broker: ShippedBroker, count: int) -> float:
     """Seconds from an order's publication to the desk's hearing the site's answer: what a quarter of them stay below.
     (A busy machine makes some slow, but none fast; the wait this is about is in all of them.)"""
