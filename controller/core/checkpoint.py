@@ -126,16 +126,17 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
     state = State.fresh(facts, now)
     state.cycle = int(record["cycle"])
     state.next_command_id = int(record["next_command_id"])
-    trust_record.recall_trust(state, record.get("trust", {}), now)
     if "shadow" in record:
         # What a shadow believes is true of no fleet: nobody sleeps by its order, and no dispatch to it is in force.
         state.shadow = _shadow(facts, record["shadow"])
         state.orders = OrderBook(last_seq=dict(record["last_seq"]), seen_ids=tuple(record["seen_ids"]))
+        trust_record.recall_trust(state, record.get("trust", {}), now)
         return state
     for row, miner_id in enumerate(facts.miner_ids):
         kept = record["miners"].get(miner_id)
         if kept is not None:
             _recall_miner(facts, state, row, kept, now)
+    trust_record.recall_trust(state, record.get("trust", {}), now)
     _recall_mass(state, record.get("mass"), now)
     lost = record.get("work")
     if lost is not None:
@@ -199,7 +200,9 @@ def _waking(facts: Fleet, state: State, row: int, sent_at: float, deadline_at: f
     fleet.changed_at[row] = max(float(fleet.changed_at[row]), sent_at)
     fleet.dead_s[row], fleet.to_90_s[row] = facts.wake_dead_s[row], facts.wake_90_s[row]
     rung_w = float(facts.level_power_w[row, fleet.ceiling[row]] * fleet.ratio[row])
-    fleet.from_w[row] = fleet.to_w[row] = max(float(fleet.to_w[row]), rung_w)
+    before_w = float(fleet.to_w[row])
+    fleet.from_w[row] = fleet.to_w[row] = max(before_w, rung_w)
+    state.corrected_w += float(fleet.to_w[row]) - before_w  # believed, and nobody saw it move
 
 
 def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], now: float) -> None:

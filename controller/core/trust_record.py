@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from controller.core import estimator
 from controller.core.doubts import DOUBTED, INPUTS
 from controller.core.state import InputMemory, State, StillMemory
 from controller.domain.metering import Point, Quality, Sample
@@ -18,6 +19,7 @@ from controller.domain.plan import InputState
 def of_trust(state: State, now: float) -> dict[str, Any]:
     """JSON-able. The guards are read anew, and the dispatcher is the lease's affair."""
     return {
+        "miners_w": float(estimator.expected_power_w(state.fleet, now).sum()),
         "inputs": {
             name: {"state": memory.state.value, "trusted_age_s": now - memory.trusted_at}
             for name, memory in _doubted(state).items()
@@ -43,7 +45,13 @@ def of_trust(state: State, now: float) -> dict[str, Any]:
 
 
 def recall_trust(state: State, record: dict[str, Any], now: float) -> None:
-    """Earlier programs kept none of it: then every input begins as at the first start."""
+    """Earlier programs kept none of it: then every input begins as at the first start.
+
+    The miners have been recalled. Of a move under way the higher end is: what that adds is no load that moved, and a
+    meter that stands still beside it is not dead.
+    """
+    miners_w = float(estimator.expected_power_w(state.fleet, now).sum())
+    state.corrected_w = miners_w - record.get("miners_w", miners_w)
     for name, kept in record.get("inputs", {}).items():
         state.inputs[name] = InputMemory(InputState(kept["state"]), now - kept["trusted_age_s"], None)
     fallback_s, unbalanced_s = record.get("fallback_for_s"), record.get("unbalanced_for_s")

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from controller.core import checkpoint, failsafe
+from controller.core import checkpoint, estimator, failsafe
+from controller.core.estimator import SLEEP
+from controller.core.fleet_state import NO_COMMAND
+from controller.domain.fleet import Verb
 from controller.domain.metering import Point, Quality
 from tests.core.builders import WALL
 from tests.core.failsafe.conftest import CALM, FALLBACK, FROZEN, GOOD, HOLD, Watch, health
@@ -122,6 +125,42 @@ def test_a_meter_that_stood_still_before_a_restart_has_stood_still_for_as_long(k
     restarted(watch)
     seen = health(watch.see(site_load_w=CALM["site_load_w"] + 500.0), "poi")
     assert (seen.state, seen.condition) == (HOLD, "frozen")
+
+
+def asleep(kit):
+    """One miner whose sleep has arrived and was not read yet, beside a site meter that stands still."""
+    watch = Watch(kit, inputs={"balance_after_s": 1e9})
+    fleet = watch.state.fleet
+    fleet.verb[:], fleet.sent_at[:], fleet.from_w[:], fleet.to_w[:] = SLEEP, watch.now - 600.0, 3_500.0, 30.0
+    watch.calm(70)
+    return watch
+
+
+def test_the_higher_end_that_a_checkpoint_keeps_of_a_sleep_under_way_is_no_load_that_moved(kit):
+    """Found by harsh seed 4825: the site meter was taken for dead beside a fleet at rest, and kept it so for good."""
+    watch = asleep(kit)
+    restarted(watch)
+    assert watch.state.fleet.to_w[0] == 3_500.0
+    assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").state is GOOD
+    estimator.revise(watch.state, -3_470.0, watch.now)  # the first read
+    watch.state.fleet.to_w[:] = 30.0
+    assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").state is GOOD
+
+
+def test_nor_is_the_whole_rung_of_a_wake_that_came_after_the_checkpoint(kit):
+    watch = asleep(kit)
+    watch.state.fleet.verb[:] = NO_COMMAND
+    restarted(watch)
+    checkpoint.replay_commands(kit.fleet(1), watch.state, [(7, kit.fleet(1).miner_ids[0], Verb.WAKE)])
+    assert watch.state.fleet.to_w[0] > 3_000.0
+    assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").state is GOOD
+
+
+def test_what_moves_after_a_restart_still_shows_a_dead_site_meter(kit):
+    watch = asleep(kit)
+    restarted(watch)
+    watch.state.fleet.to_w[:] = 30.0  # and slept after all
+    assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").condition == "frozen"
 
 
 def test_a_raised_contact_that_cannot_be_read_after_a_restart_stands(kit):
