@@ -149,6 +149,14 @@ def still_climbs(facts: Fleet, fleet: FleetState, at: FloatArray | float) -> Boo
     return climbs
 
 
+def read_half_way(facts: Fleet, fleet: FleetState) -> BoolArray:
+    """(n,) whose last reading is from so shortly after a trim that a slow one of its class was still on its way: nine
+    tenths are taken for arrived, and what it told then is not what it will draw."""
+    slow_s = LATE * (facts.trim_dead_s + facts.trim_90_s)
+    half_way: BoolArray = fleet.want_hashing & facts.trims & (fleet.read_at < fleet.sent_at + slow_s)
+    return half_way
+
+
 def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     """What is on its way down and will still be drawn when the quickest trim ordered now has worked, watts: a raise
     into the room that slow sleepers are about to make would be there before it."""

@@ -211,7 +211,8 @@ def limit_room_w(roster: Roster) -> FloatArray:
     fleet = roster.state.fleet
     settled = np.maximum(roster.soon_w, np.where(fleet.unheard, fleet.from_w, fleet.to_w))
     rung_w = estimator.planned_power_w(roster.facts, fleet, fleet.want_hashing, fleet.want_level)
-    settled = np.where(estimator.still_climbs(roster.facts, fleet, roster.now), np.maximum(settled, rung_w), settled)
+    climbs = estimator.still_climbs(roster.facts, fleet, roster.now) | estimator.read_half_way(roster.facts, fleet)
+    settled = np.where(climbs, np.maximum(settled, rung_w), settled)
     # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
     silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS) | mass.dark(fleet)
     settled = np.where(silent, np.maximum(settled, roster.ceiling_w), settled)

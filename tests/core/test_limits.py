@@ -112,6 +112,21 @@ def test_beside_a_full_limit_a_cap_takes_hold_at_once_and_by_the_ramp(kit):
     assert min(loads[1:]) >= 5_500
 
 
+def test_who_was_read_at_the_end_of_a_trim_is_not_there_yet(kit):
+    """Four of eight go up by 1.5 kW and are read at nine tenths of it: what is missing was room for one more rung."""
+    rating_w, limits = 22_300, (Limit("t1", "transformer", 22_300),)
+    facts = kit.fleet(8, limits=limits, feeder_limit=(0,))
+    steep = kit.policy(ramp={"up_w_per_min": 600_000.0, "up_w_per_15s": 40_000.0})
+    site = kit.site(steep, facts, hashing=[True] * 8, surplus_w=38_000.0)
+    site.level[:], site.from_w[:] = 0, 2_000.0
+    for _ in range(40):
+        site.silent = set() if round(site.now) % 7 == 0 else set(range(8))  # six seconds after the trims
+        site.cycle()
+        headed_w = float(facts.level_power_w[np.arange(8), site.level].sum())
+        assert headed_w <= rating_w
+    assert headed_w > rating_w - 500
+
+
 def test_the_load_of_each_limit_is_shown(kit):
     site = kit.site(facts=of_transformer(kit, 50_000, 60_000), hashing=(True, True, False, False))
     run(site, 2)
