@@ -24,6 +24,7 @@ from controller.core.roster import (
     want_asleep,
     want_awake,
 )
+from controller.core.together import Together
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy, RampPolicy
 
@@ -96,6 +97,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
     horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w) for seconds in boot_s]
+    together = Together.of(roster, pace, boot_s)
     room_w = limit_room_w(roster)
     ways = facts.limits.of_miner[candidates]
     fits = room_w[ways].min(axis=1) >= needed_w
@@ -120,7 +122,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
         added_w = float(lowest_w[miner] - facts.sleep_power_w[miner])
         boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
         too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
-        at.closed |= too_low or 0.0 < at.booting_w > pace.up_w_per_15s - boots_w
+        at.closed |= too_low or 0.0 < at.booting_w > pace.up_w_per_15s - boots_w or not together.fits(miner, boots_w)
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
         spare = not needed[place] and beyond_trim
@@ -134,6 +136,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
             roster.held_by_wave[miner] = True
             continue
         want_awake(roster, miner)
+        together.take(miner, boots_w)
         woken.append(miner)
         budget -= 1
         until_then_w -= float(early_w[miner])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from controller.core.roster import Goal
 from controller.domain.fleet import Verb
 from controller.domain.reasons import Why
 from tests.core.allocator.hall import ALL_OFF, ALL_ON, ANY_RAMP, Hall
+from tests.core.builders import RESPONSE
 
 # --- down -----------------------------------------------------------------------------------------------------------
 
@@ -120,6 +123,20 @@ def test_what_boots_within_fifteen_seconds_fits_under_their_ramp(kit):
     assert hall.awake() == [0]
     hall.allocate(15_000, now=15.0)
     assert hall.awake() == [0, 1]
+
+
+@pytest.mark.parametrize(("steady", "woken"), [([], [0]), ([1], [0, 1, 2])])
+def test_so_does_what_rises_together_though_it_ends_apart_unless_trim_gives_way(kit, steady, woken):
+    """Found by harsh seed 4762: quick boots end 25 s before slow ones, whose first half is there by then."""
+    quick = replace(RESPONSE, name="quick", wake_dead_s=5, wake_90_s=10)
+    hashing = [miner in steady for miner in range(4)]
+    hall = Hall(kit, hashing, facts=kit.fleet(odd={0: {"response": quick}}), ramp={"up_w_per_15s": 3_300.0})
+    hall.fleet.want_hashing[0] = True
+    flight.put_in_flight(hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
+    hall.allocate(15_000, now=1.0)
+    assert hall.awake() == woken
+    hall.allocate(15_000, now=4.0)  # until 15 s, when the quick one is up, the next will have brought little
+    assert 1 in hall.awake()
 
 
 def test_nobody_is_woken_for_where_a_setpoint_that_leads_the_load_only_seems_to_go(kit):

@@ -1,0 +1,66 @@
+"""Boots of a quick class and of a slow one: they end far apart, and rise together all the same.
+
+What boots cannot be trimmed. So what rises within any 15 s must fit under that ramp, beside what trim can give way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.drawn import STEP_WINDOW_S
+from controller.core.roster import Roster
+from controller.domain.fleet import FloatArray
+from controller.domain.policy import RampPolicy
+
+
+@dataclass(slots=True)
+class Together:
+    """What boots will bring within each of a few 15 s, those that end when a boot does, watts: `brings_w`, (m,), until
+    `ends_at`, (m,) loop seconds. room_w: so much they may."""
+
+    roster: Roster
+    room_w: float
+    ends_at: FloatArray
+    brings_w: FloatArray
+
+    @classmethod
+    def of(cls, roster: Roster, pace: RampPolicy, boot_s: FloatArray) -> Together:
+        """Beside those that boot already, for candidates of these boot times, (k,) seconds."""
+        facts, fleet, now = roster.facts, roster.state.fleet, roster.now
+        gives_way_w = (
+            (roster.soon_w - roster.floor_w)[roster.trimmable].clip(min=0.0).sum() if roster.policy.trim else 0.0
+        )
+        room_w = pace.up_w_per_15s + float(gives_way_w)
+        booting = ((fleet.verb == estimator.WAKE) & fleet.want_hashing).nonzero()[0]
+        most_w = facts.level_power_w.max(initial=0.0) * roster.policy.wakes_per_cycle_max
+        if -estimator.way_left_w(fleet, booting, now) + most_w <= room_w:  # all of them at once would
+            return cls(roster, math.inf, np.empty(0), np.empty(0))
+        sent_at, dead_s, to_90_s = fleet.sent_at[booting], fleet.dead_s[booting], fleet.to_90_s[booting]
+        ends_at = np.unique(np.round(np.concatenate((sent_at + dead_s + to_90_s, now + boot_s))))
+        way_w = (fleet.to_w - fleet.from_w)[booting]
+        brings_w = (way_w * _share(ends_at[:, None], sent_at + dead_s, to_90_s)).sum(axis=1)
+        return cls(roster, room_w, ends_at, brings_w)
+
+    def fits(self, miner: int, boots_w: float) -> bool:
+        """Whether this one may be woken as well; one alone always may, however large."""
+        adds_w = self._adds_w(miner, boots_w)
+        return not bool(((adds_w > 0.0) & (self.brings_w > 0.0) & (self.brings_w + adds_w > self.room_w)).any())
+
+    def take(self, miner: int, boots_w: float) -> None:
+        """It is woken."""
+        self.brings_w += self._adds_w(miner, boots_w)
+
+    def _adds_w(self, miner: int, boots_w: float) -> FloatArray:
+        dead_s, to_90_s = float(self.roster.facts.wake_dead_s[miner]), float(self.roster.facts.wake_90_s[miner])
+        return boots_w * _share(self.ends_at, self.roster.now + dead_s, to_90_s)
+
+
+def _share(ends_at: FloatArray, rises_at: FloatArray | float, to_90_s: FloatArray | float) -> FloatArray:
+    """What share of its way a boot makes in the 15 s before each of `ends_at`, straight up as core/estimator has it."""
+    until, since = (np.clip(0.9 * (at - rises_at) / to_90_s, 0.0, 1.0) for at in (ends_at, ends_at - STEP_WINDOW_S))
+    share: FloatArray = until - since
+    return share
