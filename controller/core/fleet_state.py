@@ -56,6 +56,7 @@ class FleetState:
     told nothing of what it does).
     Wanted: want_hashing, want_level; ceiling: highest level we may ask for (what the owner had set).
     changed_at: when last told to sleep or wake, for dwell; changed_before: the same without the command in flight.
+    told_again: that command asks for what was wanted before it.
     attempts: failed commands since it last obeyed one of the same kind, failed_verb.
     switch_again_at, trim_again_at: its budget of writes and restarts is used up until then, said at budget_told_at.
     trims_lost: in a row, that never arrived; trim_told_at: when the last trim was told to have arrived or not. See
@@ -90,6 +91,7 @@ class FleetState:
     ours_asleep: BoolArray
     changed_at: FloatArray
     changed_before: FloatArray
+    told_again: BoolArray
     verb: ByteArray
     command_id: IntArray
     sent_at: FloatArray
@@ -158,6 +160,7 @@ class FleetState:
             ours_asleep=np.zeros(n, dtype=np.bool_),
             changed_at=never.copy(),
             changed_before=never.copy(),
+            told_again=np.zeros(n, dtype=np.bool_),
             verb=np.zeros(n, dtype=np.int8),
             command_id=np.zeros(n, dtype=np.int64),
             sent_at=never.copy(),

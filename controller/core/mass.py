@@ -112,7 +112,8 @@ def to_try(fleet: FleetState, now: float) -> IntArray:
     deaf &= (fleet.verdict != Verdict.UNSEEN) & (fleet.verdict != Verdict.QUARANTINED)
     told = fleet.verb == estimator.SLEEP
     under_way = int((deaf & told & (now < fleet.deadline_at)).sum())
-    waits = (fleet.want_hashing & (fleet.verb == NO_COMMAND)) | (told & (now >= fleet.deadline_at))
+    untold = (fleet.verb == NO_COMMAND) & (fleet.want_hashing | (fleet.verdict == Verdict.STUCK))
+    waits = untold | (told & (now >= fleet.deadline_at))
     due: IntArray = (deaf & waits & (now >= fleet.retry_at)).nonzero()[0]
     due = due[np.argsort(fleet.retry_at[due], kind="stable")][: max(TRIED_AT_ONCE - under_way, 0)]
     fleet.retry_at[due] = now + TRY_AGAIN_S

@@ -70,6 +70,7 @@ def commands_due(
             _postpone(before, fleet, late)
         if not len(miners):
             continue
+        fleet.told_again[miners] = before.hashing[miners] == (verb is Verb.WAKE)
         _enter(facts, state, policy, verb, miners, planned[miners], now)
         if verb is Verb.WAKE:
             starts.note(state, miners[(went_up & ~fleet.unchosen)[miners]], policy.starts_per_day, now)
@@ -108,7 +109,9 @@ def _due_again(fleet: FleetState, now: float, shed: bool) -> BoolArray:
     # that harms nobody, and who obeyed all the same is given up by no word, only by a look; see verify.
     hasty = shed & fleet.refused & _failed_to_sleep(fleet)
     looked_at = np.where(hasty, (fleet.attempts < 2) | (fleet.read_at >= fleet.retry_at), fleet.read_at > fleet.sent_at)
-    due: BoolArray = failed & reachable & wrong & looked_at & (now >= fleet.retry_at) & ~fleet.parked
+    # Whom no order reached has failed at none: the pace at which the deaf are tried does not hold it once it is heard.
+    ready = (now >= fleet.retry_at) | (fleet.told_again & (fleet.attempts == 0) & ~fleet.want_hashing)
+    due: BoolArray = failed & reachable & wrong & looked_at & ready & ~fleet.parked
     return due
 
 

@@ -251,7 +251,12 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
     draw_w = estimator.expected_one_w(fleet, miner, now)
     if verb is Verb.WAKE:
         starts.take_back(state, miner, float(fleet.sent_at[miner]))
-    if verb is not Verb.TRIM:
+    again = verb is Verb.SLEEP and bool(fleet.told_again[miner])
+    unseen = fleet.condition[miner] not in (Condition.HASHING, Condition.ASLEEP)
+    if again and unseen:  # it may sleep by the order before, and if it does not it is told once more
+        if fleet.verdict[miner] == Verdict.APPROACHING:
+            fleet.verdict[miner] = Verdict.STUCK
+    elif verb is not Verb.TRIM:
         fleet.want_hashing[miner] = verb is Verb.SLEEP and not fleet.caught[miner]
         fleet.changed_at[miner] = fleet.changed_before[miner]
     elif fleet.level[miner] >= 0:
@@ -260,7 +265,7 @@ def _forget(facts: Fleet, state: State, miner: int, now: float) -> None:
         draw_w = float(np.fmax(max(draw_w, float(fleet.from_w[miner])), fleet.reported_w[miner]))  # NaN: nothing told
     flight.take_out_of_flight(fleet, miner, draw_w)
     boots_until = fleet.changed_at[miner] + facts.wake_dead_s[miner] + facts.wake_90_s[miner]
-    if verb is Verb.SLEEP and now <= boots_until:  # it was woken a moment before, and boots on
+    if verb is Verb.SLEEP and not again and now <= boots_until:  # it was woken a moment before, and boots on
         boot_on(facts, state, miner)
 
 

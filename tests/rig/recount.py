@@ -27,7 +27,7 @@ def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Co
     most_w = least_w.copy()
     if sent:
         failed = (fleet.attempts + fleet.drifts > 0) | (fleet.condition == Condition.UNREACHABLE)
-        failed |= fleet.condition == Condition.UNKNOWN
+        failed |= (fleet.condition == Condition.UNKNOWN) | fleet.told_again
         again = [one.miner for one in sent if failed[one.miner]]
         least_w[again] = np.minimum(planned_w, fleet.from_w)[again]
         most_w[again] = np.maximum(planned_w, fleet.from_w)[again]

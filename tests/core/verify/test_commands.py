@@ -239,6 +239,51 @@ def test_one_that_had_booted_already_draws_what_it_drew(sleeper):
     assert float(estimator.expected_power_w(sleeper.fleet, 32.0)[0]) >= 3_000.0
 
 
+@pytest.fixture
+def deaf_in_a_shed(kit):
+    """Told to sleep by a shed, out of reach a moment later, and told once more: that never reaches it."""
+    story = Story(kit)
+    story.fleet.changed_at[0] = -5_000.0
+    story.shed = True
+    story.want(hashing=False)
+    story.at(5.0, kit.reading(0, Condition.UNREACHABLE, None, 5.0))
+    story.at(20.0)
+    (again,) = story.due()
+    story.at(22.0, reports=[kit.report(again, Outcome.UNREACHABLE, 22.0)])
+    return story
+
+
+def test_a_sleep_told_again_that_never_arrived_is_no_wake(deaf_in_a_shed):
+    """Found by harsh seeds 4785 and 4939: it was taken for one that boots since the first sleep, failed to be seen up
+    when it was heard asleep, and was woken after 7 s of rest."""
+    story = deaf_in_a_shed
+    assert not story.fleet.want_hashing[0]
+    assert story.fleet.verb[0] == 0
+    assert story.fleet.to_w[0] == 3_500.0  # nobody knows: in a shed the higher counts
+    story.shed = False
+    story.at(26.0, story.sleeps(25.0))
+    assert not story.due()
+    assert story.verdict() is Verdict.SETTLED
+    assert story.fleet.changed_at[0] == 20.0
+    assert story.fleet.attempts[0] == 0
+
+
+def test_and_who_did_not_sleep_by_the_one_before_is_told_when_it_is_heard(deaf_in_a_shed):
+    story = deaf_in_a_shed
+    story.at(26.0, story.hashes(25.0))
+    (told,) = story.due()
+    assert told.verb is Verb.SLEEP
+
+
+def test_and_a_shed_tries_it_once_more_while_it_is_out_of_reach(deaf_in_a_shed):
+    story = deaf_in_a_shed
+    story.at(60.0)
+    (tried,) = story.due()
+    assert tried.verb is Verb.SLEEP
+    story.at(62.0, reports=[story.kit.report(tried, Outcome.UNREACHABLE, 62.0)])
+    assert not story.fleet.want_hashing[0]
+
+
 def test_a_trim_that_never_arrived_is_planned_from_where_the_miner_is(story):
     (command,) = story.want(level=0)
     story.at(1.0, reports=[story.kit.report(command, Outcome.WITHHELD, 0.5)])
