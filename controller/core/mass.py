@@ -75,7 +75,11 @@ def notice(
     Returns the miners to be read before their turn.
     """
     fleet, window_s = state.fleet, policy.mass_disconnect_window_s
-    _take_up_restarts(state, fresh & (fleet.away == Away.NO) & np.isfinite(fleet.gone_at), now)
+    back = fresh & (fleet.away == Away.NO) & np.isfinite(fleet.gone_at)
+    _take_up_restarts(state, back, now)
+    # Who was asleep and hashes when it is back has started with its power: that is no noise of one reading.
+    started = back & ~fleet.want_hashing & (fleet.condition == Condition.HASHING) & (fleet.verb == NO_COMMAND)
+    fleet.disagreed[started] = policy.drift_reads
     for miner in (fresh & (fleet.away != Away.NO)).nonzero()[0].tolist():
         _seen(facts, state, policy, miner, bool(stopped[miner]), now, findings)
     heard = fresh | (fleet.condition == Condition.CONTRADICTS)

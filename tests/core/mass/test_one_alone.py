@@ -62,3 +62,25 @@ def test_one_that_comes_back_as_it_was_is_trimmed_at_once(block):
     site.spare_w -= 3_000.0
     site.cycle()
     assert 15 in {command.miner for command in site.sent if command.verb is Verb.TRIM}
+
+
+def test_one_that_slept_and_comes_back_hashing_is_put_to_sleep_at_first_sight(block):
+    """Found by harsh seed 4761: the third reading said that it was no noise, and it drew above a cap for all three."""
+    site = block(sweep_s=5)
+    site.trip([18])
+    site.cycles(30)
+    site.power([18])
+    site.ends_as[18] = True
+    site.run_until(lambda: not site.unreachable(18), 40)
+    site.cycles(6)
+    assert [command.verb for command in site.commands_to([18])] == [Verb.SLEEP]
+    assert site.names()["miner_drifted"] == 1
+
+
+def test_one_reading_of_a_sleeper_that_was_there_all_the_time_is_no_drift(block):
+    site = block()
+    site.hashing[18] = True
+    site.cycle()
+    site.hashing[18] = False
+    site.cycles(10)
+    assert not site.commands_to([18])
