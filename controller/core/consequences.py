@@ -9,7 +9,7 @@ import numpy as np
 from controller.core import estimator, flight
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, Verb, Verdict
+from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verb, Verdict
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy
 
@@ -101,11 +101,13 @@ def _drifted(
     fleet = state.fleet
     name = facts.miner_ids[miner]
     if fleet.want_hashing[miner] and fleet.condition[miner] == Condition.ASLEEP:
+        before_start = fleet.ours_asleep[miner] and fleet.changed_at[miner] <= state.started_at
+        told = before_start and bool(sleep_may_come(facts, fleet, policy, miner, now))
         fleet.want_hashing[miner] = False
         fleet.changed_at[miner] = now
         fleet.verdict[miner] = Verdict.SETTLED
-        if fleet.attempts[miner] > 0 and fleet.failed_verb[miner] == VERB_CODES[Verb.WAKE]:
-            return  # it was not seen awake since its wake failed: it never fell asleep, and is ours as before
+        if told or (fleet.attempts[miner] > 0 and fleet.failed_verb[miner] == VERB_CODES[Verb.WAKE]):
+            return  # by our order from before a restart; or not seen awake since its wake failed: ours as before
         fleet.ours_asleep[miner] = False
         findings.events.append(Event("foreign_sleeper", EventLevel.WARNING, "fell asleep without our order", name))
         return
@@ -125,6 +127,13 @@ def _drifted(
             quarantine(facts, state, policy, miner, now, findings)
             return
     fleet.retry_at[miner] = now
+
+
+def sleep_may_come(facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntArray | int, now: float) -> BoolArray:
+    """(k,) who, if it was told to sleep when it last changed, may just be found asleep though it is a slow one."""
+    slow_s = estimator.LATE * (facts.sleep_dead_s + facts.sleep_90_s)[rows]
+    found: BoolArray = now - fleet.changed_at[rows] <= slow_s + policy.telemetry_stale_s
+    return found
 
 
 def quarantine(facts: Fleet, state: State, policy: FleetPolicy, miner: int, now: float, findings: Findings) -> None:

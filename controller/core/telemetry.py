@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from controller.core import estimator, flight
-from controller.core.consequences import Findings
+from controller.core.consequences import Findings, sleep_may_come
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, MinerReading, Verdict
@@ -162,8 +162,9 @@ def _first_sight(
 ) -> FloatArray:
     """The first reading of miners `rows` (k,): what each does now is what we want of it, until a plan says otherwise.
 
-    Who was woken before a restart of ours may show nothing of it yet: its boot goes on as it was. Returns by how much
-    what is believed of each has changed, watts.
+    Who was woken before a restart of ours may show nothing of it yet: its boot goes on as it was. Who was told to sleep
+    may hash for seconds, or for good: that nobody counts on, but it is ours if it sleeps. Returns by how much what is
+    believed of each has changed, watts.
     """
     up = fleet.reported_w[rows] >= UP_RATIO * facts.level_power_w[rows, fleet.ceiling[rows]] * fleet.ratio[rows]
     waking = rows[(fleet.verb[rows] == estimator.WAKE) & (now < fleet.deadline_at[rows]) & ~up]
@@ -173,7 +174,7 @@ def _first_sight(
     fleet.want_hashing[waking] = True
     fleet.want_level[waking] = np.where(fleet.level[waking] >= 0, fleet.level[waking], fleet.ceiling[waking])
     fleet.want_level[on] = np.where(fleet.level[on] >= 0, fleet.level[on], fleet.ceiling[on])
-    fleet.ours_asleep[on] = False
+    fleet.ours_asleep[on] &= (fleet.verb[on] != estimator.WAKE) & sleep_may_come(facts, fleet, policy, on, now)
     fleet.ours_asleep[asleep] |= policy.adopt_sleepers_at_start
     fleet.stirred[rows] |= fleet.caught[rows]  # judged afresh: its feeder will tell soon enough
     fleet.caught[rows] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from controller.core.verify import judge
 from controller.domain.fleet import Condition, Outcome, Verb, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.reasons import Why
+from tests.core.site import Site
 
 NO_ONE = np.zeros(1, dtype=np.bool_)
 
@@ -145,3 +148,49 @@ def test_a_wake_that_never_arrived_lets_another_miner_try_before_it_is_sent_agai
     site.cycle(reports=(report,))
     site.cycle()
     assert [command.miner for command in site.sent if command.verb is Verb.WAKE] == [1, 2]
+
+
+class Slow(Site):
+    """Its miners say for twelve seconds that they hash when they sleep already; only those asleep for us are ours."""
+
+    def _reading(self, miner):
+        found = super()._reading(miner)
+        slept_s = self.now - self.moved_at[miner]
+        return found if self.hashing[miner] or slept_s > 12.0 else replace(found, condition=Condition.HASHING, level=3)
+
+    @classmethod
+    def told_to_sleep(cls, kit):
+        """Three of four, seconds before a restart."""
+        site = cls(kit.policy(fleet={"adopt_sleepers_at_start": False}), kit.fleet(4), [True] * 4, 15_500.0)
+        site.cycles(20)
+        site.spare_w = 4_600.0
+        site.cycles(9)
+        assert sum(command.verb is Verb.SLEEP for command in site.sent) == 3
+        record = checkpoint.to_record(site.facts, site.state, site.now)
+        site.state = checkpoint.from_record(site.facts, record, site.now, kit.wall)
+        return site
+
+
+def test_a_sleep_under_way_at_a_restart_is_ours_when_it_comes(kit):
+    """Found by harsh seed 4872: 29 miners said at their first read that they hash, were found to have fallen asleep
+    without our order, and were never woken again."""
+    site = Slow.told_to_sleep(kit)
+    site.cycle()
+    assert site.state.fleet.want_hashing[1:].all(), "as they say"
+    seen = site.cycles(20)
+    assert not [event for decision in seen for event in decision.events if event.name == "foreign_sleeper"]
+    site.spare_w = 15_500.0
+    site.cycles(150)
+    assert site.hashing.all()
+
+
+def test_who_hashes_on_after_a_restart_and_is_put_to_sleep_by_hand_is_not(kit):
+    site = Slow.told_to_sleep(kit)
+    site.spare_w = 15_500.0
+    for miner in range(4):
+        site.set_hashing(miner, True)  # the sleeps were cut off with us
+    site.cycles(150)
+    site.set_hashing(3, False)
+    site.cycles(50)
+    assert not site.hashing[3]
+    assert not site.state.fleet.ours_asleep[3]
