@@ -56,9 +56,11 @@ def raw_violation_s(setup: Setup, record: Record) -> float:
 
 
 def blind_only_down(setup: Setup, record: Record) -> list[Breach]:
-    """While an input is gone or known to be false: no command that raises, and the load never climbs."""
+    """While an input is gone or known to be false: no command that raises, and the load never climbs; but by who draws
+    on though told to sleep, until that can be known and others have taken its place."""
     found: list[Breach] = []
     t_s, load_w, _, _ = record.arrays()
+    drawn_on_w = trailing_max(t_s, undiscovered_w(setup, record, t_s), horizon_s(setup))
     for begin_s, end_s in blind_for_sure(setup):
         raising = [
             (row, [one for one in row.commands if one.raises or one.verb is Verb.WAKE])
@@ -78,7 +80,7 @@ def blind_only_down(setup: Setup, record: Record) -> list[Breach]:
         ordered = [row.setpoint_w for row in record.cycles if begin_s - 10.0 <= row.at_s <= begin_s]
         ceiling_w = max([float(load_w[lookback].max(initial=0.0)), *ordered]) + NOISE * setup.policy.rated_w
         ceiling_w += came_back_w(setup, begin_s, end_s)
-        above = inside & (load_w > ceiling_w)
+        above = inside & (load_w > ceiling_w + drawn_on_w)
         if above.any():
             at = float(t_s[above][0])
             text = f"load up to {load_w[above].max() / 1e3:.1f} kW, {ceiling_w / 1e3:.1f} kW when it went blind"

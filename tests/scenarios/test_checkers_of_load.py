@@ -10,7 +10,7 @@ from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Re
 from controller.domain.fleet import Command, Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import blind_for_sure, horizon_s
-from tests.rig.check_load import blind_ends_low, caps_obeyed, load_under_cap, sheds_at_once
+from tests.rig.check_load import blind_ends_low, blind_only_down, caps_obeyed, load_under_cap, sheds_at_once
 from tests.rig.check_physics import ramp_down_kept
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, ClockStep, Crash, InputFault, InputFaultKind, Message, PlantEvent
@@ -146,5 +146,24 @@ def test_a_dispatchers_cap_knows_who_draws_on_as_the_cap_of_the_surplus_does(beh
         return caps_obeyed(replace(setup, messages=(message,)), record)
 
     assert found(max(0.95 * excused_h * h_s, 1.9)) == []
+    (breach,) = found(excused_h * h_s + 5.0)
+    assert breach.at_s == pytest.approx(LIED_S + excused_h * h_s, abs=0.5)
+
+
+@pytest.mark.parametrize(("behaviour", "excused_h"), [(Behaviour.SILENT_DRAW, 2.0), (Behaviour.OBEYS, 0.0)])
+def test_so_does_what_was_drawn_when_a_site_went_blind(behaviour, excused_h):
+    """Found by harsh seed 4043: one of 45 was told to sleep for boots that came, said that it does, and drew on."""
+    h_s = horizon_s(SETUP)
+
+    def found(for_s):
+        setup, told = drawn_on(behaviour, LIED_S)
+        unit_w = setup.fleet.models[3].nameplate.power_w
+        above = (LIED_S, LIED_S + for_s)
+        record = written(
+            lambda t_s: 0.5 * RATED_W + (unit_w if above[0] < t_s <= above[1] else 0.0), cycles=told.cycles
+        )
+        return blind_only_down(replace(setup, input_faults=BLIND.input_faults), record)
+
+    assert found(0.95 * excused_h * h_s) == []
     (breach,) = found(excused_h * h_s + 5.0)
     assert breach.at_s == pytest.approx(LIED_S + excused_h * h_s, abs=0.5)
