@@ -28,7 +28,8 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
     of the site, or a limit above it was exceeded, or its stay had ended by itself as many vanished.
 
     Above a limit is the site too while its meter lies that it is: nobody can know better before the lie gives itself
-    away. A repeated sleep that cannot have arrived begins no rest anew."""
+    away. What is held after a start, until everybody was read, is a limit too: what boots bring has to come off. A
+    repeated sleep that cannot have arrived begins no rest anew, nor such a wake a stay."""
     policy = setup.policy.fleet
     t_s, load_w, _, _ = record.arrays()
     trips, exceeded, ahead = setup.tripped(), exceeded_limits(setup, record), _caps_ahead(setup)
@@ -42,12 +43,14 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                 again = command.miner in woke and woke[command.miner] > slept.get(command.miner, -np.inf)
                 if not again and rested < policy.dwell_off_s - 1e-6:
                     found.append(Breach("dwell_kept", row.at_s, f"miner {command.miner} woken after {rested:.1f} s"))
-                woke[command.miner] = row.at_s
+                if not _cannot_arrive(setup, command.miner, row.at_s):
+                    woke[command.miner] = row.at_s
             elif command.verb is Verb.SLEEP:
                 again = command.miner in slept and slept[command.miner] > woke.get(command.miner, -np.inf)
                 ran = row.at_s - woke.get(command.miner, -np.inf)
                 led = any(begin_s <= row.at_s <= end_s for begin_s, end_s in ahead)
-                limit_w = row.setpoint_w if led or row.fail_safe != "good" else max(row.cap_w or 0.0, row.setpoint_w)
+                led |= row.fail_safe != "good" or _held_by_a_start(setup, row)
+                limit_w = row.setpoint_w if led else max(row.cap_w or 0.0, row.setpoint_w)
                 drawn_w = float(np.interp(row.at_s, t_s, load_w))
                 if row.fail_safe in (
                     "frozen_up",
@@ -57,11 +60,6 @@ def dwell_kept(setup: Setup, record: Record) -> list[Breach]:
                     drawn_w = max(drawn_w, float(load_w[coming].max(initial=0.0)))
                 must_fall = max(row.committed_w, drawn_w, _falsely_shown_w(setup, row)) > limit_w
                 trip = trips.get(command.miner)
-                # A start that finds boots under way holds the load where it is: what they bring has to come off.
-                must_fall |= row.bound == "hold" and any(
-                    crash.up_s <= row.at_s <= crash.up_s + setup.sweep_s + 2.0 * setup.policy.cycle_s
-                    for crash in setup.crashes
-                )
                 relieved = any(one.begin_s <= row.at_s <= one.end_s and one.below[command.miner] for one in exceeded)
                 cut_off = trip is not None and woke.get(command.miner, np.inf) <= trip.end_s < row.at_s
                 cut_off |= _restarted_unseen(setup, record, command.miner, row.at_s - ran, row.at_s)
@@ -80,13 +78,19 @@ def _falsely_shown_w(setup: Setup, row: CycleRow) -> float:
     return row.shown_w if lies else 0.0
 
 
+def _held_by_a_start(setup: Setup, row: CycleRow) -> bool:
+    """Whether the load is held where a start found it, for some were not read since."""
+    read_s = setup.policy.fleet.telemetry_stale_s + 2.0 * setup.policy.cycle_s
+    return row.bound == "hold" and any(crash.up_s <= row.at_s <= crash.up_s + read_s for crash in setup.crashes)
+
+
 def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:
     """Whether a miner is out of reach for as long as a command sent at `at_s` is tried."""
+    off_s = min(setup.fleet.response_scale or (1.0,)) * setup.fleet.models[miner].response.reboot_off.low_s
+    restarts = [(began_s, began_s + off_s) for began_s, one in setup.reboots if one == miner]
+    outages = [(away.begin_s, away.end_s) for away in (*setup.outages, *setup.strangers) if away.miner == miner]
     tried_until_s = at_s + 2.0 * NOBODY_ANSWERS_S  # behind a read that finds nobody, then itself
-    return any(
-        away.miner == miner and away.begin_s <= at_s and tried_until_s <= away.end_s
-        for away in (*setup.outages, *setup.strangers)
-    )
+    return any(begin_s <= at_s and tried_until_s <= end_s for begin_s, end_s in (*restarts, *outages))
 
 
 def _restarted_unseen(setup: Setup, record: Record, miner: int, woke_s: float, at_s: float) -> bool:

@@ -17,8 +17,8 @@ from controller.domain.plan import Decision
 class CycleRow:
     """One cycle in short.
 
-    committed_w: what the site would draw with every earlier order obeyed. shown_w: what the site meter shows, 0 when
-    nothing. plan_gap_w: plan + unallocated - set-point.
+    committed_w: what the site would draw with every earlier order obeyed, but those that lower the deaf. shown_w: what
+    the site meter shows, 0 when nothing. plan_gap_w: plan + unallocated - set-point.
     recount_gap_w: plan against its own arrays. cap_w, expected_w: None while unknown. fullest, fullest_ratio: of the
     limits above those raised now the one that will be fullest, and how full by physics; "" and 0 when nobody is.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
 from controller.domain.fleet import Command, Condition, Verdict
 from controller.domain.plan import Decision
@@ -34,3 +35,11 @@ def recount_gap_w(setup: Setup, state: State, decision: Decision, sent: tuple[Co
     offset_w = state.offset_w or 0.0
     least, most = offset_w + float(least_w.sum()), offset_w + float(most_w.sum())
     return plan.allocated_w - min(max(plan.allocated_w, least), most)
+
+
+def committed_w(state: State) -> float:
+    """What the site would draw with every order obeyed, but those that lower the deaf: these may not have arrived."""
+    fleet = state.fleet
+    deaf = (fleet.condition == Condition.UNREACHABLE) & (fleet.verb != NO_COMMAND)
+    to_w = np.where(deaf, np.maximum(fleet.from_w, fleet.to_w), fleet.to_w)
+    return (state.offset_w or 0.0) + float(to_w.sum())

@@ -25,7 +25,7 @@ from tests.rig.instruments import Instruments
 from tests.rig.limits import LimitWatch
 from tests.rig.miners import MinerLink
 from tests.rig.record import CycleRow, Record
-from tests.rig.recount import recount_gap_w
+from tests.rig.recount import committed_w, recount_gap_w
 from tests.rig.setup import Setup
 from tests.rig.survivor import Survivor
 
@@ -223,7 +223,7 @@ class Site:
         )
         self._received = []
         self._last_cycle_s = t_s
-        committed_w = (self.state.offset_w or 0.0) + float(self.state.fleet.to_w.sum())
+        orders_w = committed_w(self.state)
         began = time.perf_counter()
         before = self.state
         self.state, decision = self.engine.step(before, snapshot, t_s)
@@ -236,13 +236,13 @@ class Site:
         self._limits.heard(reports)
         fullest = self._limits.fullest(carried_out.commands, t_s)
         self.link.read_soon(decision.ask, t_s)
-        self._note(carried_out, decision.commands, committed_w, step_ms, fullest)
+        self._note(carried_out, decision.commands, orders_w, step_ms, fullest)
 
     def _note(
         self,
         decision: Decision,
         sent: tuple[Command, ...],
-        committed_w: float,
+        orders_w: float,
         step_ms: float,
         fullest: tuple[float, str],
     ) -> None:
@@ -255,7 +255,7 @@ class Site:
             shed=decision.setpoint.shed,
             fail_safe=decision.fail_safe.value,
             expected_w=decision.figures.expected_w,
-            committed_w=committed_w,
+            committed_w=orders_w,
             plan_gap_w=plan.allocated_w + plan.unallocated_w - decision.setpoint.power_w,
             recount_gap_w=recount_gap_w(self.setup, self.state, decision, sent) if self.setup.recount else 0.0,
             commands=decision.commands,

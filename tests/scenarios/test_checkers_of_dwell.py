@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.domain.fleet import Verb
+from controller.domain.fleet import Condition, Verb
 from tests.rig.check_miners import dwell_kept
-from tests.rig.setup import InputFault, InputFaultKind, Outage
+from tests.rig.recount import committed_w
+from tests.rig.setup import Crash, InputFault, InputFaultKind, Outage
+from tests.rig.site import Site
 from tests.scenarios.written_runs import RATED_W, SETUP, falling, told, written
 
 
@@ -50,7 +52,7 @@ def test_who_restarted_while_many_had_vanished_may_be_put_to_sleep_when_heard():
     record.events = [(140.0, "mass_disconnect", None, f"many, by feeder {mine} (9); dark")]
     assert dwell_kept(restarted, record) == []
     assert [breach.at_s for breach in dwell_kept(setup, record)] == [160.0], "another that did not restart"
-    assert [breach.at_s for breach in dwell_kept(replace(setup, reboots=((90.0, 3),)), record)] == [160.0]
+    assert [breach.at_s for breach in dwell_kept(replace(setup, reboots=((50.0, 3),)), record)] == [160.0]
 
 
 def test_another_crowd_than_its_own_excuses_no_sleep_of_one_that_restarted():
@@ -87,3 +89,44 @@ def test_while_blind_a_sleep_is_excused_by_a_load_that_passes_what_is_held_all_t
     assert broken(sleep, 0.52) == []
     assert broken(sleep, 0.49) == [160.0]
     assert broken(replace(sleep, fail_safe="good"), 0.52) == [160.0]
+
+
+def test_a_wake_that_cannot_have_arrived_begins_no_stay():
+    """Found by harsh seed 4736: one that was restarting came up hashing by itself, and was put to sleep when heard."""
+    record = written(falling(1.0), cycles=[told(100.0, Verb.WAKE), told(150.0, Verb.SLEEP)])
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
+
+    def broken(began_s, miner=3):
+        return [breach.at_s for breach in dwell_kept(replace(setup, reboots=((began_s, miner),)), record)]
+
+    off_s = min(setup.fleet.response_scale or (1.0,)) * setup.fleet.models[3].response.reboot_off.low_s
+    assert broken(99.0) == []
+    assert broken(99.0, miner=4) == [150.0]
+    assert broken(101.0) == [150.0], "it was there when it was told"
+    assert broken(102.0 - off_s) == [150.0], "it may have been there again"
+
+
+def test_what_a_start_holds_until_everybody_was_read_is_a_limit_and_is_none_later():
+    """Found by harsh seed 4802: three were not read for 30 s, and boots brought a quarter more than was held."""
+    held_w = 0.4 * RATED_W
+    sleep = replace(told(160.0, Verb.SLEEP), setpoint_w=held_w, bound="hold")
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_on_s=120.0)))
+
+    def broken(row, load_w, died_s):
+        record = written(lambda t_s: load_w, cycles=[told(100.0, Verb.WAKE), row])
+        return [breach.at_s for breach in dwell_kept(replace(setup, crashes=(Crash(died_s, 5.0),)), record)]
+
+    assert broken(sleep, 1.1 * held_w, 145.0) == []
+    assert broken(sleep, 0.9 * held_w, 145.0) == [160.0], "nothing has to come off"
+    assert broken(sleep, 1.1 * held_w, 100.0) == [160.0], "who was not read by then is not waited for"
+    assert broken(replace(sleep, bound="surplus"), 1.1 * held_w, 145.0) == [160.0]
+
+
+def test_an_order_that_lowers_one_out_of_reach_is_not_taken_for_obeyed():
+    """Found by harsh seed 4619: a switch died on four that were trimmed, and no site meter told what became of it."""
+    site = Site(SETUP)
+    fleet = site.state.fleet
+    fleet.from_w[:3], fleet.to_w[:3], fleet.verb[:3] = 3_000.0, (1_000.0, 1_000.0, 3_200.0), 3
+    fleet.condition[:3] = (Condition.HASHING, Condition.UNREACHABLE, Condition.UNREACHABLE)
+    fleet.to_w[3:] = 0.0
+    assert committed_w(site.state) == 1_000.0 + 3_000.0 + 3_200.0
