@@ -190,8 +190,8 @@ MUTATIONS = (
     Mutation(
         "a restart forgets what was in doubt",
         "checkpoint.py",
-        'trust_record.recall_trust(state, record.get("trust", {}), now)',
-        "pass",
+        'row, kept, now)\n    trust_record.recall_trust(state, record.get("trust", {}), now)',
+        "row, kept, now)",
         "blind_ends_low",
         seed=1067,
         minutes=10.0,
