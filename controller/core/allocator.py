@@ -7,6 +7,8 @@ the best and puts the worst to sleep so that the trimmers can reach the surplus 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from controller.core import estimator, limits, ramp_watch
@@ -64,9 +66,23 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             room_w -= estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0
             if room_w > up_w:
                 raise_(roster, room_w)
+        if not goal.waived:
+            _keep_limit(roster, goal)
         if goal.may_raise:
             commit(roster, goal, ramp_watch.slowed(facts, state, policy))
     return _plan(roster, goal)
+
+
+def _keep_limit(roster: Roster, goal: Goal) -> None:
+    """A wish waits for dwell, the limit above it does not: boots that are not wanted any more may pass that too."""
+    over_w = roster.predicted_w() - goal.limit_w
+    if over_w > 0.0:  # boots that are nearly through bring no more than what is left of them
+        look_s = estimator.trim_horizon_s(roster.facts)
+        over_w += min(estimator.boots_ahead_w(roster.state, roster.now, look_s), 0.0)
+    limit = replace(goal, power_w=goal.limit_w, wanted_w=goal.limit_w, waived=True, ahead_w=0.0, fall=None, rise=None)
+    coming_w = boots_beyond_trim_w(roster, limit, over_w)
+    if over_w > roster.policy.deadband_down_w or coming_w > 0.0:
+        lower(roster, over_w, limit, not roster.policy.trim, coming_w)
 
 
 def available_w(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> tuple[float, float]:

@@ -322,9 +322,9 @@ class _Cycle:
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         may_raise, later = not doubtful, (ahead.fall, ahead.rise)
         goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
-        goal = replace(goal, blind=trust.worst in doubts.DOUBTED)
+        limit_w = math.inf if self.cap_w is None else self.cap_w
+        goal = replace(goal, blind=trust.worst in doubts.DOUBTED, limit_w=max(limit_w, setpoint.power_w))
         if may_raise and not waived and not setpoint.shed and policy.fleet.trim:
-            limit_w = math.inf if self.cap_w is None else self.cap_w
             ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, limit_w, now, falls, rises)
             goal = replace(goal, ahead_w=ahead_w)
         return setpoint, goal

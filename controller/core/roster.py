@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -58,7 +59,8 @@ class Goal:
     dwell decides only who goes first. may_raise: False in doubt, when nothing is woken or trimmed up.
     exact: the goal is an order or a fixed limit, not the measured surplus with its noise. fall, rise: what is
     ordered for later. ahead_w: so far beyond power_w trim is ordered already, for it needs seconds to arrive. blind: an
-    input has been in doubt for so long that the load may only fall.
+    input has been in doubt for so long that the load may only fall. limit_w: what the load may not pass, however far
+    below it a wish is that waits for dwell.
     """
 
     power_w: float
@@ -72,6 +74,7 @@ class Goal:
     rise: Rise | None = None
     ahead_w: float = 0.0
     blind: bool = False
+    limit_w: float = math.inf
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""

@@ -104,6 +104,20 @@ def test_a_wish_waits_for_a_dwell_even_while_it_is_being_approached(kit):
     assert site.load_w() == pytest.approx(15_000.0)
 
 
+def test_a_limit_above_a_wish_that_waits_waits_for_nothing(kit):
+    """Found by harsh seed 4663: boots wanted no more came up above the surplus, for the target below it."""
+    site = kit.site(kit.policy(fleet={"trim": False, "dwell_on_s": 900.0}), hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(5)
+    site.state.fleet.changed_at[:] = 0.0
+    site.cycle(received=(site.receive(kit.order(TARGET, 8_500, issued_at=kit.wall + site.now)),))
+    site.cycles(60)
+    site.spare_w = 12_000.0
+    site.cycles(10)
+    assert site.load_w() == pytest.approx(11_550.0, abs=20.0), "one for the limit, and the others dwell on"
+    site.cycles(60)
+    assert site.hashing.tolist() == [True, True, True, False]
+
+
 # --- people ---------------------------------------------------------------------------------------------------------
 
 
