@@ -147,9 +147,9 @@ def ahead_w(
     elif pace > 0.0 and wanted_w >= power_w:
         wanted_w = min(wanted_w + RISE_FORESEEN * pace * (rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
     if wanted_w >= power_w:
-        most_w = power_w + ramp.up_w_per_min / MINUTE_S * rises.lead_s
+        most_w = power_w + _pace(ramp.up_w_per_min, ramp.up_w_per_15s, RISE_PACE) * rises.lead_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
-    least_w = power_w - ramp.down_w_per_min / MINUTE_S * falls.lead_s
+    least_w = power_w - _pace(ramp.down_w_per_min, ramp.down_w_per_15s, FALL_PACE) * falls.lead_s
     return min(max(wanted_w, least_w, floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
 
 
