@@ -17,9 +17,12 @@ from controller.domain.policy import RampPolicy
 from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
-RISE_PACE, FALL_PACE = 0.94, 0.95
+RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.94, 0.95, 0.88
 """Of the limits within 15 s, for the set-point of a target: one that goes as fast as they allow is held up by the load
-every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up."""
+every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. A long fall ends with
+sleepers, who are slower than trims, and goes in lumps."""
+LONG_FALL = 0.5
+"""Of what may fall within a minute."""
 RISE_FORESEEN = 0.5
 """Of how far a signal that rises is taken to go on: power that is not ordered in the end is not taken."""
 CYCLE_S = 1.0  # what is ordered waits for its cycle, and half a signal's step for the next
@@ -66,7 +69,7 @@ def limit(
     if wanted.bound is Bound.FALLBACK:
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
-        pace_w_per_s = _pace(ramp.down_w_per_min, ramp.down_w_per_15s, FALL_PACE if follows else math.inf)
+        pace_w_per_s = _down_w_per_s(state, ramp, last, now) if follows else ramp.down_w_per_min / MINUTE_S
         floor = last - pace_w_per_s * elapsed_s
         lowered_w = highest_lately_w(state, last, now) - ramp.down_w_per_15s
         floor = max(floor, lowered_w, floor_w(state, ramp, now, falls, follows))
@@ -78,6 +81,14 @@ def limit(
 def _pace(w_per_min: float, w_per_15s: float, share: float) -> float:
     """How fast a setpoint moves, watts a second: by the minute's limit, and so much of what 15 s allow."""
     return min(w_per_min / MINUTE_S, share * w_per_15s / STEP_WINDOW_S)
+
+
+def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, now: float) -> float:
+    """How fast the setpoint of a target falls, watts a second."""
+    lately = within(state.power_history, MINUTE_S, now)
+    fallen_w = max(lately, key=POWER)[1] - setpoint_w if lately else 0.0
+    share = LONG_FALL_PACE if fallen_w > LONG_FALL * ramp.down_w_per_min else FALL_PACE
+    return _pace(ramp.down_w_per_min, ramp.down_w_per_15s, share)
 
 
 def way_down_from_w(state: State, setpoint_w: float, power_w: float, now: float) -> float:
@@ -149,7 +160,7 @@ def ahead_w(
     if wanted_w >= power_w:
         most_w = power_w + _pace(ramp.up_w_per_min, ramp.up_w_per_15s, RISE_PACE) * rises.lead_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
-    least_w = power_w - _pace(ramp.down_w_per_min, ramp.down_w_per_15s, FALL_PACE) * falls.lead_s
+    least_w = power_w - _down_w_per_s(state, ramp, power_w, now) * falls.lead_s
     return min(max(wanted_w, least_w, floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
 
 

@@ -253,3 +253,24 @@ def test_a_target_moves_by_a_little_less_than_fifteen_seconds_allow(kit, bound, 
     up = ramp.limit(state, rates, wish(30_000, bound), 20_000.0, False, 100.0, 1.0)
     down = ramp.limit(state, rates, wish(10_000, bound), 20_000.0, False, 100.0, 1.0)
     assert (up.power_w, down.power_w) == (pytest.approx(20_000.0 + up_w), pytest.approx(20_000.0 - down_w))
+
+
+@pytest.mark.parametrize(
+    ("fallen_w", "down_w"), [pytest.param(5_900.0, 190.0, id="half"), pytest.param(6_100.0, 176.0, id="more")]
+)
+def test_a_fall_of_more_than_half_a_minutes_limit_goes_on_a_little_slower(kit, fallen_w, down_w):
+    """It ends with sleepers, who came in lumps: 5.5 % of rated within 15 s."""
+    rates = kit.policy(ramp={"down_w_per_15s": 3_000.0}).ramp
+    state = state_at(kit, 20_000.0, ((50.0, 20_000.0 + fallen_w), *steady(20_000.0)[-5:]))
+    fell = ramp.limit(state, rates, wish(10_000, Bound.DISPATCH_TARGET), 20_000.0, False, 100.0, 1.0)
+    assert fell.power_w == pytest.approx(20_000.0 - down_w)
+
+
+@pytest.mark.parametrize(
+    ("wanted_w", "ahead_w"),
+    [pytest.param(30_000, 282.0, id="94 % of three seconds up"), pytest.param(10_000, -570.0, id="95 % down")],
+)
+def test_what_is_ordered_ahead_goes_by_the_pace_of_the_set_point(kit, wanted_w, ahead_w):
+    """A rise was led by the whole pace: as the order turned the load was above it, for one second in fifty hours."""
+    state = state_at(kit, 20_000.0)
+    assert ahead(kit, state, wanted_w, up_w_per_15s=1_500.0, down_w_per_15s=3_000.0) == pytest.approx(ahead_w)
