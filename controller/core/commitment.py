@@ -175,6 +175,7 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
     up = roster.on & ~(booting & (up_in_s > boot_s))
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
+    brings_w = (fleet.to_w - roster.facts.sleep_power_w)[beside]
     # While others boot the setpoint leads the load, and will wait for it.
     rises_to_w = ramp.rises_to_w(roster.state, pace, boot_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
@@ -182,8 +183,17 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
         lead_w=min(goal.lead_w(boot_s), rises_to_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
-        booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),
+        booting_w=_most_within_15s(up_in_s[beside], brings_w, boot_s),
     )
+
+
+def _most_within_15s(up_in_s: FloatArray, brings_w: FloatArray, boot_s: float) -> float:
+    """What of `brings_w`, (k,), comes up in those 15 s around `boot_s` that see most of it, watts."""
+    order = np.argsort(up_in_s)
+    at_s, before_w = up_in_s[order], np.concatenate(([0.0], np.cumsum(brings_w[order])))
+    begins_s = np.append(at_s[at_s <= boot_s], boot_s)
+    begin, end = np.searchsorted(at_s, begins_s), np.searchsorted(at_s, begins_s + STEP_WINDOW_S)
+    return float((before_w[end] - before_w[begin]).max())
 
 
 def _due(
