@@ -15,7 +15,7 @@ from tests.rig.score.orders import Orders
 from tests.rig.score.plant_site import build_site
 from tests.rig.score.runs import ours
 
-SMALL_W = 200_000
+SMALL_W = 400_000
 
 
 def held(feedback, says=None):
