@@ -1,6 +1,7 @@
 """Boots of a quick class and of a slow one: they end far apart, and rise together all the same.
 
-What boots cannot be trimmed. So what rises within any 15 s must fit under that ramp, beside what trim can give way.
+What boots cannot be trimmed. So what rises within any 15 s must fit under that ramp, beside what trim can give way. Of
+a few boots nobody knows which 15 s will see them; among many the quick and the slow even out.
 """
 
 from __future__ import annotations
@@ -17,15 +18,20 @@ from controller.domain.fleet import FloatArray
 from controller.domain.policy import RampPolicy
 
 
+SPREAD = 2.0
+"""So many standard deviations of what boots bring must fit as well."""
+
+
 @dataclass(slots=True)
 class Together:
     """What boots will bring within each of a few 15 s, those that end when a boot does, watts: `brings_w`, (m,), until
-    `ends_at`, (m,) loop seconds. room_w: so much they may."""
+    `ends_at`, (m,) loop seconds, with the variance `spread_w2`, (m,). room_w: so much they may."""
 
     roster: Roster
     room_w: float
     ends_at: FloatArray
     brings_w: FloatArray
+    spread_w2: FloatArray
 
     @classmethod
     def of(cls, roster: Roster, pace: RampPolicy, boot_s: FloatArray) -> Together:
@@ -38,25 +44,34 @@ class Together:
         booting = ((fleet.verb == estimator.WAKE) & fleet.want_hashing).nonzero()[0]
         most_w = facts.level_power_w.max(initial=0.0) * roster.policy.wakes_per_cycle_max
         if -estimator.way_left_w(fleet, booting, now) + most_w <= room_w:  # all of them at once would
-            return cls(roster, math.inf, np.empty(0), np.empty(0))
+            return cls(roster, math.inf, np.empty(0), np.empty(0), np.empty(0))
         sent_at, dead_s, to_90_s = fleet.sent_at[booting], fleet.dead_s[booting], fleet.to_90_s[booting]
         ends_at = np.unique(np.round(np.concatenate((sent_at + dead_s + to_90_s, now + boot_s))))
         way_w = (fleet.to_w - fleet.from_w)[booting]
-        brings_w = (way_w * _share(ends_at[:, None], sent_at + dead_s, to_90_s)).sum(axis=1)
-        return cls(roster, room_w, ends_at, brings_w)
+        share = _share(ends_at[:, None], sent_at + dead_s, to_90_s)
+        return cls(roster, room_w, ends_at, (way_w * share).sum(axis=1), _spread_w2(way_w, share).sum(axis=1))
 
     def fits(self, miner: int, boots_w: float) -> bool:
         """Whether this one may be woken as well; one alone always may, however large."""
-        adds_w = self._adds_w(miner, boots_w)
-        return not bool(((adds_w > 0.0) & (self.brings_w > 0.0) & (self.brings_w + adds_w > self.room_w)).any())
+        share = self._share(miner)
+        most_w = self.brings_w + boots_w * share + SPREAD * np.sqrt(self.spread_w2 + _spread_w2(boots_w, share))
+        return not bool(((share > 0.0) & (self.brings_w > 0.0) & (most_w > self.room_w)).any())
 
     def take(self, miner: int, boots_w: float) -> None:
         """It is woken."""
-        self.brings_w += self._adds_w(miner, boots_w)
+        share = self._share(miner)
+        self.brings_w += boots_w * share
+        self.spread_w2 += _spread_w2(boots_w, share)
 
-    def _adds_w(self, miner: int, boots_w: float) -> FloatArray:
+    def _share(self, miner: int) -> FloatArray:
         dead_s, to_90_s = float(self.roster.facts.wake_dead_s[miner]), float(self.roster.facts.wake_90_s[miner])
-        return boots_w * _share(self.ends_at, self.roster.now + dead_s, to_90_s)
+        return _share(self.ends_at, self.roster.now + dead_s, to_90_s)
+
+
+def _spread_w2(way_w: FloatArray | float, share: FloatArray) -> FloatArray:
+    """The variance of what one brings whose way is `way_w` if any 15 s may see `share` of it, or all, or nothing."""
+    spread: FloatArray = way_w * way_w * share * (1.0 - share)
+    return spread
 
 
 def _share(ends_at: FloatArray, rises_at: FloatArray | float, to_90_s: FloatArray | float) -> FloatArray:
