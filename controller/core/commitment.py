@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.core import estimator, ramp, waves
+from controller.core.drawn import STEP_WINDOW_S
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.roster import (
     Goal,
@@ -34,7 +35,7 @@ MISSED_SHARE = 0.15
 def commit(roster: Roster, goal: Goal, pace: RampPolicy) -> None:
     """Have enough units hashing for the lead and a reserve, and not many more than lately needed.
 
-    What boots cannot be trimmed, so what comes up within 15 s must fit under that ramp, with what trim can take off.
+    Who boots cannot be trimmed, so what comes up within 15 s must fit under that ramp, with what others can take off.
     """
     state, policy = roster.state, roster.policy
     lead_w = goal.lead_w(float(np.max(roster.facts.boot_s, initial=0.0)))
@@ -63,13 +64,14 @@ class _Horizon:
     """What the site can do at the moment at which units of one boot time would be up if they were woken now, watts.
 
     lead_w: where the setpoint may be then. reach_w, low_w: the most and the least that those who are up by then draw,
-    whoever comes later still asleep.
+    whoever comes later still asleep. booting_w: what comes up within 15 s of that moment.
     """
 
     boot_s: float
     lead_w: float
     reach_w: float
     low_w: float
+    booting_w: float
     closed: bool = False
 
 
@@ -120,7 +122,8 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
         added_w = float(lowest_w[miner] - facts.sleep_power_w[miner])
         boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
         too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
-        at.closed |= too_low or not together.fits(miner, boots_w)
+        crowded = 0.0 < at.booting_w > pace.up_w_per_15s - boots_w
+        at.closed |= too_low or not together.fits(miner, boots_w, crowded)
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
         spare = not needed[place] and beyond_trim
@@ -142,6 +145,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
         low_in_the_end_w += added_w
         for horizon in horizons:
             horizon.low_w += added_w if horizon.boot_s >= at.boot_s else 0.0
+            horizon.booting_w += boots_w if abs(horizon.boot_s - at.boot_s) < STEP_WINDOW_S else 0.0
     return woken
 
 
@@ -171,6 +175,7 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
     up_in_s = fleet.sent_at + roster.facts.boot_s - roster.now
     up = roster.on & ~(booting & (up_in_s > boot_s))
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
+    beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
     # While others boot the setpoint leads the load, and will wait for it.
     rises_to_w = ramp.rises_to_w(roster.state, pace, boot_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
@@ -178,6 +183,7 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
         lead_w=min(goal.lead_w(boot_s), rises_to_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
+        booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),
     )
 
 

@@ -1,7 +1,7 @@
-"""Boots of a quick class and of a slow one: they end far apart, and rise together all the same.
+"""How many may boot at once: quick ones and slow ones end far apart, and rise together all the same.
 
-What boots cannot be trimmed. So what rises within any 15 s must fit under that ramp, beside what trim can give way. Of
-a few boots nobody knows which 15 s will see them; among many the quick and the slow even out.
+Who boots cannot be trimmed. So what rises within any 15 s must fit under that ramp and what others can be trimmed by.
+Among many boots the quick and the slow even out; of a few nobody knows which 15 s will see them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from controller.core.roster import Roster
 from controller.domain.fleet import FloatArray
 from controller.domain.policy import RampPolicy
 
-
 SPREAD = 2.0
-"""So many standard deviations of what boots bring must fit as well."""
+"""So many standard deviations of what boots bring must fit as well where they are crowded."""
 
 
 @dataclass(slots=True)
@@ -51,10 +50,13 @@ class Together:
         share = _share(ends_at[:, None], sent_at + dead_s, to_90_s)
         return cls(roster, room_w, ends_at, (way_w * share).sum(axis=1), _spread_w2(way_w, share).sum(axis=1))
 
-    def fits(self, miner: int, boots_w: float) -> bool:
-        """Whether this one may be woken as well; one alone always may, however large."""
+    def fits(self, miner: int, boots_w: float, crowded: bool) -> bool:
+        """Whether this one may be woken as well; one alone always may, however large. crowded: others will be half up
+        within 15 s of it, and all of them are more than the ramp."""
         share = self._share(miner)
-        most_w = self.brings_w + boots_w * share + SPREAD * np.sqrt(self.spread_w2 + _spread_w2(boots_w, share))
+        most_w = self.brings_w + boots_w * share
+        if crowded:
+            most_w += SPREAD * np.sqrt(self.spread_w2 + _spread_w2(boots_w, share))
         return not bool(((share > 0.0) & (self.brings_w > 0.0) & (most_w > self.room_w)).any())
 
     def take(self, miner: int, boots_w: float) -> None:

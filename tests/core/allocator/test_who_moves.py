@@ -114,18 +114,18 @@ def test_wakes_are_limited_per_cycle(kit):
 
 
 def test_what_boots_within_fifteen_seconds_fits_under_their_ramp(kit):
-    """A boot cannot be trimmed: of 2.0 and of 3.5 kW nearly half comes within 15 s, 2.5 kW of two at once."""
-    hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 2_000.0})
+    """A boot cannot be trimmed: two units of 2.0 and 2.5 kW would rise faster than 4 kW in 15 s."""
+    hall = Hall(kit, ALL_OFF, ramp={"up_w_per_15s": 4_000.0})
     hall.allocate(15_000)
     assert hall.awake() == [0]
     flight.put_in_flight(hall.facts, hall.state, np.array([0]), Verb.WAKE, np.array([2_000.0]), 0.0, np.array([90.0]))
-    hall.allocate(15_000, now=25.0)
+    hall.allocate(15_000, now=14.0)
     assert hall.awake() == [0]
-    hall.allocate(15_000, now=26.0)
-    assert hall.awake() == [0, 1], "the first is nearly up when this one begins"
+    hall.allocate(15_000, now=15.0)
+    assert hall.awake() == [0, 1]
 
 
-@pytest.mark.parametrize(("steady", "woken"), [([], [0]), ([1], [0, 1, 2, 3])])
+@pytest.mark.parametrize(("steady", "woken"), [([], [0]), ([1], [0, 1, 2])])
 def test_so_does_what_rises_together_though_it_ends_apart_unless_trim_gives_way(kit, steady, woken):
     """Found by harsh seed 4762: quick boots end 25 s before slow ones, whose first half is there by then."""
     quick = replace(RESPONSE, name="quick", wake_dead_s=5, wake_90_s=10)
@@ -137,6 +137,25 @@ def test_so_does_what_rises_together_though_it_ends_apart_unless_trim_gives_way(
     assert hall.awake() == woken
     hall.allocate(15_000, now=4.0)  # until 15 s, when the quick one is up, the next will have brought little
     assert 1 in hall.awake()
+
+
+def test_of_a_few_boots_nobody_knows_which_seconds_see_them_and_of_many_the_spread_is_small(kit):
+    """Found by harsh seed 4322: 14.9 kW within 15 s on 24 miners, 8.3 allowed. Thirty that keep a middling pace are as good
+    as one third of them, which by their whole watts were all that might boot together."""
+    few = Hall(kit, [False, True, False, False], ramp={"up_w_per_15s": 3_300.0})
+    few.fleet.want_hashing[0] = True
+    flight.put_in_flight(few.facts, few.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
+    few.allocate(15_000, now=1.0)
+    assert few.awake() == [0, 1], "3.1 kW of 3.3 and 1.5, but it may be 7"
+    many = Hall(
+        kit,
+        [miner < 30 for miner in range(60)],
+        facts=kit.fleet(60),
+        ramp={"up_w_per_15s": 30_000.0},
+        wakes_per_cycle_max=40,
+    )
+    many.allocate(106_000, lead_w=300_000)
+    assert len(many.awake()) - 30 >= 24
 
 
 def test_nobody_is_woken_for_where_a_setpoint_that_leads_the_load_only_seems_to_go(kit):
