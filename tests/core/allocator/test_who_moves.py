@@ -140,8 +140,8 @@ def test_so_does_what_rises_together_though_it_ends_apart_unless_trim_gives_way(
 
 
 def test_of_a_few_boots_nobody_knows_which_seconds_see_them_and_of_many_the_spread_is_small(kit):
-    """Found by harsh seed 4322: 14.9 kW within 15 s on 24 miners, 8.3 allowed. Thirty that keep a middling pace are as good
-    as one third of them, which by their whole watts were all that might boot together."""
+    """Found by harsh seed 4322: 14.9 kW within 15 s on 24 miners, 8.3 allowed. Thirty that keep a middling pace are as
+    good as the eight that by their whole watts were all that might boot together."""
     few = Hall(kit, [False, True, False, False], ramp={"up_w_per_15s": 3_300.0})
     few.fleet.want_hashing[0] = True
     flight.put_in_flight(few.facts, few.state, np.array([0]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
