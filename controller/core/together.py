@@ -7,7 +7,7 @@ Among many boots the quick and the slow even out; of a few nobody knows which 15
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,13 +24,15 @@ SPREAD = 2.0
 @dataclass(slots=True)
 class Together:
     """What boots will bring within each of a few 15 s, those that end when a boot does, watts: `brings_w`, (m,), until
-    `ends_at`, (m,) loop seconds, with the variance `spread_w2`, (m,). room_w: so much they may."""
+    `ends_at`, (m,) loop seconds, with the variance `spread_w2`, (m,). room_w: so much they may. shares: what of one
+    woken now, (m,), by the dead and 90 % times of its class."""
 
     roster: Roster
     room_w: float
     ends_at: FloatArray
     brings_w: FloatArray
     spread_w2: FloatArray
+    shares: dict[tuple[float, float], FloatArray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, roster: Roster, pace: RampPolicy, boot_s: FloatArray) -> Together:
@@ -44,36 +46,39 @@ class Together:
         most_w = facts.level_power_w.max(initial=0.0) * roster.policy.wakes_per_cycle_max
         if -estimator.way_left_w(fleet, booting, now) + most_w <= room_w:  # all of them at once would
             return cls(roster, math.inf, np.empty(0), np.empty(0), np.empty(0))
-        sent_at, dead_s, to_90_s = fleet.sent_at[booting], fleet.dead_s[booting], fleet.to_90_s[booting]
-        ends_at = np.unique(np.round(np.concatenate((sent_at + dead_s + to_90_s, now + boot_s))))
+        # Of thousands most were told in the same cycle and are of one class: each kind is worked out once.
+        kinds, kind = np.unique(
+            fleet.sent_at[booting] + fleet.dead_s[booting] + 1j * fleet.to_90_s[booting], return_inverse=True
+        )
         way_w = (fleet.to_w - fleet.from_w)[booting]
-        share = _share(ends_at[:, None], sent_at + dead_s, to_90_s)
-        return cls(roster, room_w, ends_at, (way_w * share).sum(axis=1), _spread_w2(way_w, share).sum(axis=1))
+        ends_at = np.unique(np.round(np.concatenate((kinds.real + kinds.imag, now + boot_s))))
+        share = _share(ends_at[:, None], kinds.real, kinds.imag)
+        brings_w = share @ np.bincount(kind, way_w, len(kinds))
+        return cls(roster, room_w, ends_at, brings_w, (share * (1.0 - share)) @ np.bincount(kind, way_w**2, len(kinds)))
 
     def fits(self, miner: int, boots_w: float, crowded: bool) -> bool:
         """Whether this one may be woken as well; one alone always may, however large. crowded: others will be half up
         within 15 s of it, and all of them are more than the ramp."""
+        if math.isinf(self.room_w):
+            return True
         share = self._share(miner)
         most_w = self.brings_w + boots_w * share
         if crowded:
-            most_w += SPREAD * np.sqrt(self.spread_w2 + _spread_w2(boots_w, share))
+            most_w += SPREAD * np.sqrt(self.spread_w2 + boots_w**2 * share * (1.0 - share))
         return not bool(((share > 0.0) & (self.brings_w > 0.0) & (most_w > self.room_w)).any())
 
     def take(self, miner: int, boots_w: float) -> None:
-        """It is woken."""
-        share = self._share(miner)
-        self.brings_w += boots_w * share
-        self.spread_w2 += _spread_w2(boots_w, share)
+        """It is woken. Any 15 s may see its share of the way, or all of it, or nothing: that is the variance."""
+        if not math.isinf(self.room_w):
+            share = self._share(miner)
+            self.brings_w += boots_w * share
+            self.spread_w2 += boots_w**2 * share * (1.0 - share)
 
     def _share(self, miner: int) -> FloatArray:
-        dead_s, to_90_s = float(self.roster.facts.wake_dead_s[miner]), float(self.roster.facts.wake_90_s[miner])
-        return _share(self.ends_at, self.roster.now + dead_s, to_90_s)
-
-
-def _spread_w2(way_w: FloatArray | float, share: FloatArray) -> FloatArray:
-    """The variance of what one brings whose way is `way_w` if any 15 s may see `share` of it, or all, or nothing."""
-    spread: FloatArray = way_w * way_w * share * (1.0 - share)
-    return spread
+        response = float(self.roster.facts.wake_dead_s[miner]), float(self.roster.facts.wake_90_s[miner])
+        if response not in self.shares:
+            self.shares[response] = _share(self.ends_at, self.roster.now + response[0], response[1])
+        return self.shares[response]
 
 
 def _share(ends_at: FloatArray, rises_at: FloatArray | float, to_90_s: FloatArray | float) -> FloatArray:
