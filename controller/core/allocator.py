@@ -7,6 +7,7 @@ the best and puts the worst to sleep so that the trimmers can reach the surplus 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +67,7 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
             room_w -= estimator.still_falling_w(facts, state.fleet, now) if goal.waived else 0.0
             if room_w > up_w:
                 raise_(roster, room_w)
-        if not goal.waived:
+        if not goal.waived and math.isfinite(goal.limit_w):
             _keep_limit(roster, goal)
         if goal.may_raise:
             commit(roster, goal, ramp_watch.slowed(facts, state, policy))

@@ -95,21 +95,24 @@ def test_a_refused_order_moves_nothing(kit):
     assert site.sent == []
 
 
-def test_a_wish_waits_for_a_dwell_even_while_it_is_being_approached(kit):
+def _told_while_all_dwell(kit):
+    """Four miners of 15 kW that have just come up, and a target of 8.5 kW."""
     site = kit.site(kit.policy(fleet={"trim": False, "dwell_on_s": 900.0}), hashing=[True] * 4, surplus_w=15_500.0)
     site.cycles(5)
     site.state.fleet.changed_at[:] = 0.0
     site.cycle(received=(site.receive(kit.order(TARGET, 8_500, issued_at=kit.wall + site.now)),))
+    return site
+
+
+def test_a_wish_waits_for_a_dwell_even_while_it_is_being_approached(kit):
+    site = _told_while_all_dwell(kit)
     site.cycles(100)
     assert site.load_w() == pytest.approx(15_000.0)
 
 
 def test_a_limit_above_a_wish_that_waits_waits_for_nothing(kit):
     """Found by harsh seed 4663: boots wanted no more came up above the surplus, for the target below it."""
-    site = kit.site(kit.policy(fleet={"trim": False, "dwell_on_s": 900.0}), hashing=[True] * 4, surplus_w=15_500.0)
-    site.cycles(5)
-    site.state.fleet.changed_at[:] = 0.0
-    site.cycle(received=(site.receive(kit.order(TARGET, 8_500, issued_at=kit.wall + site.now)),))
+    site = _told_while_all_dwell(kit)
     site.cycles(60)
     site.spare_w = 12_000.0
     site.cycles(10)
