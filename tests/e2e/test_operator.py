@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.domain.journalling import RowKind
+from simulators.faults import Fault
 from tests.e2e.conftest import MakeSite
 from tests.e2e.small_site import SmallSite
 from tests.e2e.waiting import always, until
@@ -42,6 +43,8 @@ def test_a_cap_by_a_person_holds_the_site_down_until_it_is_released(site: SmallS
     assert f"cap {CAP_KW:.1f} kW until" in capped.out
     until(lambda: site.status()["operator_caps"], 2, "the cap in force")
     site.daemon.end(signal.SIGKILL)
+    for faults in site.sim.farm.faults:  # a call that the kill cut off leaves its miner's session open for a minute:
+        faults.on(Fault.STALE_SESSION)  # over now, for what is given back further down waits for another's
     site.daemon.start()
     until(lambda: site.sim.load_kw < CAP_KW + 1, 20, "load down to the cap that outlived the daemon")
     status = site.status()
