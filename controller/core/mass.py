@@ -9,6 +9,7 @@ judged by what it did not do while it could not be reached.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,9 @@ def notice(
     if int(np.count_nonzero(recent)) >= limit_of(policy, base):
         others = recent & answered_since(state)
         if now - state.mass.crowd_at > window_s:
-            _begin(state, float(fleet.gone_at[recent].min()), window_s, now)
+            _begin(state, recent, window_s, now)
         elif int(np.count_nonzero(others)) >= limit_of(policy, base):
-            _begin(state, float(fleet.gone_at[others].min()), window_s, now)
+            _begin(state, others, window_s, now)
         state.mass.crowd_at = float(fleet.gone_at[recent].max())
     mass = state.mass
     joining = mass.since is not None and now - mass.crowd_at <= window_s
@@ -124,14 +125,15 @@ def to_try(fleet: FleetState, now: float) -> IntArray:
     return due
 
 
-def _begin(state: State, first_at: float, window_s: float, now: float) -> None:
-    """A crowd is gone, the first since `first_at`: a mass disconnect, or another one while the last still stands."""
+def _begin(state: State, crowd: BoolArray, window_s: float, now: float) -> None:
+    """A `crowd`, (n,), is gone: a mass disconnect, or another one while the last still stands."""
     if state.mass.since is None:
         state.mass = MassState(since=now, **_kept(state.mass))
-    mass = state.mass
+    mass, fleet = state.mass, state.fleet
+    first_at, answered_at = float(fleet.gone_at[crowd].min()), float(fleet.read_at[crowd].min())
     mass.said = mass.said_dark = False
     mass.crowd_from, mass.dark_since, mass.dropped_at = first_at, (), math.inf
-    mass.offset_w = _offset_before(mass, first_at - 0.5 * window_s)
+    mass.offset_w = _offset_before(mass, first_at - 0.5 * window_s, answered_at)
 
 
 def end(state: State) -> None:
@@ -254,11 +256,21 @@ def dark_codes(facts: Fleet, fleet: FleetState, policy: FleetPolicy, rows: IntAr
     return np.where(hashed | fleet.ours_asleep[rows], Away.DARK, Away.DARK_FOREIGN).astype(np.int8)
 
 
-def _offset_before(mass: MassState, latest_at: float) -> float | None:
-    """The same before they went, which is a while before the first of them was missed: the middle of what it was."""
+def _offset_before(mass: MassState, latest_at: float, answered_at: float) -> float | None:
+    """The same before they went, which is a while before the first of them was missed: the middle of what it was.
+
+    No more than the meter has shown since all of them still answered: what it missed by then is nothing of theirs.
+    """
     before = [offset_w for at, offset_w in mass.offsets if at <= latest_at]
     before = before or [offset_w for _, offset_w in mass.offsets[:1]]
-    return float(np.median(before)) if before else None
+    if not before:
+        return None
+    # `answered_at`: the oldest of their last answers. What the meter showed then was entered at or before it.
+    place = bisect_right(mass.offsets, answered_at, key=lambda entry: entry[0]) - 1
+    if place < 0:  # longer ago than is remembered
+        return float(np.median(before))
+    since = [offset_w for _, offset_w in mass.offsets[place:]]
+    return min(float(np.median(before)), max(since))
 
 
 def _to_ask(state: State, policy: FleetPolicy, recent: BoolArray, base: int, news: bool, now: float) -> tuple[int, ...]:

@@ -218,6 +218,25 @@ def test_another_load_that_falls_later_makes_nobody_dark(block, after):
     assert not site.names()["mass_dark"]
 
 
+@pytest.mark.parametrize("sweep_s", [1, 5])
+def test_what_the_meter_missed_while_they_still_answered_makes_nobody_dark(block, sweep_s):
+    """Found by harsh seed 1051: the cooling goes off, all are read, and then the switch dies."""
+    site = block(sweep_s=sweep_s)
+    aux_w = [20_000.0]
+    drawn_w = site.load_w
+    site.load_w = lambda: drawn_w() + aux_w[0]
+    site.spare_w += 20_000.0
+    site.cycles(60)
+    aux_w[0] = 0.0
+    site.spare_w -= 20_000.0
+    site.cycles(sweep_s + 1)
+    site.unplugged = set(LOST)
+    site.cycles(30)
+    assert site.names()["mass_disconnect"] == 1
+    assert set(site.state.fleet.away[list(LOST)].tolist()) == {Away.DRAWS}
+    assert not site.names()["mass_dark"]
+
+
 @pytest.mark.parametrize("after", [2, 5, 12])
 def test_a_switch_that_dies_just_after_a_start_makes_nobody_dark(block, after):
     """What the meter showed before the miners had been read was nobody's yet, and is missed by nobody."""
