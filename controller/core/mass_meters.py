@@ -108,6 +108,9 @@ def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, n
     estimator.revise(state, -before_w, now)
     if mass.offset_w is not None:
         mass.offset_w -= before_w  # of what the site's meter misses that much is explained
+    if state.offset_w is not None and now <= state.offset_until:  # and is nothing that boots are late by
+        fallen_w = 0.0 if mass.offset_w is None else mass.offset_w - state.offset_w - state.revised_w
+        state.late_w = min(state.late_w, max(state.late_w - before_w, fallen_w, 0.0))
     mass.offsets = ()  # from here on it shows less
     mine = rows[~fleet.parked[rows]]
     fleet.ours_asleep[mine[fleet.want_hashing[mine]]] = False  # not told to sleep: it shall be known when it is

@@ -191,6 +191,16 @@ def test_boots_of_others_hide_no_darkness_from_their_feeder_s_meter(block, kit, 
     assert site.state.fleet.away[metered[:4]].tolist() == [Away.DARK] * 4
 
 
+@pytest.mark.parametrize("after", [12, 16])
+def test_what_went_dark_is_nothing_that_boots_elsewhere_are_late_by(block, kit, after):
+    """Found by harsh seed 6007: counted as drawn before it came, it put one that booted to sleep once blind."""
+    site, unmetered, _ = two_feeders_as_many_boot(block, kit, slower=1.0, after=after)
+    site.trip(unmetered[:4])
+    site.cycles(6)
+    assert site.state.fleet.away[unmetered[:4]].tolist() == [Away.DARK] * 4
+    assert site.state.late_w < 0.05 * 4 * 3_500.0
+
+
 @pytest.mark.parametrize("after", [20, 120])
 def test_another_load_that_falls_later_makes_nobody_dark(block, after):
     """A dead switch, and the cooling goes off: 20 kW of the 21 kW that the lost draw."""
