@@ -341,11 +341,12 @@ class _Cycle:
         return f"{waiting} miners not read yet" if waiting else ""
 
     def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
-        """A site meter that has never been read must not keep the site from shedding, nor from its fallback.
+        """A site meter that has never been read must not keep the site from shedding, nor from its fallback, nor others
+        from giving way for the boots that were under way at the start.
 
         Until the first sample the configured auxiliaries stand in for what the meter would show beside the miners.
         """
-        blind = any(entry.name == "site" and entry.state is InputState.FALLBACK for entry in trust.health)
+        blind = any(entry.name == "site" and entry.state in doubts.DOUBTED for entry in trust.health)
         if self.state.offset_at == -math.inf and (wanted.shed or self.urgent is not None or blind):
             self.state.offset_w = float(self.policy.auxiliary_w)
 

@@ -59,6 +59,26 @@ def test_boots_that_are_late_do_not_pass_what_is_held_while_blind(kit, lost, aft
     assert max(frozen) <= held_w + DEADBAND
 
 
+@pytest.mark.parametrize("after_s", [12, 14, 16])
+def test_boots_under_way_at_a_crash_do_not_pass_what_was_held_while_the_site_meter_stays_away(kit, after_s):
+    """Found by harsh seed 6113: nobody gave way for them, for the site meter had not been read since the start."""
+    pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 6e4), ("15s", 3e4))}
+    site = kit.site(kit.policy(ramp=pace), kit.fleet(10), hashing=[row < 4 for row in range(10)], surplus_w=15_000.0)
+    site.cycles(30)
+    site.spare_w = 30_000.0
+    site.cycles(after_s)
+    assert int(site.boots.sum()) >= 4
+    site.spare_w = 25_000.0  # the others are trimmed as these come
+    site.cycles(2)
+    held_w = site.decisions[-1].setpoint.power_w
+    site.meter_lost = {Point.SITE_LOAD_W}
+    site.now += 3.0
+    record = json.loads(json.dumps(checkpoint.to_record(site.facts, site.state, site.now)))
+    site.state = checkpoint.from_record(site.facts, record, site.now, kit.wall + site.now)
+    loads = [site.load_w() for _ in range(35) if site.cycle()]
+    assert max(loads) <= held_w + 2.0 * DEADBAND
+
+
 @pytest.mark.parametrize("in_s", [None, 120.0], ids=["in force", "scheduled"])
 def test_an_order_keeps_its_pace_and_its_time_while_the_fallback_is_on_its_way_by_a_slower_ramp(kit, in_s):
     """Down to the fallback at 50 W/s, to the cap at 200 W/s; the meter is lost for longer than that takes."""
