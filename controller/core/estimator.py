@@ -221,7 +221,9 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     before_w = shown if state.offset_w is None else state.offset_w
     booting = (state.fleet.verb == WAKE).nonzero()[0]
     most_ahead_w, most_behind_w = _ahead_and_behind_w(state.fleet, booting, sample.taken_at)
-    state.early_w = min(max(shown - (before_w - state.early_w), 0.0), float(most_ahead_w.sum()))
+    # What late boots have made good is nothing that they are ahead by.
+    ahead_w = shown - (before_w + state.late_w - state.early_w)
+    state.early_w = min(max(ahead_w, 0.0), float(most_ahead_w.sum()))
     # After a restart nobody knows what it was before; it cannot have been less than the auxiliaries.
     behind_w = max(before_w + state.late_w, float(policy.auxiliary_w)) - shown
     state.late_w = min(max(behind_w, 0.0), float(most_behind_w.sum()))

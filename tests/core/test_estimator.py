@@ -145,6 +145,20 @@ def test_the_offset_is_whatever_the_meter_shows_beyond_the_miners(kit):
     assert state.offset_at == 5.0
 
 
+def test_what_late_boots_have_made_good_is_nothing_that_they_are_ahead_by(kit):
+    """Found by harsh seed 9019: ten boots were late, caught up, and passed the cap: they counted as nearly through."""
+    facts = kit.fleet(4)
+    state = kit.seen_state(facts, [False] * 4)
+    follow(kit, state, kit.sample(2_000.0, at=99.0))
+    put(facts, state, range(4), Verb.WAKE, [3_500.0] * 4, 100.0)
+    for at, behind_w in ((120.0, 2_000.0), (124.0, 2_000.0), (130.0, 0.0)):
+        drawn_w = float(estimator.expected_power_w(state.fleet, at).sum())
+        follow(kit, state, kit.sample(1_800.0 + drawn_w - behind_w, at=at))
+        assert state.late_w == pytest.approx(behind_w)
+        assert state.early_w == 0.0
+    assert estimator.boots_left_w(state, 130.0) == pytest.approx(4 * (3_500.0 - 2_120.0), abs=1.0)
+
+
 def test_a_sample_from_before_a_command_took_effect_is_compared_with_that_moment(kit):
     """The meter read at 101.0 s shows the full draw of a miner told to sleep at 100.5 s: no watts of offset."""
     facts = kit.fleet(1)
