@@ -284,10 +284,10 @@ class _Cycle:
         state.doubtful = doubtful
         elapsed = now - self.before.now if self.before.cycle else 0.0
         waived = wanted.shed or wanted.bound is Bound.SURPLUS
-        falls, rises = trimming.who_moves_next(self.facts, state, now)
         pace = self._paced().ramp
         regulation.notice(state, wanted, now)
         aim = ramp.meet(state, pace, wanted, elapsed)
+        falls, rises = trimming.who_moves_next(self.facts, state, policy.fleet.trim, aim.power_w, now)
         ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
         binding = wanted
         if self.ordered is not None and self.ordered.power_w < held:

@@ -17,10 +17,10 @@ from controller.domain.policy import RampPolicy
 from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
-RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.94, 0.95, 0.88
+TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.96, 0.94, 0.95, 0.88
 """Of the limits within 15 s, for the set-point of a target: one that goes as fast as they allow is held up by the load
-every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. A long fall ends with
-sleepers, who are slower than trims, and goes in lumps."""
+every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. Trim alone is smooth. A long
+fall beyond its range ends with sleepers, who are slower, and goes in lumps."""
 LONG_FALL = 0.5
 """Of what may fall within a minute."""
 RISE_FORESEEN = 0.5
@@ -58,7 +58,7 @@ def limit(
     last = state.setpoint_w if state.setpoint_w is not None else present_w
     follows = wanted.bound is Bound.DISPATCH_TARGET
     if wanted.power_w >= last:
-        pace_w_per_s = _pace(ramp.up_w_per_min, ramp.up_w_per_15s, RISE_PACE if follows else math.inf)
+        pace_w_per_s = _up_w_per_s(ramp, rises) if follows else _pace(ramp.up_w_per_min, ramp.up_w_per_15s, math.inf)
         ceiling = _highest(state, ramp, last + pace_w_per_s * elapsed_s, present_w, now, rises)
         if wanted.power_w <= ceiling:
             return Ramped(wanted.power_w, None)
@@ -69,7 +69,7 @@ def limit(
     if wanted.bound is Bound.FALLBACK:
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
-        pace_w_per_s = _down_w_per_s(state, ramp, last, now) if follows else ramp.down_w_per_min / MINUTE_S
+        pace_w_per_s = _down_w_per_s(state, ramp, last, now, falls) if follows else ramp.down_w_per_min / MINUTE_S
         floor = last - pace_w_per_s * elapsed_s
         lowered_w = highest_lately_w(state, last, now) - ramp.down_w_per_15s
         floor = max(floor, lowered_w, floor_w(state, ramp, now, falls, follows))
@@ -83,8 +83,15 @@ def _pace(w_per_min: float, w_per_15s: float, share: float) -> float:
     return min(w_per_min / MINUTE_S, share * w_per_15s / STEP_WINDOW_S)
 
 
-def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, now: float) -> float:
+def _up_w_per_s(ramp: RampPolicy, rises: Next) -> float:
+    """How fast the setpoint of a target rises, watts a second."""
+    return _pace(ramp.up_w_per_min, ramp.up_w_per_15s, TRIM_PACE if rises.alone else RISE_PACE)
+
+
+def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, now: float, falls: Next) -> float:
     """How fast the setpoint of a target falls, watts a second."""
+    if falls.alone:
+        return _pace(ramp.down_w_per_min, ramp.down_w_per_15s, TRIM_PACE)
     lately = within(state.power_history, MINUTE_S, now)
     fallen_w = max(lately, key=POWER)[1] - setpoint_w if lately else 0.0
     share = LONG_FALL_PACE if fallen_w > LONG_FALL * ramp.down_w_per_min else FALL_PACE
@@ -158,9 +165,9 @@ def ahead_w(
     elif pace > 0.0 and wanted_w >= power_w:
         wanted_w = min(wanted_w + RISE_FORESEEN * pace * (rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
     if wanted_w >= power_w:
-        most_w = power_w + _pace(ramp.up_w_per_min, ramp.up_w_per_15s, RISE_PACE) * rises.lead_s
+        most_w = power_w + _up_w_per_s(ramp, rises) * rises.lead_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
-    least_w = power_w - _down_w_per_s(state, ramp, power_w, now) * falls.lead_s
+    least_w = power_w - _down_w_per_s(state, ramp, power_w, now, falls) * falls.lead_s
     return min(max(wanted_w, least_w, floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
 
 

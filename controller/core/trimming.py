@@ -214,13 +214,14 @@ def raise_(roster: Roster, gap_w: float) -> None:
         budget -= 1
 
 
-def who_moves_next(facts: Fleet, state: State, now: float) -> tuple[Next, Next]:
-    """Who could be trimmed down next, and who up."""
-    falls, rises = (_moves_next(facts, state, up, now) for up in (False, True))
+def who_moves_next(facts: Fleet, state: State, trims: bool, aim_w: float, now: float) -> tuple[Next, Next]:
+    """Who could be trimmed down next, and who up, on the way from the set-point to `aim_w` watts. trims: trim is on."""
+    way_w = 0.0 if state.setpoint_w is None else abs(aim_w - state.setpoint_w)
+    falls, rises = (_moves_next(facts, state, way_w if trims else math.inf, up, now) for up in (False, True))
     return falls, rises
 
 
-def _moves_next(facts: Fleet, state: State, up: bool, now: float) -> Next:
+def _moves_next(facts: Fleet, state: State, way_w: float, up: bool, now: float) -> Next:
     lags_s, offset_w = trim_lags_s(facts, state.fleet, up), state.offset_w or 0.0
     lag_s = float(lags_s.min()) if len(lags_s) else 0.0
     return Next(
@@ -228,7 +229,18 @@ def _moves_next(facts: Fleet, state: State, up: bool, now: float) -> Next:
         lead_s=middling_s(lags_s),
         owed_w=estimator.owed_w(state.fleet, now + lag_s),
         then_w=offset_w + float(estimator.expected_power_w(state.fleet, now + lag_s).sum()),
+        alone=trim_range_w(facts, state.fleet, up) >= way_w,
     )
+
+
+def trim_range_w(facts: Fleet, fleet: FleetState, up: bool) -> float:
+    """How far those who hash can be trimmed down, or up to their ceilings, from what they are told to run, watts."""
+    able = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING)
+    rows = np.flatnonzero(able)
+    level = np.maximum(fleet.want_level[rows], 0)
+    to = np.maximum(fleet.ceiling[rows], level) if up else 0
+    range_w = facts.level_power_w[rows, to] - facts.level_power_w[rows, level]
+    return abs(float((range_w * fleet.ratio[rows]).sum()))
 
 
 def middling_s(lags_s: FloatArray) -> float:
@@ -255,9 +267,8 @@ def falls_in_s(facts: Fleet, state: State, trims: bool, drop_w: float) -> float:
     their range is enough for it, else of the worst, who would sleep."""
     fleet = state.fleet
     on = fleet.want_hashing & (fleet.condition == Condition.HASHING)
-    rows = np.arange(len(facts))
-    own_w = facts.level_power_w[rows, np.maximum(fleet.want_level, 0)] * fleet.ratio
-    range_w = float((own_w - facts.level_power_w[:, 0] * fleet.ratio)[on & facts.trims].sum()) if trims else 0.0
+    own_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.want_level, 0)] * fleet.ratio
+    range_w = trim_range_w(facts, fleet, up=False) if trims else 0.0
     if range_w >= drop_w:
         return middling_s(trim_lags_s(facts, fleet, up=False)) if range_w > 0.0 else 0.0
     sleepers = facts.best_first[::-1][on[facts.best_first[::-1]]]

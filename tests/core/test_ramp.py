@@ -266,6 +266,19 @@ def test_a_fall_of_more_than_half_a_minutes_limit_goes_on_a_little_slower(kit, f
     assert fell.power_w == pytest.approx(20_000.0 - down_w)
 
 
+@pytest.mark.parametrize("fallen_w", [pytest.param(0.0, id="a short fall"), pytest.param(6_100.0, id="a long fall")])
+def test_what_trim_does_alone_goes_closer_to_the_limit(kit, fallen_w):
+    """Nobody boots or sleeps for it, and nothing comes in lumps."""
+    rates = kit.policy(ramp={"up_w_per_15s": 1_500.0, "down_w_per_15s": 3_000.0}).ramp
+    alone = Next(alone=True)
+    state = state_at(kit, 20_000.0, ((50.0, 20_000.0 + fallen_w), *steady(20_000.0)[-5:]))
+    up, down = (
+        ramp.limit(state, rates, wish(power_w, Bound.DISPATCH_TARGET), 20_000.0, False, 100.0, 1.0, alone, alone)
+        for power_w in (30_000, 10_000)
+    )
+    assert (up.power_w, down.power_w) == (pytest.approx(20_096.0), pytest.approx(19_808.0))
+
+
 @pytest.mark.parametrize(
     ("wanted_w", "ahead_w"),
     [pytest.param(30_000, 282.0, id="94 % of three seconds up"), pytest.param(10_000, -570.0, id="95 % down")],

@@ -75,8 +75,26 @@ def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(k
     """It went, so trimmers were let up, so it came again: a limit cycle of two seconds."""
     facts = kit.fleet(4)
     with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (3, 0))
-    leads_s = [trimming.who_moves_next(facts, state, 0.0)[0].lead_s for state in (with_room, without)]
+    leads_s = [trimming.who_moves_next(facts, state, True, 0.0, 0.0)[0].lead_s for state in (with_room, without)]
     assert leads_s[0] == leads_s[1] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("trims", "aim_w", "alone"),
+    [
+        pytest.param(True, -2_000.0, True, id="down by all four's range"),
+        pytest.param(True, -2_001.0, False, id="down by more, for which somebody sleeps"),
+        pytest.param(True, 4_000.0, True, id="up by all four's range"),
+        pytest.param(True, 4_001.0, False, id="up by more, for which somebody boots"),
+        pytest.param(False, -1.0, False, id="nobody is trimmed"),
+    ],
+)
+def test_trim_is_alone_as_far_as_its_range_leads(kit, trims, aim_w, alone):
+    """Four miners one rung above their lowest and two below their ceilings, 500 W each."""
+    state = kit.seen_state(kit.fleet(4), [True] * 4, level=1)
+    state.setpoint_w = 20_000.0
+    falls, rises = trimming.who_moves_next(kit.fleet(4), state, trims, 20_000.0 + aim_w, 0.0)
+    assert (rises if aim_w > 0.0 else falls).alone is alone
 
 
 def test_a_site_that_is_given_a_falling_signal_is_ahead_of_it(kit):
