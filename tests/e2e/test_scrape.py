@@ -39,13 +39,14 @@ def site(make_module_site: MakeSite, nats: Broker) -> SmallSite:
 
 @pytest.fixture(scope="module")
 def seen(site: SmallSite) -> Samples:
-    """One scrape, once the order's whole way is behind the site."""
+    """One scrape, once the order's whole way is behind the site and what was commanded for it is judged."""
 
     def arrived() -> Samples:
         found = scrape(site)
-        return found if not math.isnan(labelled(found, "order_progress_seconds", percent="100")) else {}
+        whole = not math.isnan(labelled(found, "order_progress_seconds", percent="100"))
+        return found if whole and "curtaild_verdicts_total" in found else {}
 
-    return until(arrived, 20, "100 % of the order")
+    return until(arrived, 20, "100 % of the order, and a verdict")
 
 
 def scrape(site: SmallSite, path: str = "/metrics") -> Samples:
