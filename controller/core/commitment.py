@@ -115,22 +115,26 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     lead_in_the_end_w = goal.lead_w(float(facts.boot_s.max()))
     budget = policy.wakes_per_cycle_max
     woken: list[int] = []
-    for place in (due & fits & may_start).nonzero()[0].tolist():
-        miner, at = int(candidates[place]), horizons[kind[place]]
+    asked = (due & fits & may_start).nonzero()[0]
+    miners = candidates[asked]
+    each = (needed, kind, needed_w)
+    of_each = (lowest_w - facts.sleep_power_w, boot_w - facts.sleep_power_w, early_w)
+    # As plain numbers: of thousands that are due most are looked at in vain, one by one.
+    columns = [miners.tolist()] + [one[asked].tolist() for one in each] + [one[miners].tolist() for one in of_each]
+    for miner, must, when, room_needed_w, added_w, boots_w, soon_w in zip(*columns, strict=True):
+        at = horizons[when]
         if budget == 0 or all(horizon.closed for horizon in horizons):
             break
-        added_w = float(lowest_w[miner] - facts.sleep_power_w[miner])
-        boots_w = float(boot_w[miner] - facts.sleep_power_w[miner])
         too_low = at.low_w + added_w > at.lead_w or low_in_the_end_w + added_w > lead_in_the_end_w
         crowded = 0.0 < at.booting_w > pace.up_w_per_15s - boots_w
         at.closed |= too_low or not together.fits(miner, boots_w, crowded)
         # A wish waits for dwell: range kept free upward must not cost the range downward that was lately asked for.
         beyond_trim = low_in_the_end_w + added_w > roster.state.cap_trough_w
-        spare = not needed[place] and beyond_trim
-        if at.closed or spare or early_w[miner] > until_then_w:
+        spare = not must and beyond_trim
+        if at.closed or spare or soon_w > until_then_w:
             continue
         limit, left_w = tightest(roster, room_w, miner)
-        if left_w < needed_w[place]:
+        if left_w < room_needed_w:
             roster.held_by_limit[miner] = limit
             continue
         if not wave.take(miner):
@@ -140,8 +144,8 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
         together.take(miner, boots_w)
         woken.append(miner)
         budget -= 1
-        until_then_w -= float(early_w[miner])
-        room_w[facts.limits.of_miner[miner]] -= float(needed_w[place])
+        until_then_w -= soon_w
+        room_w[facts.limits.of_miner[miner]] -= room_needed_w
         low_in_the_end_w += added_w
         for horizon in horizons:
             horizon.low_w += added_w if horizon.boot_s >= at.boot_s else 0.0

@@ -17,9 +17,9 @@ from controller.domain.policy import RampPolicy
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-RISE_SHARE, FALL_SHARE, TRIM_SHARE, TURN_SHARE = 0.93, 0.95, 0.96, 0.81
-"""Of the limits within 15 s; of a way that trim goes alone, whose course is known best. Where the load turned within
-them the peak, or the dip, is known least."""
+RISE_SHARE, TRIM_RISE_SHARE, FALL_SHARE, TURN_SHARE = 0.93, 0.95, 0.95, 0.81
+"""Of the limits within 15 s; up, of a way that trim goes alone, whose course is known better than that of boots. Where
+the load turned within them the peak, or the dip, is known least."""
 TURNED_RATIO = 0.03
 """Of the limit: a peak or a dip larger than that is a turn. On a long way smaller bumps are slow miners and quick ones
 taking turns, and to stop at each would leave it behind."""
@@ -54,7 +54,7 @@ def ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
         return math.inf
     lowest_w = min(drawn, key=POWER)[1]
     turned = drawn[0][1] - lowest_w > TURNED_RATIO * ramp.up_w_per_15s
-    share = TURN_SHARE if turned else TRIM_SHARE if rises.alone else RISE_SHARE
+    share = TURN_SHARE if turned else TRIM_RISE_SHARE if rises.alone else RISE_SHARE
     rising = drawn[-1][1] - lowest_w > (1.0 - share) * ramp.up_w_per_15s
     most_w = lowest_w + (share if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
     return most_w - max(unforeseen_w(state, now), 0.0)
@@ -68,7 +68,7 @@ def floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bo
         return -math.inf
     highest_w = max(drawn, key=POWER)[1]
     turned = highest_w - drawn[0][1] > TURNED_RATIO * ramp.down_w_per_15s
-    share = TURN_SHARE if turned else TRIM_SHARE if falls.alone else FALL_SHARE
+    share = TURN_SHARE if turned else FALL_SHARE
     falling = follows and highest_w - drawn[-1][1] > (1.0 - share) * ramp.down_w_per_15s
     least_w = highest_w - (share if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
     return least_w - min(unforeseen_w(state, now), 0.0) if follows else least_w

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -166,9 +167,9 @@ def test_what_is_committed_downward_counts_before_the_meter_shows_it(kit):
 TRIMS = Next(lag_s=2.0, lead_s=3.0)
 
 
-def ahead(kit, state, wanted_w, limit_w=math.inf, **rates):
+def ahead(kit, state, wanted_w, limit_w=math.inf, trims=TRIMS, **rates):
     rates = kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp
-    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, TRIMS, TRIMS)
+    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, trims, trims)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_what_trim_does_alone_goes_closer_to_the_limit(kit, fallen_w):
         ramp.limit(state, rates, wish(power_w, Bound.DISPATCH_TARGET), 20_000.0, False, 100.0, 1.0, alone, alone)
         for power_w in (30_000, 10_000)
     )
-    assert (up.power_w, down.power_w) == (pytest.approx(20_096.0), pytest.approx(19_808.0))
+    assert (up.power_w, down.power_w) == (pytest.approx(20_095.5), pytest.approx(19_809.0))
 
 
 @pytest.mark.parametrize(
@@ -287,3 +288,15 @@ def test_what_is_ordered_ahead_goes_by_the_pace_of_the_set_point(kit, wanted_w, 
     """A rise was led by the whole pace: as the order turned the load was above it, for one second in fifty hours."""
     state = state_at(kit, 20_000.0)
     assert ahead(kit, state, wanted_w, up_w_per_15s=1_500.0, down_w_per_15s=3_000.0) == pytest.approx(ahead_w)
+
+
+@pytest.mark.parametrize(
+    ("wanted_w", "ahead_w"),
+    [pytest.param(30_000, 382.0, id="a second more up"), pytest.param(10_000, -955.0, id="two more down")],
+)
+def test_what_trim_does_alone_is_ordered_further_ahead(kit, wanted_w, ahead_w):
+    """What is ordered waits for its cycle, and the load was two seconds behind in every long fall."""
+    alone = replace(TRIMS, alone=True)
+    state = state_at(kit, 20_000.0)
+    rates = {"up_w_per_15s": 1_500.0, "down_w_per_15s": 3_000.0}
+    assert ahead(kit, state, wanted_w, trims=alone, **rates) == pytest.approx(ahead_w)
