@@ -251,12 +251,13 @@ def middling_s(lags_s: FloatArray) -> float:
 def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
     """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way.
 
-    When nobody is left who could go down, of everybody who trims: with the last of them what is ordered ahead would
-    go, and with it the need for sleepers in their place, who let trimmers up again.
+    When nobody is left who could go that way, of everybody who trims: with the last of them what is ordered ahead would
+    go. Downward sleepers would be asked for in their place, who let trimmers up again; upward trimmers would make room
+    at once for boots that the ramp has room for when they come.
     """
     trims = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING)
     able = trims & (fleet.want_level < fleet.ceiling if up else fleet.want_level > 0)
-    if not up and not bool(able.any()):
+    if not bool(able.any()):
         able = trims
     lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
     return lags_s

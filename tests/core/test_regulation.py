@@ -79,6 +79,16 @@ def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(k
     assert leads_s[0] == leads_s[1] > 0.0
 
 
+def test_nor_does_what_a_rise_is_led_by(kit):
+    """It went with the last trimmer below its ceiling: sixty were trimmed down in the middle of a rise, to make room for
+    boots that the ramp had room for when they came, and the load stood for twenty seconds."""
+    facts = kit.fleet(4)
+    with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (2, 3))
+    rises = [trimming.who_moves_next(facts, state, True, 0.0, 0.0)[1] for state in (with_room, without)]
+    assert (rises[0].lag_s, rises[0].lead_s) == (rises[1].lag_s, rises[1].lead_s)
+    assert rises[1].lead_s > 0.0
+
+
 @pytest.mark.parametrize(
     ("trims", "aim_w", "alone"),
     [
