@@ -26,9 +26,9 @@ LONG_FALL = 0.5
 RISE_FORESEEN = 0.5
 """Of how far a signal that rises is taken to go on: power that is not ordered in the end is not taken."""
 CYCLE_S = 1.0  # what is ordered waits for its cycle, and half a signal's step for the next
-RISE_AHEAD_S, FALL_AHEAD_S = CYCLE_S, 2.0 * CYCLE_S
-"""What trim does alone is ordered so much further ahead than its middling moves take: it waits for its cycle, and a
-fall, unlike a rise, may lead: a load below its line is no violation, and its last tenth trails off."""
+FALL_AHEAD_S = 2.0
+"""What trim does alone is ordered so much further ahead of a fall than its middling moves take: it waits for its cycle,
+and its last tenth trails off. A load below its line is no violation; a rise that leads is one when the order turns."""
 BEHIND_S = 12.0
 """Of the pace up: so far behind its line a setpoint is at most taken to be. What dwell or a floor holds up is no fall,
 and nobody who orders more waits longer for it."""
@@ -168,8 +168,7 @@ def ahead_w(
     elif pace > 0.0 and wanted_w >= power_w:
         wanted_w = min(wanted_w + RISE_FORESEEN * pace * (rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
     if wanted_w >= power_w:
-        lead_s = rises.lead_s + (RISE_AHEAD_S if rises.alone else 0.0)
-        most_w = power_w + _up_w_per_s(ramp, rises) * lead_s
+        most_w = power_w + _up_w_per_s(ramp, rises) * rises.lead_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
     lead_s = falls.lead_s + (FALL_AHEAD_S if falls.alone else 0.0)
     least_w = power_w - _down_w_per_s(state, ramp, power_w, now, falls) * lead_s

@@ -80,8 +80,8 @@ def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(k
 
 
 def test_nor_does_what_a_rise_is_led_by(kit):
-    """It went with the last trimmer below its ceiling: sixty were trimmed down in the middle of a rise, to make room for
-    boots that the ramp had room for when they came, and the load stood for twenty seconds."""
+    """It went with the last trimmer below its ceiling: sixty were trimmed down in the middle of a rise, to make room
+    for boots that the ramp had room for when they came, and the load stood for twenty seconds."""
     facts = kit.fleet(4)
     with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (2, 3))
     rises = [trimming.who_moves_next(facts, state, True, 0.0, 0.0)[1] for state in (with_room, without)]
