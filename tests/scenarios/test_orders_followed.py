@@ -60,7 +60,8 @@ def test_a_long_move_is_as_fast_as_its_ramp(site: Site10MW, orders: Orders, run:
     moving = round(orders.duration_s - SETTLED_S - STEP_S * len(STEPS))
     setpoint_w = run.setpoint_w[-moving:]
     off_w = np.abs(setpoint_w - reference_w[-moving:])
-    assert float(off_w[: round(TURN_S) - 1].max()) <= 0.02 * site.rated_w
+    # 40 % of rated at 95.5 % of the pace, and a second of it.
+    assert float(off_w[: round(TURN_S) - 1].max()) <= 0.0215 * site.rated_w
     assert float(off_w[round(TURN_S) :].max()) <= 0.065 * site.rated_w
     rises_w = np.diff(run.load_w[-moving + round(TURN_S) :][::15])
     assert float(rises_w.max()) <= 0.0525 * site.rated_w
