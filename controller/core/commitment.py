@@ -28,6 +28,9 @@ from controller.core.together import Together
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy, RampPolicy
 
+WAKE_AHEAD_S = 14.0
+"""Units are woken for where the setpoint may be so much later than at the end of their boot: half of them take longer,
+and where boots are the last of a rise all of it waits for the last. Others are trimmed for those that come early."""
 MISSED_SHARE = 0.15
 """Of what the ramp lets the load fall in 15 s: so much may be missing on a way down for the sake of who is let go."""
 
@@ -63,8 +66,8 @@ def commit(roster: Roster, goal: Goal, pace: RampPolicy) -> None:
 class _Horizon:
     """What the site can do at the moment at which units of one boot time would be up if they were woken now, watts.
 
-    lead_w: where the setpoint may be then. reach_w, low_w: the most and the least that those who are up by then draw,
-    whoever comes later still asleep. booting_w: what comes up within 15 s of that moment.
+    lead_w: where the setpoint may be a little later. reach_w, low_w: the most and the least that those who are up by
+    then draw, whoever comes later still asleep. booting_w: what comes up within 15 s of that moment.
     """
 
     boot_s: float
@@ -181,10 +184,11 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
     # While others boot the setpoint leads the load, and will wait for it.
-    rises_to_w = ramp.rises_to_w(roster.state, pace, boot_s, roster.now) if bool(booting.any()) else math.inf
+    at_s = boot_s + (WAKE_AHEAD_S if roster.policy.trim else 0.0)
+    rises_to_w = ramp.rises_to_w(roster.state, pace, at_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
         boot_s=boot_s,
-        lead_w=min(goal.lead_w(boot_s), rises_to_w),
+        lead_w=min(goal.lead_w(at_s), rises_to_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
         booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),

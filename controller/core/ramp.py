@@ -17,7 +17,7 @@ from controller.domain.policy import RampPolicy
 from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
-TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.955, 0.94, 0.95, 0.88
+TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.955, 0.92, 0.95, 0.88
 """Of the limits within 15 s, for the set-point of a target: one that goes as fast as they allow is held up by the load
 every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. Trim alone is smooth. A long
 fall beyond its range ends with sleepers, who are slower, and goes in lumps."""
