@@ -196,6 +196,8 @@ def test_the_program_scores_a_quarter_of_an_hour_of_a_small_site(tmp_path, capsy
     for day in (said["five_minute"], *said["days"].values()):
         for figures in day.values():
             assert all(0.0 <= figures[measure] <= 1.0 for measure in ("accuracy", "delay", "precision", "composite"))
+    rows = [json.loads(row) for row in (tmp_path / "score-runs.jsonl").read_text().splitlines()]
+    assert {(row["day"], row["contestant"]) for row in rows} >= {("2016-12-21", "ours"), ("five_minute", "oracle")}
     assert 0.9 < said["five_minute"]["ours"]["share_of_oracle"] < 1.01
     shown = capsys.readouterr().out
     assert ("FAILS" in shown) == (code == 1) and "regulation days, worst" in shown

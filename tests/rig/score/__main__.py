@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -90,11 +91,16 @@ def _run(contestant: str, day: Day) -> Run:
             raise ValueError(f"no contestant {contestant!r}; there are {', '.join(CONTESTANTS)}")
 
 
-def run_all(jobs: Sequence[Job], worn: Sequence[Trace], processes: int) -> tuple[dict[tuple[str, str], Result], Any]:
-    """Every job's result by (day, contestant), and the figures of the wear run, None without one."""
+def run_all(
+    jobs: Sequence[Job], worn: Sequence[Trace], processes: int, out: Path
+) -> tuple[dict[tuple[str, str], Result], Any]:
+    """Every job's result by (day, contestant), and the figures of the wear run, None without one.
+
+    A run of hours that is cut off has its figures so far in score-runs.jsonl.
+    """
     found: dict[tuple[str, str], Result] = {}
     waited: Any = None
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes) as pool, (out / "score-runs.jsonl").open("w", encoding="utf-8") as rows:
         pending: dict[Future[Any], tuple[str, str]] = {}
         if worn:
             pending[pool.submit(wear.day_and_night, worn, SEED)] = (WEAR, "ours")
@@ -102,11 +108,14 @@ def run_all(jobs: Sequence[Job], worn: Sequence[Trace], processes: int) -> tuple
         for done, future in enumerate(as_completed(pending), start=1):
             key = pending[future]
             if key[0] == WEAR:
-                waited = future.result()
+                known = waited = future.result()
                 said = f"p99 {waited['p99']:.0f} starts"
             else:
                 found[key] = future.result()
-                said = f"{found[key].figures['composite']:.3f}"
+                known = found[key].figures
+                said = f"{known['composite']:.3f}"
+            rows.write(json.dumps({"day": key[0], "contestant": key[1], **known}) + "\n")
+            rows.flush()
             print(f"{done:>4}/{len(pending)} {key[0]} {key[1]}: {said}", file=sys.stderr, flush=True)
     return found, waited
 
@@ -126,9 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked: list[tuple[str, Trace | None]] = [(FIVE_MINUTE, None), *((trace.day, trace) for trace in traces)]
     rated_w = round(given.rated_mw * 1e6)
     jobs = [Job(day, name, trace, given.hours, rated_w) for name in contestants for day, trace in asked]
-    found, worn_figures = run_all(jobs, worn, given.processes)
-    days: dict[str, dict[str, Any]] = {}
     given.out.mkdir(parents=True, exist_ok=True)
+    found, worn_figures = run_all(jobs, worn, given.processes, given.out)
+    days: dict[str, dict[str, Any]] = {}
     pictures = given.out / "score"
     pictures.mkdir(exist_ok=True)
     for name, trace in asked:
