@@ -117,3 +117,23 @@ def test_the_worst_is_let_go_when_they_have_come_up(kit):
     facts, state = hashing_beside(kit, booting=False)
     allocator.allocate(facts, state, kit.policy(), goal(15_000.0), 1.0)
     assert state.fleet.want_hashing.tolist() == [True] * 6 + [False]
+
+
+# --- who is woken for a rise ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trim", "count"),
+    [
+        pytest.param(True, 2, id="others are trimmed for those that come early"),
+        pytest.param(False, 1, id="nobody can make room for one that comes early"),
+    ],
+)
+def test_boots_are_told_a_little_earlier_than_they_take_for_half_of_them_take_longer(kit, trim, count):
+    """The last of a rise of a quarter of rated were four seconds late. Half a boot, 25 s, from now the setpoint is at
+    15.75 kW, 14 s later at 17.85. Three that hash and what else the site draws are 11.85; a second is due from 17 on."""
+    facts = kit.fleet(10)
+    state = kit.seen_state(facts, [True] * 3 + [False] * 7)
+    policy = kit.policy(fleet={"trim": trim, "trim_reserve_ratio": 0.0})
+    allocator.allocate(facts, state, policy, Goal(12_000.0, 30_000.0, 150.0, shed=False, waived=False), 1.0)
+    assert int(state.fleet.want_hashing.sum()) == 3 + count
