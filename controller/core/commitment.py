@@ -30,7 +30,7 @@ from controller.domain.policy import FleetPolicy, RampPolicy
 
 WAKE_AHEAD_S = 14.0
 """Units are woken for where the setpoint may be so much later than half of their boot is there: at that second half of
-it is still missing, and where boots are the last of a rise all waits for them. Others are trimmed for what comes early."""
+it is still missing, and where boots are the last of a rise all waits for them. Others are trimmed for what is early."""
 MISSED_SHARE = 0.15
 """Of what the ramp lets the load fall in 15 s: so much may be missing on a way down for the sake of who is let go."""
 

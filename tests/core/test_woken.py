@@ -131,7 +131,7 @@ def test_the_worst_is_let_go_when_they_have_come_up(kit):
 )
 def test_boots_are_told_a_little_earlier_than_they_take_for_half_of_them_take_longer(kit, trim, count):
     """The last of a rise of a quarter of rated were four seconds late. Half a boot, 25 s, from now the setpoint is at
-    15.75 kW, 14 s later at 17.85. Three that hash and what else the site draws are 11.85; a second is due from 17 on."""
+    15.75 kW, 14 s later at 17.85. Three that hash and what else is drawn are 11.85; a second is due from 17 on."""
     facts = kit.fleet(10)
     state = kit.seen_state(facts, [True] * 3 + [False] * 7)
     policy = kit.policy(fleet={"trim": trim, "trim_reserve_ratio": 0.0})

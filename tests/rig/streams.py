@@ -4,9 +4,9 @@
 
 Within a stream tests run one after the other. Between streams nothing is shared: every site has an id of its own, every
 socket a port the system chose. Two streams of processes draw a third of a processor each; of the three that compute the
-two in virtual time, to which it is all the same how long it takes, give way to the others. So two processors do for all,
-and neither waits for the other at the end. The rest is shown as it runs, then what the others said; one that fails, fails
-all.
+two in virtual time, to which it is all the same how long it takes, give way to the others. So two processors do for
+all, and neither waits for the other at the end. The rest is shown as it runs, then what the others said; one that
+fails, fails all.
 """
 
 from __future__ import annotations
