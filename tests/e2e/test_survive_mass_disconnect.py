@@ -67,6 +67,7 @@ def test_a_switch_that_dies_moves_nothing_and_a_shed_goes_round_the_lost(make_si
 
     sim.fault(Fault.BLACK_HOLE, LOST, on=True)
     until(lambda: len(daemon.events("mass_disconnect")) == 2, SEEN_WITHIN_S, "said again")
+    until(lambda: at_once(site) == 7, SEEN_WITHIN_S, "all seven counted again")  # who is not yet is asked as anybody is
     lost_kw = float(sim.farm.bank.true_power_w[list(LOST)].sum()) / 1e3
     shed_at = time.time()
     sim.emergency(on=True)
