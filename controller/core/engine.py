@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from controller.core import (
     allocator,
     arbiter,
@@ -14,10 +12,10 @@ from controller.core import (
     classes,
     clock,
     consequences,
-    doubts,
     estimator,
     failsafe,
     figures,
+    governor,
     groups,
     limits,
     lookahead,
@@ -26,15 +24,13 @@ from controller.core import (
     open_loop,
     operator,
     progress,
-    ramp,
     ramp_watch,
+    reception,
     reconcile,
-    regulation,
     shadow,
     shed_left,
     surplus,
     telemetry,
-    timeline,
     trimming,
     verify,
     waves,
@@ -46,8 +42,8 @@ from controller.core.failsafe import Trust
 from controller.core.fleet_state import Wants
 from controller.core.roster import Goal
 from controller.core.state import State
-from controller.domain.dispatch import Answer, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Command, Condition, Fleet, FloatArray
+from controller.domain.dispatch import Answer
+from controller.domain.fleet import Command, Fleet, FloatArray
 from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
 from controller.domain.policy import Feedback, Mode, Policy
@@ -87,8 +83,8 @@ class Engine:
 class _Cycle:
     """One step's working room: its private copy of the state and what it learned so far.
 
-    facts: with what was learned of response classes in the place of the `configured` figures. ordered: in the fallback
-    what orders, in force or to come, ask for all the same.
+    facts: with what was learned of response classes in the place of the `configured` figures. ask: who is to be read
+    out of turn.
     """
 
     facts: Fleet
@@ -98,10 +94,6 @@ class _Cycle:
     snapshot: Snapshot
     now: float
     before: State
-    cap_w: float | None = None
-    urgent: Setpoint | None = None
-    ahead: lookahead.Ahead | None = None
-    ordered: Setpoint | None = None
     ask: tuple[int, ...] = ()
 
     def run(self) -> tuple[State, Decision]:
@@ -125,12 +117,22 @@ class _Cycle:
         if self.policy.mode is not Mode.SHADOW:  # there the meter shows an imagined load
             class_truth.learn(self.configured, state, self.policy, shown)
         floor = figures.floor_w(self.facts, state, self.policy)
-        answers = self._take_orders(trust, measured, floor)
+        answers = reception.receive(
+            self.facts,
+            state,
+            policy=self.policy,
+            paced=self._paced(),
+            snapshot=self.snapshot,
+            trust=trust,
+            measured_w=measured,
+            floor_w=floor,
+            now=now,
+        )
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
         good, moved_at = trust.worst is InputState.GOOD, now + self._falls_in_s()
         surplus.remember(state, self.policy, surplus_w, trust.samples, good, moved_at)
         wanted = self._wanted(trust, floor)
-        setpoint, goal = self._ramped(trust, wanted, floor)
+        setpoint, goal = self._govern(trust, wanted)
         wanted_before = state.fleet.wants()
         waves.hold_back(self.facts, state, self.policy.fleet, now)
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
@@ -150,7 +152,7 @@ class _Cycle:
             self.policy,
             miners_w=expected_w,
             surplus_w=surplus_w,
-            cap_w=self.cap_w,
+            cap_w=wanted.cap_w,
             setpoint_w=setpoint.power_w,
             measured_w=measured,
             floor_w=floor,
@@ -178,51 +180,7 @@ class _Cycle:
         waves.judge(self.facts, self.before, self.state, policy, findings, self.now)
         groups.judge(self.facts, self.state, policy, self.snapshot.feeders, self.now, findings)
 
-    def _take_orders(self, trust: Trust, measured: float | None, floor: float) -> list[Answer]:
-        """Dispatch in, answers out; also keeps the lease."""
-        state, policy, wall = self.state, self.policy, self.snapshot.wall
-        ledger = timeline.Ledger(state.orders)
-        timeline.expire(ledger, wall, self.now)
-        for message in timeline.begin(ledger, wall, self.now):
-            self._begin_progress(message, measured, floor)
-        accepted_any = False
-        paced = self._paced()
-
-        def late(order: Dispatch) -> str:
-            return lookahead.why_late(self.facts, state, paced, order, floor, wall, self.now)
-
-        for received in self.snapshot.received:
-            order = received.message
-            accepted = timeline.admit(ledger, policy, received, round(floor), wall, self.now, late)
-            moves = isinstance(order, Dispatch) and order.dispatch_class is not DispatchClass.TEST
-            # One for later says nothing of now: it is no fresh order that would end a fail-safe.
-            if accepted and moves and isinstance(order, Dispatch) and not timeline.is_scheduled(order, policy, wall):
-                accepted_any = True
-                self._begin_progress(order, measured, floor)
-        timeline.mark_reached(ledger, measured, arbiter.REACHED_TOLERANCE_RATIO * policy.rated_w, wall)
-        dispatcher = next((entry for entry in trust.health if entry.name == failsafe.DISPATCHER), None)
-        alive = dispatcher is not None and dispatcher.condition != failsafe.NO_HEARTBEAT
-        held = dispatcher is not None and dispatcher.state is InputState.GOOD
-        # An order from before the loss is not fresh. One from after it is, should the heartbeat come a little later.
-        order_at = -math.inf if ledger.book.lease_held and not alive else ledger.book.lease_order_at
-        heard_at = self.snapshot.dispatcher_heartbeat_at
-        state.orders = replace(
-            ledger.book,
-            lease_held=held,
-            lease_order_at=self.now if accepted_any else order_at,
-            lease_heard_at=ledger.book.lease_heard_at if heard_at is None else heard_at,
-        )
-        return ledger.answers
-
-    def _begin_progress(self, message: Dispatch, measured: float | None, floor: float) -> None:
-        if message.kind is DispatchKind.RELEASE or measured is None:
-            return
-        goal = max(float(message.power_w or 0), floor)
-        if message.kind is DispatchKind.CAP:
-            goal = min(goal, measured)
-        progress.begin(self.state, message.dispatch_id, measured, goal, self.policy.rated_w, self.now)
-
-    def _wanted(self, trust: Trust, floor: float) -> Setpoint:
+    def _wanted(self, trust: Trust, floor: float) -> governor.Wanted:
         """What the arbiter allows, before ramps."""
         state, policy = self.state, self.policy
         if trust.worst is not InputState.FALLBACK:
@@ -235,9 +193,8 @@ class _Cycle:
             worst = InputState.FROZEN_UP
         bounds = arbiter.proposals(state, policy, trust.samples, state.surplus_cap_w, floor)
         limit = arbiter.tightest(bounds, worst, float(policy.fallback_w), floor)
-        self.urgent = arbiter.urgent_limit(bounds, floor)
         followed = state.surplus_cap_w is not None or not policy.required_points
-        self.cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
+        cap_w = limit.power_w if followed or limit.bound is not Bound.SITE_RATING else None
         wanted = arbiter.decide(state, bounds, worst, float(policy.fallback_w), floor)
         may_rise = trust.worst is not InputState.FALLBACK
         falls = worst is InputState.FALLBACK
@@ -245,14 +202,14 @@ class _Cycle:
         if not may_rise:
             by_orders = arbiter.decide(state, bounds, InputState.FROZEN_UP, math.inf, floor, wishes=not falls)
         ahead = lookahead.prepare(self.facts, state, self._paced(), by_orders, bounds, floor, self.now, may_rise)
+        ordered = None
         if falls:
             # No limit needs a meter. The fallback lies below most, but its ramp may be the slower one. A wish is in no
             # such hurry: a dwell that the fallback waives would end for it.
             limits = (one for one in (ahead.setpoint, by_orders) if one.bound in arbiter.SOMEBODYS)
-            self.ordered = next(limits, None)
+            ordered = next(limits, None)
             ahead = ahead if ahead.setpoint.power_w < wanted.power_w else lookahead.Ahead(wanted)
-        self.ahead = ahead
-        return ahead.setpoint
+        return governor.Wanted(ahead, ordered, arbiter.urgent_limit(bounds, floor), cap_w, floor)
 
     def _falls_in_s(self) -> float:
         """Seconds until what is ordered now for a surplus that falls will have moved; 0 while it does not."""
@@ -265,90 +222,20 @@ class _Cycle:
         pace = ramp_watch.slowed(self.facts, self.state, self.policy)
         return self.policy if pace is self.policy.ramp else replace(self.policy, ramp=pace)
 
-    def _ramped(self, trust: Trust, wanted: Setpoint, floor: float) -> tuple[Setpoint, Goal | None]:
+    def _govern(self, trust: Trust, wanted: governor.Wanted) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
-        state, policy, now = self.state, self.policy, self.now
-        self._assume_offset(trust, wanted)
-        if state.offset_w is None:
-            return replace(wanted, bound=Bound.HOLD, source="site meter not read yet"), None
-        soon_w = float(estimator.expected_soon_w(state.fleet, now, estimator.trim_horizon_s(self.facts)).sum())
-        present = max(state.offset_w + soon_w, 0.0)  # a blackout shows in the offset before it does in the miners
-        forbidden = failsafe.why_not_raised(trust, state, self.snapshot.journal_writable, now) or self._unread()
-        doubtful = forbidden != "" or state.surplus_cap_w is None
-        held = present if state.setpoint_w is None else state.setpoint_w
-        if not state.doubtful:
-            held = min(held, present)  # once, as doubt begins: doing it again would follow every dip of the meter down
-        if doubtful and wanted.power_w > held:
-            source = forbidden or "doubtful inputs"
-            wanted = replace(wanted, power_w=max(held, floor), bound=Bound.HOLD, source=source)
-        state.doubtful = doubtful
-        elapsed = now - self.before.now if self.before.cycle else 0.0
-        waived = wanted.shed or wanted.bound is Bound.SURPLUS
-        pace = self._paced().ramp
-        regulation.notice(state, wanted, now)
-        aim = ramp.meet(state, pace, wanted, elapsed)
-        falls, rises = trimming.who_moves_next(self.facts, state, policy.fleet.trim, aim.power_w, now)
-        ramped = ramp.limit(state, pace, aim, present, waived, now, elapsed, falls, rises)
-        binding = wanted
-        if self.ordered is not None and self.ordered.power_w < held:
-            quicker = ramp.limit(state, pace, self.ordered, present, False, now, elapsed, falls, rises)
-            if quicker.power_w < ramped.power_w:
-                ramped, binding = quicker, self.ordered
-        lowest_w = max(ramped.power_w, min(floor, wanted.power_w))  # no ramp leads below what nothing can take off
-        bound = ramped.bound or binding.bound if aim is wanted else Bound.RAMP_UP  # its ramp has not come to it yet
-        setpoint = replace(binding, power_w=lowest_w, bound=bound)
-        # However gently an order lowers the site, the surplus is a limit at once: shed to it, not below it.
-        surplus_w = math.inf if state.surplus_cap_w is None else max(state.surplus_cap_w, floor)
-        if setpoint.power_w > surplus_w:
-            setpoint = replace(setpoint, power_w=surplus_w, bound=Bound.SURPLUS, source="poi")
-        # And so is what must be shed, while a lower cap or the fallback is on its way by a ramp.
-        if self.urgent is not None and setpoint.power_w > self.urgent.power_w:
-            setpoint = self.urgent
-        state.setpoint_w = setpoint.power_w
-        blind = trust.worst is InputState.FALLBACK
-        state.falls_freely = waived or blind or setpoint.shed or setpoint.bound is Bound.SURPLUS
-        # Trims and sleeps on their way count whole, for they are there in seconds; boots as far as they have come.
-        committed = max(state.offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
-        there = abs(committed - setpoint.power_w) <= policy.fleet.deadband_up_w
-        drawn = state.offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
-        ramp.remember(state, setpoint.power_w if there else committed, drawn, now)
-        # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
-        # unit back to sleep half booted, for ever, where one unit is more than the ramp allows.
-        waived = wanted.bound is not Bound.DISPATCH_TARGET or setpoint.bound is Bound.SURPLUS
-        up_w_per_s = pace.up_w_per_min / 60.0
-        exact = Bound.SURPLUS not in (wanted.bound, setpoint.bound)
-        ahead = self.ahead or lookahead.Ahead(wanted)
-        at_line = ahead.fall is not None and setpoint.power_w >= ahead.fall.line_w  # on the way down, which ends there
-        in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
-        may_raise, later = not doubtful, (ahead.fall, ahead.rise)
-        goal = Goal(setpoint.power_w, in_the_end_w, up_w_per_s, setpoint.shed, waived, may_raise, exact, *later)
-        limit_w = math.inf if self.cap_w is None else self.cap_w
-        goal = replace(goal, blind=trust.worst in doubts.DOUBTED, limit_w=max(limit_w, setpoint.power_w))
-        if may_raise and not waived and not setpoint.shed and policy.fleet.trim:
-            ahead_w = ramp.ahead_w(state, pace, setpoint.power_w, aim.power_w, limit_w, now, falls, rises)
-            goal = replace(goal, ahead_w=ahead_w)
-        return setpoint, goal
-
-    def _unread(self) -> str:
-        """What forbids raising after a start: who was not read yet may hash, and whoever woke in its place came on top.
-
-        Who cannot be reached is known to be so by the first sweep; the time is for one that says nothing of use.
-        """
-        fleet = self.state.fleet
-        if self.now - self.state.started_at > self.policy.fleet.telemetry_stale_s:
-            return ""
-        waiting = int(np.count_nonzero((fleet.condition == Condition.UNKNOWN) & ~np.isfinite(fleet.read_at)))
-        return f"{waiting} miners not read yet" if waiting else ""
-
-    def _assume_offset(self, trust: Trust, wanted: Setpoint) -> None:
-        """A site meter that has never been read must not keep the site from shedding, nor from its fallback, nor others
-        from giving way for the boots that were under way at the start.
-
-        Until the first sample the configured auxiliaries stand in for what the meter would show beside the miners.
-        """
-        blind = any(entry.name == "site" and entry.state in doubts.DOUBTED for entry in trust.health)
-        if self.state.offset_at == -math.inf and (wanted.shed or self.urgent is not None or blind):
-            self.state.offset_w = float(self.policy.auxiliary_w)
+        state, policy = self.state, self.policy
+        return governor.Governor(
+            self.facts,
+            state,
+            policy,
+            self._paced().ramp,
+            trust,
+            wanted,
+            self.now,
+            self.now - self.before.now if self.before.cycle else 0.0,
+            governor.why_not_raised(state, policy, trust, self.snapshot.journal_writable, self.now),
+        ).govern()
 
     def _commands(
         self, wanted_before: Wants, setpoint: Setpoint, goal: Goal | None, blind: bool
