@@ -101,7 +101,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
     horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w) for seconds in boot_s]
     together = Together.of(roster, pace, boot_s)
-    room_w = limit_room_w(roster)
+    room_w = limit_room_w(roster, untrimmed=roster.policy.trim)
     ways = facts.limits.of_miner[candidates]
     fits = room_w[ways].min(axis=1) >= needed_w
     wave = waves.room(facts, roster.state, policy, roster.now)

@@ -209,8 +209,11 @@ def beside_w(facts: Fleet, state: State) -> FloatArray:
     return facts.limits.feeders_w(np.maximum(rest_w + groups.excess_w, 0.0))
 
 
-def limit_room_w(roster: Roster) -> FloatArray:
-    """Watts left below each limit's rating once everything in flight has arrived, (k + 1,), the last endless."""
+def limit_room_w(roster: Roster, untrimmed: bool = False) -> FloatArray:
+    """Watts left below each limit's rating once everything in flight has arrived, (k + 1,), the last endless.
+
+    untrimmed: and those that are on are back at their ceilings. Nobody is woken into the room that they will need.
+    """
     fleet = roster.state.fleet
     settled = np.maximum(roster.soon_w, np.where(fleet.unheard, fleet.from_w, fleet.to_w))
     rung_w = estimator.planned_power_w(roster.facts, fleet, fleet.want_hashing, fleet.want_level)
@@ -218,7 +221,7 @@ def limit_room_w(roster: Roster) -> FloatArray:
     settled = np.where(climbs, np.maximum(settled, rung_w), settled)
     # Who has not been read since the start may draw all it can: silence is not zero, nor what another machine says.
     silent = ~np.isfinite(fleet.read_at) | (fleet.condition == Condition.CONTRADICTS) | mass.dark(fleet)
-    settled = np.where(silent, np.maximum(settled, roster.ceiling_w), settled)
+    settled = np.where(silent | (roster.on & untrimmed), np.maximum(settled, roster.ceiling_w), settled)
     limits = roster.facts.limits
     return limits.rating_w - beside_w(roster.facts, roster.state) - limits.miners_w(settled)
 

@@ -163,8 +163,8 @@ MUTATIONS = (
     ),
     Mutation(
         "blind and raising",
-        "engine.py",
-        '        doubtful = forbidden != "" or',
+        "governor.py",
+        '        doubtful = self.forbidden != "" or',
         "        doubtful = False and",
         "blind_only_down",
         seed=5,

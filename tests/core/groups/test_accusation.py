@@ -112,7 +112,7 @@ def test_one_that_slept_when_the_meter_last_agreed_and_lies_the_next_time_is_the
     site.cycles(40)
     assert site.state.fleet.sleep_proved[SECOND:].all()
     site.feeders = dict  # lost while one of them wakes and sleeps again
-    site.spare_w = 52_000.0
+    site.spare_w = 49_500.0
     until(site, lambda: site.hashing[SECOND] and site.state.fleet.verdict[SECOND] == Verdict.SETTLED)
     site.liars.add(SECOND)
     site.spare_w = 30_000.0
