@@ -17,6 +17,7 @@ import pytest
 
 from simulators.demo.figures import ANSWER_WITHIN_S
 
+pytestmark = pytest.mark.timeout(300)  # ends by itself in half a minute; how long its report takes is the machine's
 DEMO = (str(Path(sys.executable).with_name("curtaild-sim")), "demo")
 READY_WITHIN_S = 60.0
 
@@ -41,6 +42,7 @@ def ended(demo: subprocess.Popen[str], within_s: float) -> str:
         return demo.communicate(timeout=within_s)[0]
     except subprocess.TimeoutExpired:
         os.killpg(demo.pid, signal.SIGKILL)
+        demo.communicate()  # or the next test is told of what was left unread
         raise
 
 
@@ -89,7 +91,7 @@ def wait_until_running(folder: Path, demo: subprocess.Popen[str]) -> None:
 
 def test_a_short_demo_keeps_its_promises_and_leaves_nothing_behind(tmp_path: Path) -> None:
     demo = started(tmp_path, "--seconds", "30")
-    text = ended(demo, within_s=100.0)
+    text = ended(demo, within_s=240.0)
     report = report_in(tmp_path)
     assert broken(report) <= MAY_BREAK_UNDER_LOAD, text
     assert demo.returncode == (1 if broken(report) else 0), text
@@ -123,7 +125,7 @@ def test_ctrl_c_ends_a_demo_early_with_its_report(tmp_path: Path) -> None:
         time.sleep(3.0)
     finally:
         demo.send_signal(signal.SIGINT)
-    text = ended(demo, within_s=60.0)
+    text = ended(demo, within_s=120.0)
     assert demo.returncode == 130, text
     report = report_in(tmp_path)
     assert report["interrupted"] is True and 0.0 < report["duration_s"] < 60.0
@@ -147,7 +149,7 @@ def test_a_daemon_that_allocates_nothing_fails_the_demo(tmp_path: Path) -> None:
         "--start-second",
         "0",
     )
-    text = ended(demo, within_s=100.0)
+    text = ended(demo, within_s=240.0)
     report = report_in(tmp_path)
     assert demo.returncode == 1, text
     assert "time above the cap" in broken(report), "the surplus fell and nobody was put to sleep"
@@ -156,7 +158,7 @@ def test_a_daemon_that_allocates_nothing_fails_the_demo(tmp_path: Path) -> None:
 
 def test_a_signal_that_cannot_be_used_is_refused_before_anything_starts(tmp_path: Path) -> None:
     demo = started(tmp_path, "--seconds", "10", "--day", "2016-02-30")
-    text = ended(demo, within_s=30.0)
+    text = ended(demo, within_s=60.0)
     assert demo.returncode == 2
     assert "2016-02-30" in text and "2016-04-18" in text
     assert not (tmp_path / "report.json").exists()

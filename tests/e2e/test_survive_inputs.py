@@ -162,7 +162,7 @@ def test_a_site_that_loses_an_input_in_whatever_way_never_rises_falls_when_it_ha
     until(lambda: "hold" in rising.states, 10, f"{rising.lost.site_id}: doubt")
     for one in (guarded, rising):
         one.site.sim.surplus.power_w = UNSEEN_KW * 1e3
-    _until_all(sites, Blinded.fallen, 25, "down to the fallback")
+    _until_all(sites, Blinded.fallen, 40, "down to the fallback")
     for one in sites:
         one.check_the_way_down()
     for one in sites:

@@ -1,12 +1,11 @@
-"""The whole suite in five streams side by side: processes in real time mostly wait, all the rest computes.
+"""The whole suite in four streams side by side: processes in real time mostly wait, all the rest computes.
 
     make test
 
 Within a stream tests run one after the other. Between streams nothing is shared: every site has an id of its own, every
-socket a port the system chose. Two streams of processes draw a third of a processor each; of the three that compute the
-two in virtual time, to which it is all the same how long it takes, give way to the others. So two processors do for
-all, and neither waits for the other at the end. The rest is shown as it runs, then what the others said; one that
-fails, fails all.
+socket a port the system chose. Two streams are in real time, and more of them would make each other late; the two in
+virtual time, to which it is all the same how long it takes, give way to them and fill what they leave. So two
+processors do for all. The first is shown as it runs, then what the others said; one that fails, fails all.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ ROOT = Path(__file__).parents[2]
 SURVIVE = "tests/e2e/test_survive_*.py"
 PATIENT = "--timeout=600"  # who gives way may have to wait
 VIRTUAL = (("tests/config", "tests/core", PATIENT), ("tests/scenarios", PATIENT))
-BESIDE = ((SURVIVE,), ("tests/e2e", "tests/deploy", f"--ignore-glob={ROOT / SURVIVE}"), *VIRTUAL)
-SHOWN = ("tests", *(f"--ignore={one}" for chosen in BESIDE for one in chosen if Path(ROOT, one).is_dir()))
+BESIDE = (("tests/e2e", "tests/deploy", f"--ignore-glob={ROOT / SURVIVE}"), *VIRTUAL)
+REST = ("tests", *(f"--ignore={one}" for chosen in BESIDE for one in chosen if Path(ROOT, one).is_dir()))
+SHOWN = (REST, (SURVIVE,))  # one after the other
 GIVES_WAY = 19  # as nice(1) has it: they get what the others leave
 
 
@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
                 os.setpriority(os.PRIO_PROCESS, stream.pid, GIVES_WAY)
             beside.append(stream)
         try:
-            worst = subprocess.run([*pytest, *SHOWN], cwd=ROOT, check=False).returncode
+            for chosen in SHOWN:
+                worst = subprocess.run([*pytest, *_files(chosen)], cwd=ROOT, check=False).returncode or worst
         except KeyboardInterrupt:
             worst = 2
         for stream, where in zip(beside, said, strict=True):
