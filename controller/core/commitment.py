@@ -100,9 +100,10 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     gain_w = (roster.ceiling_w - facts.sleep_power_w)[candidates]
     needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
-    gives_way_w = roster.gives_way_w()
-    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w, gives_way_w) for seconds in boot_s]
-    together = Together.of(roster, pace, boot_s, gives_way_w)
+    # By then they are at their ceilings, or nobody had to be woken.
+    trim_w = float((roster.ceiling_w - roster.floor_w)[roster.trimmable].sum()) if policy.trim else 0.0
+    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w, trim_w) for seconds in boot_s]
+    together = Together.of(roster, pace, boot_s)
     room_w = limit_room_w(roster, untrimmed=roster.policy.trim)
     ways = facts.limits.of_miner[candidates]
     fits = room_w[ways].min(axis=1) >= needed_w
@@ -178,9 +179,9 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
 
 
 def _look_ahead(
-    roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray, gives_way_w: float
+    roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray, trim_w: float
 ) -> _Horizon:
-    """The site as it will be `boot_s` seconds from now."""
+    """The site as it will be `boot_s` seconds from now. trim_w: all that others could be trimmed by then."""
     fleet = roster.state.fleet
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
     up_in_s = fleet.sent_at + roster.facts.boot_s - roster.now
@@ -196,7 +197,7 @@ def _look_ahead(
 
     return _Horizon(
         boot_s=boot_s,
-        lead_w=min(may_be_w(boot_s + WAKE_AHEAD_S), may_be_w(boot_s) + gives_way_w),
+        lead_w=min(may_be_w(boot_s + WAKE_AHEAD_S), may_be_w(boot_s) + trim_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
         booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),

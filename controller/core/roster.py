@@ -122,11 +122,6 @@ class Roster:
     def predicted_w(self) -> float:
         return self.offset_w + float(self.soon_w.sum())
 
-    def gives_way_w(self) -> float:
-        """By how much those that can be trimmed could be lowered, watts; 0 where nobody is trimmed."""
-        room_w = (self.soon_w - self.floor_w)[self.trimmable].clip(min=0.0)
-        return float(room_w.sum()) if self.policy.trim else 0.0
-
 
 def roster_of(facts: Fleet, state: State, policy: FleetPolicy, now: float) -> Roster:
     fleet = state.fleet

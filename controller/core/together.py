@@ -35,10 +35,13 @@ class Together:
     shares: dict[tuple[float, float], FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, roster: Roster, pace: RampPolicy, boot_s: FloatArray, gives_way_w: float) -> Together:
-        """Beside those that boot already, for candidates of these boot times, (k,) seconds. gives_way_w: see Roster."""
+    def of(cls, roster: Roster, pace: RampPolicy, boot_s: FloatArray) -> Together:
+        """Beside those that boot already, for candidates of these boot times, (k,) seconds."""
         facts, fleet, now = roster.facts, roster.state.fleet, roster.now
-        room_w = pace.up_w_per_15s + gives_way_w
+        gives_way_w = (
+            (roster.soon_w - roster.floor_w)[roster.trimmable].clip(min=0.0).sum() if roster.policy.trim else 0.0
+        )
+        room_w = pace.up_w_per_15s + float(gives_way_w)
         booting = ((fleet.verb == estimator.WAKE) & fleet.want_hashing).nonzero()[0]
         most_w = facts.level_power_w.max(initial=0.0) * roster.policy.wakes_per_cycle_max
         if -estimator.way_left_w(fleet, booting, now) + most_w <= room_w:  # all of them at once would
