@@ -30,8 +30,7 @@ from controller.domain.policy import FleetPolicy, RampPolicy
 
 WAKE_AHEAD_S = 14.0
 """Units are woken for where the setpoint may be so much later than half of their boot is there: at that second half of
-it is still missing, and where boots are the last of a rise all waits for them. Others are trimmed for what is early,
-and no further ahead are they woken than that can be done."""
+it is still missing, and where boots are the last of a rise all waits for them. Others are trimmed for what is early."""
 MISSED_SHARE = 0.15
 """Of what the ramp lets the load fall in 15 s: so much may be missing on a way down for the sake of who is let go."""
 
@@ -100,9 +99,7 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     gain_w = (roster.ceiling_w - facts.sleep_power_w)[candidates]
     needed_w = (top_w - facts.sleep_power_w)[candidates]
     boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
-    # By then they are at their ceilings, or nobody had to be woken.
-    trim_w = float((roster.ceiling_w - roster.floor_w)[roster.trimmable].sum()) if policy.trim else 0.0
-    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w, trim_w) for seconds in boot_s]
+    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w) for seconds in boot_s]
     together = Together.of(roster, pace, boot_s)
     room_w = limit_room_w(roster, untrimmed=roster.policy.trim)
     ways = facts.limits.of_miner[candidates]
@@ -178,10 +175,8 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
     return limit_w - roster.offset_w - float(low_w.sum()), share * (boot_w - facts.sleep_power_w)
 
 
-def _look_ahead(
-    roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray, trim_w: float
-) -> _Horizon:
-    """The site as it will be `boot_s` seconds from now. trim_w: all that others could be trimmed by then."""
+def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray) -> _Horizon:
+    """The site as it will be `boot_s` seconds from now."""
     fleet = roster.state.fleet
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
     up_in_s = fleet.sent_at + roster.facts.boot_s - roster.now
@@ -189,15 +184,11 @@ def _look_ahead(
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
     # While others boot the setpoint leads the load, and will wait for it.
-    any_boots = bool(booting.any())
-
-    def may_be_w(after_s: float) -> float:
-        rises_to_w = ramp.rises_to_w(roster.state, pace, after_s, roster.now) if any_boots else math.inf
-        return min(goal.lead_w(after_s), rises_to_w)
-
+    at_s = boot_s + (WAKE_AHEAD_S if roster.policy.trim else 0.0)
+    rises_to_w = ramp.rises_to_w(roster.state, pace, at_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
         boot_s=boot_s,
-        lead_w=min(may_be_w(boot_s + WAKE_AHEAD_S), may_be_w(boot_s) + trim_w),
+        lead_w=min(goal.lead_w(at_s), rises_to_w),
         reach_w=elsewhere_w + float(roster.ceiling_w[up].sum()),
         low_w=elsewhere_w + float(lowest_w[up].sum()),
         booting_w=float((fleet.to_w - roster.facts.sleep_power_w)[beside].sum()),

@@ -123,21 +123,17 @@ def test_the_worst_is_let_go_when_they_have_come_up(kit):
 
 
 @pytest.mark.parametrize(
-    ("policy_trims", "miners_trim", "count"),
+    ("trim", "count"),
     [
-        pytest.param(True, True, 2, id="others are trimmed for those that come early"),
-        pytest.param(False, True, 1, id="nobody is trimmed"),
-        pytest.param(True, False, 1, id="nobody can be"),
+        pytest.param(True, 2, id="others are trimmed for those that come early"),
+        pytest.param(False, 1, id="nobody can make room for one that comes early"),
     ],
 )
-def test_boots_are_told_a_little_earlier_for_half_of_them_take_longer_where_others_make_room(
-    kit, policy_trims, miners_trim, count
-):
+def test_boots_are_told_a_little_earlier_than_they_take_for_half_of_them_take_longer(kit, trim, count):
     """The last of a rise of a quarter of rated were four seconds late. Half a boot, 25 s, from now the setpoint is at
-    15.75 kW, 14 s later at 17.85. Three that hash and what else is drawn are 11.85; a second is due from 17 on. Where
-    few could be trimmed, harsh seed 1000, all of it came early: 86.6 kW in a minute in which 76.4 may rise."""
-    facts = kit.fleet(10, odd={row: {"trims": miners_trim} for row in range(10)})
+    15.75 kW, 14 s later at 17.85. Three that hash and what else is drawn are 11.85; a second is due from 17 on."""
+    facts = kit.fleet(10)
     state = kit.seen_state(facts, [True] * 3 + [False] * 7)
-    policy = kit.policy(fleet={"trim": policy_trims, "trim_reserve_ratio": 0.0})
+    policy = kit.policy(fleet={"trim": trim, "trim_reserve_ratio": 0.0})
     allocator.allocate(facts, state, policy, Goal(12_000.0, 30_000.0, 150.0, shed=False, waived=False), 1.0)
     assert int(state.fleet.want_hashing.sum()) == 3 + count
