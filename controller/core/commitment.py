@@ -28,9 +28,10 @@ from controller.core.together import Together
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy, RampPolicy
 
-WAKE_AHEAD_S = 14.0
-"""Units are woken for where the setpoint may be so much later than half of their boot is there: at that second half of
-it is still missing, and where boots are the last of a rise all waits for them. Others are trimmed for what is early."""
+WAKE_AHEAD = 0.25
+"""Of the time a boot takes to its 90 %: units are woken for where the setpoint may be so much later than half of it is
+there. Then the second half is still missing, and where boots are the last of a rise all waits for them; others are
+trimmed for what is early. A quick boot has no such tail, and nothing is won by what comes before it is wanted."""
 MISSED_SHARE = 0.15
 """Of what the ramp lets the load fall in 15 s: so much may be missing on a way down for the sake of who is let go."""
 
@@ -98,8 +99,12 @@ def _wake(roster: Roster, goal: Goal, pace: RampPolicy) -> list[int]:
     lowest_w = np.where(roster.trimmable, roster.floor_w, boot_w) if policy.trim else top_w
     gain_w = (roster.ceiling_w - facts.sleep_power_w)[candidates]
     needed_w = (top_w - facts.sleep_power_w)[candidates]
-    boot_s, kind = np.unique(facts.boot_s[candidates], return_inverse=True)
-    horizons = [_look_ahead(roster, goal, pace, float(seconds), lowest_w) for seconds in boot_s]
+    boot_s, first, kind = np.unique(facts.boot_s[candidates], return_index=True, return_inverse=True)
+    ahead_s = WAKE_AHEAD * facts.wake_90_s[candidates][first] * policy.trim
+    horizons = [
+        _look_ahead(roster, goal, pace, lowest_w, *seconds)
+        for seconds in zip(boot_s.tolist(), ahead_s.tolist(), strict=True)
+    ]
     together = Together.of(roster, pace, boot_s)
     room_w = limit_room_w(roster, untrimmed=roster.policy.trim)
     ways = facts.limits.of_miner[candidates]
@@ -175,8 +180,10 @@ def _before_the_rise(roster: Roster, goal: Goal, lowest_w: FloatArray, boot_w: F
     return limit_w - roster.offset_w - float(low_w.sum()), share * (boot_w - facts.sleep_power_w)
 
 
-def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, lowest_w: FloatArray) -> _Horizon:
-    """The site as it will be `boot_s` seconds from now."""
+def _look_ahead(
+    roster: Roster, goal: Goal, pace: RampPolicy, lowest_w: FloatArray, boot_s: float, ahead_s: float
+) -> _Horizon:
+    """The site as it will be `boot_s` seconds from now, led by where the setpoint may be `ahead_s` later."""
     fleet = roster.state.fleet
     booting = (fleet.verb == estimator.WAKE) & fleet.want_hashing
     up_in_s = fleet.sent_at + roster.facts.boot_s - roster.now
@@ -184,7 +191,7 @@ def _look_ahead(roster: Roster, goal: Goal, pace: RampPolicy, boot_s: float, low
     elsewhere_w = roster.offset_w + float(roster.soon_w[~roster.on].sum()) + float(fleet.from_w[roster.on & ~up].sum())
     beside = booting & (np.abs(up_in_s - boot_s) < STEP_WINDOW_S)
     # While others boot the setpoint leads the load, and will wait for it.
-    at_s = boot_s + (WAKE_AHEAD_S if roster.policy.trim else 0.0)
+    at_s = boot_s + ahead_s
     rises_to_w = ramp.rises_to_w(roster.state, pace, at_s, roster.now) if bool(booting.any()) else math.inf
     return _Horizon(
         boot_s=boot_s,

@@ -36,7 +36,8 @@ def test_nameplates_alone_miss_an_order_by_what_they_are_wrong():
 
 
 def test_what_miners_say_of_their_watts_moves_nothing():
-    assert held(Feedback.OPEN_LOOP, 1.06) == pytest.approx(held(Feedback.OPEN_LOOP, 0.97), abs=0.004)
+    """Within the deadband, 1 % of rated, a site rests anywhere; what they say differs by 6 % of rated."""
+    assert held(Feedback.OPEN_LOOP, 1.06) == pytest.approx(held(Feedback.OPEN_LOOP, 0.97), abs=0.0075)
 
 
 @pytest.mark.parametrize(

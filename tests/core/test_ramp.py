@@ -188,8 +188,8 @@ def test_a_trim_takes_seconds_and_is_ordered_so_much_ahead(kit, wanted_w, ahead_
 
 def test_nothing_is_ordered_ahead_that_the_load_may_not_do(kit):
     state = state_at(kit, 20_000.0)
-    state.drawn_history = ((90.0, 18_220.0), (99.0, 19_900.0))
-    assert ahead(kit, state, 30_000) == pytest.approx(40.0), "18.22 kW and 91 % of 2 kW"
+    state.drawn_history = ((90.0, 18_260.0), (99.0, 19_900.0))
+    assert ahead(kit, state, 30_000) == pytest.approx(40.0), "18.26 kW and 89 % of 2 kW"
     state.drawn_history = ((90.0, 23_620.0), (99.0, 20_100.0))
     assert ahead(kit, state, 10_000) == pytest.approx(-180.0), "23.62 less 95 % of 4 kW"
 

@@ -123,17 +123,22 @@ def test_the_worst_is_let_go_when_they_have_come_up(kit):
 
 
 @pytest.mark.parametrize(
-    ("trim", "count"),
+    ("trim", "wake_90_s", "power_w", "count"),
     [
-        pytest.param(True, 2, id="others are trimmed for those that come early"),
-        pytest.param(False, 1, id="nobody can make room for one that comes early"),
+        pytest.param(True, 60, 10_500.0, 2, id="others are trimmed for those that come early"),
+        pytest.param(False, 60, 10_500.0, 1, id="nobody can make room for one that comes early"),
+        pytest.param(True, 30, 12_000.0, 1, id="a quick boot has no such tail"),
     ],
 )
-def test_boots_are_told_a_little_earlier_than_they_take_for_half_of_them_take_longer(kit, trim, count):
-    """The last of a rise of a quarter of rated were four seconds late. Half a boot, 25 s, from now the setpoint is at
-    15.75 kW, 14 s later at 17.85. Three that hash and what else is drawn are 11.85; a second is due from 17 on."""
-    facts = kit.fleet(10)
+def test_boots_are_told_earlier_than_they_take_for_their_second_half_is_missing_then(
+    kit, trim, wake_90_s, power_w, count
+):
+    """The last of a rise of a quarter of rated were four seconds late. Three that hash and what else is drawn are
+    11.85 kW; a second is due from 17 on. Half a slow boot, 40 s, from now the setpoint is at 16.5, a quarter of its way
+    later at 18.75. Half a quick one, 25 s, from now it is at 15.75, and 7.5 s later at 16.9: the same 15 s for it as
+    well brought harsh seeds 20, 41 and 1000 more at once than the ramp, and others slept for it."""
+    facts = kit.fleet(10, response=replace(RESPONSE, wake_90_s=wake_90_s))
     state = kit.seen_state(facts, [True] * 3 + [False] * 7)
     policy = kit.policy(fleet={"trim": trim, "trim_reserve_ratio": 0.0})
-    allocator.allocate(facts, state, policy, Goal(12_000.0, 30_000.0, 150.0, shed=False, waived=False), 1.0)
+    allocator.allocate(facts, state, policy, Goal(power_w, 30_000.0, 150.0, shed=False, waived=False), 1.0)
     assert int(state.fleet.want_hashing.sum()) == 3 + count
