@@ -145,7 +145,10 @@ def lower(
         roster.held_by_budget[due[~roster.switchable[due]]] = True
     led_w = goal.power_w + goal.ahead_w  # what need_w leads to
     still_to_rise_w = max(goal.wanted_w - led_w, 0.0)
-    count = in_the_end = _first_at_least(reached, need_w + coming_w - still_to_rise_w)
+    beyond_w = need_w + coming_w - still_to_rise_w
+    if still_to_rise_w > 0.0 and beyond_w <= roster.policy.deadband_down_w:  # nobody will move for it at the ramp's end
+        beyond_w = 0.0
+    count = in_the_end = _first_at_least(reached, beyond_w)
     if goal.wanted_w < goal.power_w and not sleep_first:
         in_the_end = _first_at_least(reached, need_w + led_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))

@@ -90,6 +90,15 @@ def test_nobody_with_old_telemetry_is_moved_in_a_normal_cycle(kit):
     assert hall.asleep() == [1, 2]
 
 
+@pytest.mark.parametrize(("wanted_w", "asleep"), [(8_900, []), (8_700, [3])])
+def test_on_the_way_up_nobody_sleeps_for_less_than_the_deadband_too_much_at_its_end(kit, wanted_w, asleep):
+    """Found by harsh seed 10127: with 126 W more on their way than the cap allowed, one slept that had just been
+    woken; where the ramp ends nobody would have moved for them. Four at their lowest rungs are 9 kW."""
+    hall = Hall(kit, ALL_ON, level=0, deadband_down_w=200.0)
+    hall.allocate(6_000, lead_w=wanted_w, waived=True)
+    assert hall.asleep() == asleep
+
+
 # --- up -------------------------------------------------------------------------------------------------------------
 
 
