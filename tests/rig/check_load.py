@@ -118,7 +118,8 @@ def _falling_by(t_s: FloatArray, limit_w: FloatArray, w_per_s: float) -> FloatAr
 
 def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
     """The load rises no faster than the ramp, per minute and within 15 s, unless the site meter lies about it. What
-    started by itself with its feeder's power is not ours until it could be put to sleep."""
+    started by itself with its feeder's power is not ours until it could be put to sleep; and while the daemon is dead
+    nobody is trimmed for the boots that are under way, which bring what they were told to and no more."""
     lies = (InputFaultKind.STUCK, InputFaultKind.SIGN_FLIP, InputFaultKind.TENFOLD, InputFaultKind.DELAYED)
     misled = [
         (fault.begin_s, fault.end_s) for fault in setup.input_faults if fault.feed == "site" and fault.kind in lies
@@ -135,11 +136,23 @@ def ramp_up_kept(setup: Setup, record: Record) -> list[Breach]:
         began = t_s[:-steps]
         over = rise_w > 1.05 * allowed_w + 2.0 * NOISE * rated_w + _reboots_w(setup, began, window_s) + self_w[steps:]
         over &= ~within(began, [(begin_s - window_s, end_s) for begin_s, end_s in misled])
+        for crash in setup.crashes:
+            alone = within(began, [(crash.at_s - window_s, crash.up_s + setup.sweep_s)])
+            over &= ~(alone & (load_w[steps:] <= _ordered_w(setup, record, crash.at_s) + NOISE * rated_w))
         if over.any():
             at = int(np.argmax(over))
             text = f"rose {rise_w[over].max() / 1e3:.1f} kW in {window_s:g} s, {allowed_w / 1e3:.1f} kW allowed"
             found.append(Breach("ramp_up_kept", float(began[at]), text))
     return found
+
+
+def _ordered_w(setup: Setup, record: Record, at_s: float) -> float:
+    """What the site would draw with all that was ordered before `at_s` obeyed, watts."""
+    rows = [row for row in record.cycles if row.at_s < at_s]
+    if not rows:
+        return 0.0
+    woken = [one.miner for one in rows[-1].commands if one.verb is Verb.WAKE]
+    return rows[-1].committed_w + sum(setup.fleet.models[miner].nameplate.power_w for miner in woken)
 
 
 def limits_kept(setup: Setup, record: Record) -> list[Breach]:

@@ -10,7 +10,14 @@ from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Re
 from controller.domain.fleet import Command, Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import blind_for_sure, horizon_s
-from tests.rig.check_load import blind_ends_low, blind_only_down, caps_obeyed, load_under_cap, sheds_at_once
+from tests.rig.check_load import (
+    blind_ends_low,
+    blind_only_down,
+    caps_obeyed,
+    load_under_cap,
+    ramp_up_kept,
+    sheds_at_once,
+)
 from tests.rig.check_physics import ramp_down_kept
 from tests.rig.record import Record
 from tests.rig.setup import WALL_AT_START, ClockStep, Crash, InputFault, InputFaultKind, Message, PlantEvent
@@ -37,6 +44,26 @@ def test_a_fall_that_something_else_than_an_order_may_explain_is_not_judged(why)
         case "no room":
             record = written(falling(5.0), cap_w=lambda t_s: 0.8 * RATED_W)
     assert ramp_down_kept(setup, record) == []
+
+
+@pytest.mark.parametrize(
+    ("crash_s", "ordered", "found"),
+    [
+        pytest.param(None, 0.8, ["in 60 s", "in 15 s"], id="alive"),
+        pytest.param(152.0, 0.8, [], id="dead, and no more than was ordered"),
+        pytest.param(152.0, 0.7, ["in 60 s", "in 15 s"], id="dead, and more came than was ordered"),
+        pytest.param(130.0, 0.8, ["in 60 s", "in 15 s"], id="back before"),
+    ],
+)
+def test_while_the_daemon_is_dead_nobody_is_trimmed_for_boots_and_they_may_all_come(crash_s, ordered, found):
+    """Found by harsh seed 8058: 14 boots were under way as it died, and were to be trimmed for as they came."""
+    ramp = replace(SETUP.policy.ramp, up_w_per_min=0.2 * RATED_W, up_w_per_15s=0.05 * RATED_W)
+    crashes = () if crash_s is None else (Crash(crash_s, 5.0),)
+    setup = replace(SETUP, policy=replace(SETUP.policy, ramp=ramp), crashes=crashes)
+    record = written(falling(10.0, depth=-0.3, from_s=150.0), setup=setup)
+    record.cycles = [replace(row, committed_w=(ordered + 0.3) * RATED_W) for row in record.cycles]
+    breaches = ramp_up_kept(setup, record)
+    assert [what in breach.text for what, breach in zip(found, breaches, strict=True)] == [True] * len(found)
 
 
 BLIND = replace(SETUP, input_faults=(InputFault("poi", InputFaultKind.STALE, 20.0, 280.0),))
