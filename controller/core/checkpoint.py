@@ -8,18 +8,17 @@ miner that stays silent.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from controller.core import class_record, estimator, mass, starts, trust_record
+from controller.core import class_record, estimator, mass, order_record, starts, trust_record
 from controller.core.fleet_state import NO_COMMAND, Away
+from controller.core.order_record import age, moment_of
 from controller.core.shadow_state import ShadowState
-from controller.core.state import ActiveOrder, MassState, OrderBook, State, WorkState
-from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
+from controller.core.state import MassState, OrderBook, State, WorkState
 from controller.domain.fleet import Fleet, FloatArray, Verb, Verdict
-from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.shadow import Tally
 
 VERSION = 2
@@ -37,23 +36,13 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
         "cycle": state.cycle,
         "next_command_id": state.next_command_id,
         "miners": _miners_record(facts, state, now),
-        "orders": [_order_record(entry, now) for entry in state.orders.active],
-        **_scheduled_record(state, now),
+        **order_record.of_orders(state, now),
         "mass": _mass_record(state, now),
         "work": None if state.work.since is None else {"for_s": now - state.work.since, "most": state.work.most},
         "classes": class_record.of_classes(facts, state),
         "waves": class_record.of_waves(facts, state, now),
         "trims_told": state.trims_told,
         "trust": trust_record.of_trust(state, now),
-        "last_seq": dict(state.orders.last_seq),
-        "seen_ids": list(state.orders.seen_ids),
-        "lease": {
-            "held": state.orders.lease_held,
-            "order_age_s": _age(now, state.orders.lease_order_at),
-            "heard_age_s": _age(now, state.orders.lease_heard_at),
-        },
-        "operator_caps": [asdict(order) for order in state.operator_caps],
-        "operator_ends_in_s": {operator: ends_at - now for operator, ends_at in state.operator_ends.items()},
     }
 
 
@@ -106,8 +95,8 @@ def _miners_record(facts: Fleet, state: State, now: float) -> dict[str, dict[str
         sent_at, deadline_at = float(fleet.sent_at[row]), float(fleet.deadline_at[row])
         miners[facts.miner_ids[row]]["waking"] = [now - sent_at, deadline_at - now]
     started, places = (state.starts_at > now - starts.DAY_S).nonzero()
-    for row, age in zip(started.tolist(), np.round(now - state.starts_at[started, places], 1).tolist(), strict=True):
-        miners[facts.miner_ids[row]].setdefault("starts_age_s", []).append(age)
+    for row, ago_s in zip(started.tolist(), np.round(now - state.starts_at[started, places], 1).tolist(), strict=True):
+        miners[facts.miner_ids[row]].setdefault("starts_age_s", []).append(ago_s)
     for row in fleet.unchosen.nonzero()[0].tolist():
         miners[facts.miner_ids[row]]["unchosen"] = True
     for row in fleet.work.nonzero()[0].tolist():
@@ -144,30 +133,7 @@ def from_record(facts: Fleet, record: dict[str, Any], now: float, wall: float) -
     class_record.recall_classes(facts, state, record.get("classes", {}))
     class_record.recall_waves(facts, state, record.get("waves", {}), now)
     state.trims_told = record.get("trims_told", 0)
-    active = tuple(_order(entry, now, wall) for entry in record["orders"])
-    lease = record.get("lease", {})
-    state.orders = OrderBook(
-        active,
-        dict(record["last_seq"]),
-        tuple(record["seen_ids"]),
-        lease_held=bool(lease.get("held")),
-        lease_order_at=_moment(now, lease.get("order_age_s")),
-        lease_heard_at=_moment(now, lease.get("heard_age_s")),
-        scheduled=tuple(
-            replace(_order(entry, now, wall), starts_at=now + entry["starts_in_s"])
-            for entry in record.get("scheduled", [])
-        ),
-    )
-    state.operator_caps = tuple(
-        OperatorOrder(**{**entry, "verb": OperatorVerb(entry["verb"]), "miners": tuple(entry["miners"])})
-        for entry in record["operator_caps"]
-    )
-    ends_in_s = record.get("operator_ends_in_s", {})
-    state.operator_ends = {
-        cap.operator: now + ends_in_s.get(cap.operator, cap.expires_at - wall)
-        for cap in state.operator_caps
-        if cap.expires_at is not None
-    }
+    order_record.recall_orders(state, record, now, wall)
     return state
 
 
@@ -211,11 +177,11 @@ def _recall_miner(facts: Fleet, state: State, row: int, kept: dict[str, Any], no
     fleet.ceiling[row] = min(int(kept["ceiling"]), int(facts.cap_level[row]))
     fleet.want_level[row] = fleet.ceiling[row]
     fleet.ratio[row] = kept["ratio"]
-    fleet.changed_at[row] = _moment(now, kept["changed_age_s"])
+    fleet.changed_at[row] = moment_of(now, kept["changed_age_s"])
     fleet.attempts[row] = kept["attempts"]
     fleet.failed_verb[row] = kept["failed_verb"]
     fleet.drifts[row] = kept["drifts"]
-    fleet.drifted_at[row] = _moment(now, kept["drifted_age_s"])
+    fleet.drifted_at[row] = moment_of(now, kept["drifted_age_s"])
     fleet.parked[row] = kept["parked"]
     fleet.from_w[row] = fleet.to_w[row] = kept["draw_w"]
     fleet.quarantines[row] = kept["quarantines"]
@@ -293,49 +259,5 @@ def _recall_mass(state: State, kept: dict[str, Any] | None, now: float) -> None:
     )
 
 
-def _age(now: float, moment: float) -> float | None:
-    return None if math.isinf(moment) else now - moment
-
-
 def _ages(now: float, moments: FloatArray) -> list[float | None]:
-    return [_age(now, moment) for moment in moments.tolist()]
-
-
-def _moment(now: float, age_s: float | None) -> float:
-    return -math.inf if age_s is None else now - age_s
-
-
-def _order_record(entry: ActiveOrder, now: float) -> dict[str, Any]:
-    """Without a start: that of an order in force is over, and earlier programs know none."""
-    dispatch = asdict(entry.dispatch)
-    del dispatch["not_before"]
-    return {
-        "dispatch": dispatch,
-        "answered_w": entry.answered_w,
-        "reached": entry.reached,
-        "ends_in_s": entry.ends_at - now,
-    }
-
-
-def _scheduled_record(state: State, now: float) -> dict[str, Any]:
-    """By themselves: an earlier program that takes over leaves them alone rather than begins them at once."""
-    scheduled = [
-        {**_order_record(entry, now), "dispatch": asdict(entry.dispatch), "starts_in_s": entry.starts_at - now}
-        for entry in state.orders.scheduled
-    ]
-    return {"scheduled": scheduled} if scheduled else {}
-
-
-def _order(entry: dict[str, Any], now: float, wall: float) -> ActiveOrder:
-    ends_in_s = entry.get("ends_in_s", entry["dispatch"]["expires_at"] - wall)
-    return ActiveOrder(_dispatch(entry["dispatch"]), entry["answered_w"], entry["reached"], now + ends_in_s)
-
-
-def _dispatch(fields: dict[str, Any]) -> Dispatch:
-    return Dispatch(
-        **{
-            **fields,
-            "dispatch_class": DispatchClass(fields["dispatch_class"]),
-            "kind": DispatchKind(fields["kind"]),
-        }
-    )
+    return [age(now, moment) for moment in moments.tolist()]

@@ -133,7 +133,7 @@ MUTATIONS = (
     ),
     Mutation(
         "resume forgets the orders",
-        "checkpoint.py",
+        "order_record.py",
         'for entry in record["orders"]',
         "for entry in []",
         "orders_answered",
