@@ -1,7 +1,7 @@
 """Meters that are killed, freeze, talk rubbish or answer as somebody else: judged by what the site really draws.
 
-All sites run side by side: each loses one input in one way, nobody may raise a watt meanwhile, the fallback comes when
-the site file says so, and the way back waits for the re-arm time.
+The sites of a test run side by side: each loses one input in one way, nobody may raise a watt meanwhile, the fallback
+comes when the site file says so, and the way back waits for the re-arm time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+
+import pytest
 
 from simulators.modbus_meter import DeviceFault
 from simulators.modbus_server import WireFault, WireKind
@@ -22,15 +24,17 @@ UNSEEN_KW = 30.0
 GUARDED_KW = 14.0
 FALLBACK_KW = 5.0
 FALLBACK_AFTER_S, REARM_S, NOTICED_S = 3.0, 2.0, 2.0
+STARTED_WITHIN_S = 90.0  # seven daemons at once on a busy machine
 DOWN_WITHIN_S = 8.0  # a ramp of 4 kW/s, then the slowest miner falls asleep
 FAILSAFE = {
-    "hold_after": "0.8 s",
-    "freeze_after": "1.5 s",
+    "hold_after": "1.2 s",  # a meter is asked every 0.1 s; a busy machine is not to pass for a lost one
+    "freeze_after": "1.8 s",
     "fallback_offset_max": "0 s",
     "rearm_after": f"{REARM_S:g} s",
     "frozen_after": f"{NOTICED_S:g} s",
     "dcs_heartbeat_after": f"{NOTICED_S:g} s",
 }
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass(slots=True)
@@ -60,15 +64,12 @@ RISING = replace(
 """It freezes as the load is raised, and shows for ever the room that was there; the site has long to believe it."""
 GUARDED = Input("site", "site", WireFault(WireKind.REFUSED), "refused", fallback_after_s=8.0)
 """Blind for long enough to see that the POI meter alone sheds what the grid would lack."""
-INPUTS = (
+LOST = (
     Input("poi", "poi", WireFault(WireKind.REFUSED), "refused"),
     Input("poi", "poi", WireFault(WireKind.SILENT), "timeout"),
     Input("poi", "poi", WireFault(WireKind.GARBAGE), "wrong_reply"),
     Input("poi", "poi", WireFault(WireKind.EXCEPTION, code=4), "device_exception"),
     Input("poi", "poi", WireFault(WireKind.WRONG_UNIT), "unit 2 answered instead"),
-    FALLING,
-    RISING,
-    GUARDED,
     Input("plant", "dcs", WireFault(WireKind.GARBAGE), "wrong_reply"),
     Input("plant", "dcs", DeviceFault.HEARTBEAT_FROZEN, "heartbeat stuck", (NOTICED_S, NOTICED_S)),
 )
@@ -92,10 +93,16 @@ class Blinded:
         texts = [event["text"] for event in self.site.daemon.events("input_state")]
         return [text for text in texts if text.startswith(f"{self.lost.name}:")]
 
+    def believed(self) -> bool:
+        states = [text.split(" -> ")[1].split(" ")[0] for text in self._texts()]
+        return states[-1:] == ["good"]
+
     def follows(self) -> bool:
         """Near its surplus, with an input that is believed."""
-        states = [text.split(" -> ")[1].split(" ")[0] for text in self._texts()]
-        return SEEN_KW - 4 < self.site.sim.load_kw < SEEN_KW and states[-1:] == ["good"]
+        return SEEN_KW - 4 < self.site.sim.load_kw < SEEN_KW and self.believed()
+
+    def doubts_within(self, within_s: float) -> None:
+        until(lambda: "hold" in self.states, within_s, f"{self.lost.site_id}: doubt")
 
     def break_it(self) -> None:
         sim = self.site.sim
@@ -140,29 +147,49 @@ class Blinded:
 def test_a_site_that_loses_an_input_in_whatever_way_never_rises_falls_when_it_has_to_and_comes_back(
     make_site: MakeSite,
 ) -> None:
-    sites = [Blinded(make_site(lost.site_id, surplus_kw=SEEN_KW, models=SMALL, hashing=8), lost) for lost in INPUTS]
+    sites = _following(make_site, LOST)
     for one in sites:
-        rules = {**FAILSAFE, "fallback_after": f"{one.lost.fallback_after_s:g} s", **one.lost.rules}
-        one.site.configure(failsafe=rules, ramp={"fallback": "1000 %/min"})
-        one.site.daemon.start(wait=False)
-    _until_all(sites, Blinded.follows, 40, "load at the surplus")
-    falling, rising, guarded = (next(one for one in sites if one.lost is lost) for lost in (FALLING, RISING, GUARDED))
+        one.break_it()
+    for one in sites:
+        one.doubts_within(10)
+        one.site.sim.surplus.power_w = UNSEEN_KW * 1e3
+    _down_and_back(sites)
+
+
+def test_a_poi_meter_that_freezes_as_the_load_moves_raises_nobody_and_alone_it_still_sheds_what_the_grid_lacks(
+    make_site: MakeSite,
+) -> None:
+    falling, rising, guarded = sites = _following(make_site, (FALLING, RISING, GUARDED))
     rising.site.ask("cap", power_w=12_000, for_s=60)
     until(lambda: rising.site.sim.load_kw < 12.3, 10, "room below the surplus")
+    _until_together(sites, Blinded.believed, 10, "inputs that are believed")
     for one in sites:
         one.break_it()
     falling.site.ask("cap", power_w=16_000, for_s=60)
     rising.site.ask("release")
-    until(lambda: "hold" in guarded.states, 5, f"{guarded.lost.site_id}: doubt")
+    guarded.doubts_within(5)
     guarded.site.sim.surplus.power_w = GUARDED_KW * 1e3
-    for one in (one for one in sites if one not in (rising, guarded)):
-        until(lambda one=one: "hold" in one.states, 10, f"{one.lost.site_id}: doubt")
-        one.site.sim.surplus.power_w = UNSEEN_KW * 1e3
+    falling.doubts_within(10)
+    falling.site.sim.surplus.power_w = UNSEEN_KW * 1e3
     _check_the_household_guard(guarded)
-    until(lambda: "hold" in rising.states, 10, f"{rising.lost.site_id}: doubt")
+    rising.doubts_within(10)
     for one in (guarded, rising):
         one.site.sim.surplus.power_w = UNSEEN_KW * 1e3
-    _until_all(sites, Blinded.fallen, 40, "down to the fallback")
+    _down_and_back(sites)
+
+
+def _following(make_site: MakeSite, inputs: tuple[Input, ...]) -> list[Blinded]:
+    sites = [Blinded(make_site(lost.site_id, surplus_kw=SEEN_KW, models=SMALL, hashing=8), lost) for lost in inputs]
+    for one in sites:
+        rules = {**FAILSAFE, "fallback_after": f"{one.lost.fallback_after_s:g} s", **one.lost.rules}
+        one.site.configure(failsafe=rules, ramp={"fallback": "1000 %/min"})
+        one.site.daemon.start(wait=False)
+    _until_together(sites, Blinded.follows, STARTED_WITHIN_S, "load at the surplus")
+    return sites
+
+
+def _down_and_back(sites: list[Blinded]) -> None:
+    _until_together(sites, Blinded.fallen, 40, "down to the fallback")
     for one in sites:
         one.check_the_way_down()
     for one in sites:
@@ -184,3 +211,12 @@ def _check_the_household_guard(one: Blinded) -> None:
 def _until_all(sites: list[Blinded], holds: Callable[[Blinded], bool], within_s: float, what: str) -> None:
     for one in sites:  # they have all had the same time when the first has been waited for
         until(lambda one=one: holds(one), within_s, f"{one.lost.site_id}: {what}")
+
+
+def _until_together(sites: list[Blinded], holds: Callable[[Blinded], bool], within_s: float, what: str) -> None:
+    """All of them in one look: what one had a moment ago it may have lost to a busy machine since."""
+    until(
+        lambda: all(holds(one) for one in sites),
+        within_s,
+        f"{what}, all of {', '.join(one.lost.site_id for one in sites)}",
+    )

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from controller.runtime.inbox import InboxLimits, MqttInbox
 from controller.runtime.mqtt_link import BrokerSettings, connected
 from controller.wire.mqtt import topics_of
-from tests.runtime.inbox_given import DEADLINE_S, Recorder, running_inbox
+from tests.runtime.inbox_given import Recorder, running_inbox
 
-NEWCOMER_S = 1.0  # how long one newcomer looks
+NEWCOMER_S = 5.0  # how long one newcomer looks, the time to connect included; who gives up leaves a read half done
+SHOWN_WITHIN_S = 150.0  # nats-server may show newcomers the state before for two minutes (docs/brokers.md)
+pytestmark = pytest.mark.timeout(2 * SHOWN_WITHIN_S + 30)
 
 
 async def test_the_newest_state_is_retained_and_a_clean_stop_says_offline(broker: Any, site: str) -> None:
@@ -31,9 +35,10 @@ async def until_state(settings: BrokerSettings, site: str, wanted: Callable[[dic
     """Newcomers' view: connect afresh and read the state until it is as wanted.
 
     One newcomer is not enough. nats-server gives one who subscribes in the milliseconds of a retained publish neither
-    the old copy's successor nor the live message (docs/brokers.md); the next one gets it.
+    the old copy's successor nor the live message, and may show the old copy to those after it for as long as it keeps
+    it (docs/brokers.md).
     """
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(SHOWN_WITHIN_S):
         while not await _sees(settings, site, wanted):
             pass
 
