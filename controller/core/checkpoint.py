@@ -48,9 +48,10 @@ def to_record(facts: Fleet, state: State, now: float) -> dict[str, Any]:
 
 def due_at_once(before: State, after: State) -> bool:
     """Whether what the site is held to has changed, or what was said of it: a crash must not forget an order whose
-    ACCEPTED has gone out, nor that an input is in doubt, nor that many are away, what the meter showed before
-    and who was seen dark by it."""
-    orders = [(state.orders.active, state.orders.scheduled) for state in (before, after)]
+    ACCEPTED has gone out, be it a release that left nothing in force, nor that an input is in doubt, nor that many are
+    away, what the meter showed before and who was seen dark by it."""
+    books = [state.orders for state in (before, after)]
+    orders = [(book.active, book.scheduled, book.last_seq) for book in books]
     crowds = [(state.mass.since, state.mass.crowd_from) for state in (before, after)]
     turned_dark = mass.dark(after.fleet) & ~mass.dark(before.fleet)
     binds = orders[0] != orders[1] or before.operator_caps != after.operator_caps

@@ -68,8 +68,9 @@ class Site:
     def draws_w(self) -> FloatArray:
         """True watts of every miner now, (n,)."""
         to_w = np.where(self.hashing, self.facts.level_power_w[np.arange(len(self.facts)), self.level], SLEEP_W)
-        idle = np.isin(np.arange(len(self.facts)), list(self.poolless)) & self.hashing
-        to_w = np.where(idle, SLEEP_W + self.idle_share * (to_w - SLEEP_W), to_w)
+        if self.poolless:
+            idle = np.isin(np.arange(len(self.facts)), list(self.poolless)) & self.hashing
+            to_w = np.where(idle, SLEEP_W + self.idle_share * (to_w - SLEEP_W), to_w)
         share = np.maximum(self.now - self.moved_at - self.dead_s, 0.0) / self.way_s
         left = np.where(self.boots, np.maximum(1.0 - 0.9 * share, 0.0), 10.0 ** -np.minimum(share, 12.0))
         draws: FloatArray = to_w + (self.from_w - to_w) * left
@@ -104,19 +105,20 @@ class Site:
         return {point: sample for point, sample in found.items() if point not in self.meter_lost}
 
     def telemetry(self) -> tuple[MinerReading, ...]:
-        return tuple(self._reading(miner) for miner in range(len(self.facts)) if miner not in self.silent)
+        draws_w = self.draws_w().tolist()
+        return tuple(self._reading(miner, draws_w[miner]) for miner in range(len(draws_w)) if miner not in self.silent)
 
-    def _reading(self, miner: int) -> MinerReading:
+    def _reading(self, miner: int, draws_w: float) -> MinerReading:
         if miner in self.strangers:
             return Builders.reading(miner, Condition.CONTRADICTS, 99.0, self.now, detail=self.strangers[miner])
         waiting = self.now < self.moved_at[miner] + self.dead_s[miner]
         shown = bool(self.from_w[miner] > SLEEP_W + 1.0 if waiting else self.hashing[miner]) and miner not in self.lying
         condition, level = Condition.HASHING if shown else Condition.ASLEEP, int(self.level[miner]) if shown else None
         if self.facts.reports_power[miner]:
-            return Builders.reading(miner, condition, float(self.draws_w()[miner]), self.now, level=level)
+            return Builders.reading(miner, condition, draws_w, self.now, level=level)
         if shown and miner in self.poolless:
             return Builders.reading(miner, condition, 900.0, self.now, level=level, error_w=850.0)
-        estimate_w = float(self.draws_w()[miner]) if shown else float(SLEEP_W)
+        estimate_w = draws_w if shown else float(SLEEP_W)
         return Builders.reading(miner, condition, estimate_w, self.now, level=level, error_w=0.1 * estimate_w)
 
     def feeders(self) -> dict[int, Sample]:

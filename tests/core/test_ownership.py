@@ -153,8 +153,8 @@ def test_a_wake_that_never_arrived_lets_another_miner_try_before_it_is_sent_agai
 class Slow(Site):
     """Its miners say for twelve seconds that they hash when they sleep already; only those asleep for us are ours."""
 
-    def _reading(self, miner):
-        found = super()._reading(miner)
+    def _reading(self, miner, draws_w):
+        found = super()._reading(miner, draws_w)
         slept_s = self.now - self.moved_at[miner]
         return found if self.hashing[miner] or slept_s > 12.0 else replace(found, condition=Condition.HASHING, level=3)
 

@@ -22,8 +22,8 @@ class Pools(Site):
     mute = False
     away: frozenset[int] = frozenset()
 
-    def _reading(self, miner):
-        reading = super()._reading(miner)
+    def _reading(self, miner, draws_w):
+        reading = super()._reading(miner, draws_w)
         if miner in self.away:
             return replace(reading, condition=Condition.UNREACHABLE, power_w=None, level=None)
         works = reading.condition is Condition.HASHING and miner not in self.poolless and not self.boots_yet(miner)

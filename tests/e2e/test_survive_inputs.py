@@ -98,8 +98,8 @@ class Blinded:
         return states[-1:] == ["good"]
 
     def follows(self) -> bool:
-        """Near its surplus, with an input that is believed."""
-        return SEEN_KW - 4 < self.site.sim.load_kw < SEEN_KW and self.believed()
+        """Near its surplus, nobody on the way up any more, with an input that is believed."""
+        return SEEN_KW - 1 < self.site.sim.load_kw < SEEN_KW and self.believed()
 
     def doubts_within(self, within_s: float) -> None:
         until(lambda: "hold" in self.states, within_s, f"{self.lost.site_id}: doubt")

@@ -85,10 +85,15 @@ def _held_by_a_start(setup: Setup, row: CycleRow) -> bool:
 
 
 def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:
-    """Whether a miner is out of reach for as long as a command sent at `at_s` is tried."""
-    off_s = min(setup.fleet.response_scale or (1.0,)) * setup.fleet.models[miner].response.reboot_off.low_s
+    """Whether a miner is out of reach for as long as a command sent at `at_s` is tried; of one whose feeder had tripped,
+    whether it may be."""
+    scales, off = setup.fleet.response_scale or (1.0,), setup.fleet.models[miner].response.reboot_off
+    off_s = min(scales) * off.low_s
     restarts = [(began_s, began_s + off_s) for began_s, one in setup.reboots if one == miner]
     outages = [(away.begin_s, away.end_s) for away in (*setup.outages, *setup.strangers) if away.miner == miner]
+    trip = setup.tripped().get(miner)
+    if trip is not None:
+        outages.append((trip.begin_s, trip.end_s + max(scales) * off.high_s))
     tried_until_s = at_s + 2.0 * NOBODY_ANSWERS_S  # behind a read that finds nobody, then itself
     return any(begin_s <= at_s and tried_until_s <= end_s for begin_s, end_s in (*restarts, *outages))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from controller.domain.fleet import Condition, Verb
 from tests.rig.check_miners import dwell_kept
 from tests.rig.recount import committed_w
-from tests.rig.setup import Crash, InputFault, InputFaultKind, Outage
+from tests.rig.setup import Crash, FeederTrip, InputFault, InputFaultKind, Outage
 from tests.rig.site import Site
 from tests.scenarios.written_runs import RATED_W, SETUP, falling, told, written
 
@@ -24,6 +24,17 @@ def test_a_repeated_sleep_begins_a_rest_anew_unless_it_cannot_have_arrived():
     assert [breach.at_s for breach in dwell_kept(away, early)] == [155.0], "the first one did arrive"
     back = replace(setup, outages=(Outage(3, 110.0, 121.0),))
     assert [breach.at_s for breach in dwell_kept(back, record)] == [170.0], "it was tried until it was there again"
+
+
+def test_a_repeated_sleep_to_one_that_starts_after_its_feeder_tripped_begins_no_rest_anew():
+    """Found by harsh seed 10304: it was told twice more before it could be heard again."""
+    again = [told(100.0, Verb.SLEEP), told(150.0, Verb.SLEEP), told(170.0, Verb.WAKE)]
+    setup = replace(SETUP, policy=replace(SETUP.policy, fleet=replace(SETUP.policy.fleet, dwell_off_s=60.0)))
+    record = written(falling(1.0), cycles=again)
+    mine = FeederTrip(setup.feeder_of_miner[3], 110.0, 140.0)
+    assert dwell_kept(replace(setup, trips=(mine,)), record) == []
+    for trip in (replace(mine, feeder=mine.feeder + 1), replace(mine, begin_s=155.0, end_s=165.0)):
+        assert [breach.at_s for breach in dwell_kept(replace(setup, trips=(trip,)), record)] == [170.0]
 
 
 def test_a_site_meter_that_lies_above_a_limit_excuses_a_sleep_and_an_honest_one_does_not():

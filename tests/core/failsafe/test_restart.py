@@ -9,6 +9,7 @@ import pytest
 from controller.core import checkpoint, estimator, failsafe
 from controller.core.estimator import SLEEP
 from controller.core.fleet_state import NO_COMMAND
+from controller.domain.dispatch import DispatchKind, RejectCode
 from controller.domain.fleet import Verb
 from controller.domain.metering import Point, Quality
 from tests.core.builders import WALL
@@ -199,6 +200,23 @@ def test_a_checkpoint_is_due_at_once_when_doubt_begins_or_ends_and_not_for_a_lat
     assert sum(cycles(40)) == 2, "stale, then gone"
     site.meter_lost = set()
     assert sum(cycles(20)) == 1
+
+
+def test_a_release_that_left_nothing_in_force_is_not_answered_again_after_a_crash(kit):
+    """Found by harsh seed 10321: the daemon died five seconds after it, and with it what it had answered."""
+    site = kit.site(hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(5)
+    before = site.state
+    release = site.receive(kit.order(DispatchKind.RELEASE, seq=12, issued_at=kit.wall + site.now))
+    decision = site.cycle(received=(release,))
+    assert [answer.status for answer in decision.answers] == ["RECEIVED", "ACCEPTED", "REACHED"]
+    assert checkpoint.due_at_once(before, site.state)
+    site.state = back(site.facts, site.state, site.now, site.now + 3.0)
+    again = site.cycle(3.0, received=(release,)).answers[-1]
+    assert (again.status, again.code, again.terminal) == ("REJECTED", RejectCode.INVALID_ID, False)
+    before = site.state
+    site.cycle()
+    assert not checkpoint.due_at_once(before, site.state)
 
 
 def test_a_checkpoint_of_an_earlier_program_begins_as_at_the_first_start(kit):

@@ -56,13 +56,14 @@ class Block(Site):
         return watts
 
     def telemetry(self):
+        draws_w = self.draws_w().tolist()
         turn = [m for m in range(len(self.facts)) if (round(self.now) + m) % self.sweep_s == 0 or m in self.asked]
-        return tuple(self._reading(miner) for miner in turn if miner not in self.silent)
+        return tuple(self._reading(miner, draws_w[miner]) for miner in turn if miner not in self.silent)
 
-    def _reading(self, miner):
+    def _reading(self, miner, draws_w):
         if self.unreachable(miner):
             return self.kit.reading(miner, Condition.UNREACHABLE, None, self.now, detail="no answer")
-        return super()._reading(miner)
+        return super()._reading(miner, draws_w)
 
     def cycle(self, seconds=1.0, **snapshot):
         for miner, at in list(self.starts.items()):
