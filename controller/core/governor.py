@@ -141,7 +141,9 @@ class Governor:
         at_line = ahead.fall is not None and setpoint.power_w >= ahead.fall.line_w  # on the way down, which ends there
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         cap_w = math.inf if self.wanted.cap_w is None else self.wanted.cap_w
-        may_raise, ahead_w = not self.state.doubtful, 0.0
+        # A set-point at the floor stands for a limit below it: what the floor believes too much is no room for anybody.
+        room = max(setpoint.power_w, in_the_end_w) > self.wanted.floor_w or ahead.rise is not None
+        may_raise, ahead_w = room and not self.state.doubtful, 0.0
         if may_raise and not waived and not setpoint.shed and trim:
             ahead_w = ramp.ahead_w(self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, falls, rises)
         return Goal(

@@ -174,7 +174,9 @@ def _exceeds(
     # With one of several asleep the meter would show less by more than is in doubt.
     all_lied = abs(missing_w) <= look.resolution_w + (0.0 if fine else look.uncertainty_w)
     ours = bool((fleet.ours_asleep & ~fleet.parked)[suspects].all())
-    if len(suspects) and ours and not open_case and all_lied and (fine or len(suspects) == 1):
+    # One still on its way may be the liar as well: its sleep is no more proved than theirs.
+    lied = not look.moving and not open_case and all_lied and (fine or len(suspects) == 1)
+    if len(suspects) and ours and lied:
         groups.verdict[feeder], groups.excess_w[feeder] = GroupVerdict.CONTRADICTED, 0.0
         fleet.caught[suspects], fleet.caught_at[suspects] = True, now
         _book(state, suspects, facts.sleep_power_w[suspects] + look.lie_w[look.suspects], now)

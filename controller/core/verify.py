@@ -110,6 +110,7 @@ def judge(
         exhausted = (exhausted & ~by_word) | _given_up(fleet, policy, proves & ~agrees)
     fleet.disagreed = np.where(proves & ~flying, np.where(agrees, 0, fleet.disagreed + 1), fleet.disagreed)
     moved = proves & ~flying & (fleet.disagreed >= policy.drift_reads)
+    fleet.verdict[moved & (fleet.verdict == Verdict.APPROACHING)] = Verdict.SETTLED  # its order was taken back
     released = (fleet.verdict == Verdict.QUARANTINED) & (now >= fleet.quarantined_until)
 
     signal = np.zeros(len(facts), dtype=np.int64)  # Signal.NOTHING

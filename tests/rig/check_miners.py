@@ -85,7 +85,7 @@ def _held_by_a_start(setup: Setup, row: CycleRow) -> bool:
 
 
 def _cannot_arrive(setup: Setup, miner: int, at_s: float) -> bool:
-    """Whether a miner is out of reach for as long as a command sent at `at_s` is tried; of one whose feeder had tripped,
+    """Whether a miner is out of reach for as long as a command sent at `at_s` is tried; of one whose feeder tripped,
     whether it may be."""
     scales, off = setup.fleet.response_scale or (1.0,), setup.fleet.models[miner].response.reboot_off
     off_s = min(scales) * off.low_s

@@ -64,6 +64,20 @@ def test_a_surplus_below_zero_ends_at_the_floor(kit):
     assert site.load_w() == pytest.approx(1_200.0, abs=1.0)
 
 
+def test_what_the_floor_believes_too_much_is_no_room_for_anybody(kit):
+    """Found by harsh seed 10459: the set-point stood at the floor, for there was no surplus; a feeder had tripped, and
+    one was woken for what its sleepers were believed to draw."""
+    site = kit.site(kit.policy(auxiliary_w=5_000), hashing=[False] * 4, surplus_w=0.0)
+    site.cycles(200)
+    decision = site.decisions[-1]
+    assert decision.setpoint.power_w == pytest.approx(5_200.0)
+    assert site.load_w() == pytest.approx(1_200.0)
+    assert site.sent == []
+    site.spare_w = 15_500.0
+    site.cycles(300)
+    assert site.load_w() > 8_000.0, "with a surplus above it they are woken"
+
+
 def test_the_margin_stays_free(kit):
     site = kit.site(kit.policy(surplus_margin_w=1_000), hashing=[True] * 4, surplus_w=12_000.0)
     site.cycles(60)

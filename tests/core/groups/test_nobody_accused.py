@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.core import figures
-from controller.domain.fleet import Outcome, ResponseClass, Verb
+from controller.core.estimator import SLEEP
+from controller.domain.fleet import Outcome, ResponseClass, Verb, Verdict
 from controller.domain.metering import Point, Quality, Sample
 from tests.core.groups.conftest import (
     AWAKE_W,
@@ -227,3 +228,21 @@ def test_a_meter_that_froze_never_turns_sleepers_into_liars(build):
     site.cycles(LONG_S)
     assert sorted(told(site)) == [THIRD, SECOND, FIRST]
     assert said(site, "miner_stuck") == []
+
+
+def test_a_sleeper_is_not_accused_while_another_that_may_lie_is_on_its_way(build):
+    """Found by harsh seed 10234: one that had never slept was put to sleep half way through what was taken for its boot;
+    what the meter showed of it was laid upon the only one that slept."""
+    site = build()
+    put_to_sleep(site, 1)
+    site.cycles(5)
+    site.silent.add(SECOND)  # on its way for as long as it is not read
+    fleet = site.state.fleet
+    fleet.want_hashing[SECOND], fleet.verb[SECOND] = False, SLEEP
+    fleet.verdict[SECOND] = Verdict.APPROACHING
+    fleet.from_w[SECOND], fleet.to_w[SECOND] = 800.0, 50.0
+    fleet.sent_at[SECOND] = fleet.changed_at[SECOND] = site.now
+    fleet.deadline_at[SECOND] = site.now + 60.0
+    site.cycles(14)
+    assert said(site, "miner_stuck") == []
+    assert verdict(site) == "contradicted", "the feeder is said to draw more"

@@ -86,8 +86,8 @@ def test_who_tells_no_watts_has_just_started_where_it_comes_back_without_its_has
     site = block(facts=kit.fleet(20, odd={miner: {"reports_power": False} for miner in range(20)}))
     read = site._reading
 
-    def with_rate(miner):
-        reading = read(miner)
+    def with_rate(miner, draws_w):
+        reading = read(miner, draws_w)
         hashes = reading.condition is Condition.HASHING and miner not in site.poolless
         return replace(reading, hashrate_th=100.0 if hashes else 0.0)
 

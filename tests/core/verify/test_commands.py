@@ -208,6 +208,20 @@ def test_a_command_that_never_arrived_is_forgotten_and_costs_no_attempt(kit, out
     assert story.fleet.condition[0] == expected
 
 
+def test_one_that_comes_up_by_itself_after_a_wake_that_never_arrived_is_told_to_sleep(kit):
+    """Found by harsh seed 10214: it restarted as its wake was sent, hashed, and was taken for one on its way."""
+    story = Story(kit, hashing=(False,), drift_reads=2)
+    (wake,) = story.want(hashing=True)
+    story.at(1.0, reports=[kit.report(wake, Outcome.UNREACHABLE, 0.5)])
+    said = []
+    for now in (50.0, 60.0):
+        story.at(now, story.hashes(at=now))
+        said += story.events()
+    assert story.verdict() is Verdict.DRIFTED
+    assert said == ["miner_back", "miner_drifted"]
+    assert [command.verb for command in story.due()] == [Verb.SLEEP]
+
+
 @pytest.mark.parametrize("hashing", [True, False])
 def test_a_command_that_never_arrived_is_no_stay_hashing_or_asleep(kit, hashing):
     """Dwell counts what the miner did. A lost message must not keep it where it is for another quarter of an hour."""
