@@ -231,7 +231,7 @@ def test_a_meter_that_froze_never_turns_sleepers_into_liars(build):
 
 
 def test_a_sleeper_is_not_accused_while_another_that_may_lie_is_on_its_way(build):
-    """Found by harsh seed 10234: one that had never slept was put to sleep half way through what was taken for its boot;
+    """Found by harsh seed 10234: one that had never slept was put to sleep half way through its boot, as was believed;
     what the meter showed of it was laid upon the only one that slept."""
     site = build()
     put_to_sleep(site, 1)
