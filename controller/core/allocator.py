@@ -14,7 +14,7 @@ import numpy as np
 
 from controller.core import estimator, limits, ramp_watch
 from controller.core.commitment import commit
-from controller.core.roster import Goal, Roster, roster_of, wakeable
+from controller.core.roster import Goal, Roster, roster_of, wakeable, want_asleep
 from controller.core.state import State
 from controller.core.trimming import (
     Late,
@@ -43,6 +43,8 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
     state.falls_freely |= relieved
     if goal is not None and goal.shed:
         shed(roster, goal, policy.auxiliary_w)
+    elif goal is not None and goal.empty:  # whatever the floor believes too much spares nobody
+        want_asleep(roster, roster.on.nonzero()[0])
     elif goal is not None:
         hold_to_ceiling(roster)
         at_limit, trim_s = goal.wanted_w <= goal.power_w, estimator.trim_horizon_s(facts)  # not on a ramp below it

@@ -142,7 +142,8 @@ class Governor:
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         cap_w = math.inf if self.wanted.cap_w is None else self.wanted.cap_w
         # A set-point at the floor stands for a limit below it: what the floor believes too much is no room for anybody.
-        room = max(setpoint.power_w, in_the_end_w) > self.wanted.floor_w or ahead.rise is not None
+        at_floor = max(setpoint.power_w, in_the_end_w) <= self.wanted.floor_w
+        room = not at_floor or ahead.rise is not None
         may_raise, ahead_w = room and not self.state.doubtful, 0.0
         if may_raise and not waived and not setpoint.shed and trim:
             ahead_w = ramp.ahead_w(self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, falls, rises)
@@ -152,6 +153,7 @@ class Governor:
             up_w_per_s=self.pace.up_w_per_min / ramp.MINUTE_S,
             shed=setpoint.shed,
             waived=waived,
+            empty=at_floor and setpoint.bound is Bound.SURPLUS,
             may_raise=may_raise,
             exact=Bound.SURPLUS not in (wanted.bound, setpoint.bound),
             fall=ahead.fall,

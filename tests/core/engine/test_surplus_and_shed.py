@@ -78,6 +78,15 @@ def test_what_the_floor_believes_too_much_is_no_room_for_anybody(kit):
     assert site.load_w() > 8_000.0, "with a surplus above it they are woken"
 
 
+def test_nor_does_it_spare_one_that_hashes_when_there_is_no_surplus(kit):
+    site = kit.site(kit.policy(auxiliary_w=5_000), hashing=[True] * 4, surplus_w=15_500.0)
+    site.cycles(20)
+    assert site.load_w() > 8_000.0
+    site.spare_w = 0.0
+    site.cycles(20)
+    assert site.load_w() == pytest.approx(1_200.0, abs=1.0)
+
+
 def test_the_margin_stays_free(kit):
     site = kit.site(kit.policy(surplus_margin_w=1_000), hashing=[True] * 4, surplus_w=12_000.0)
     site.cycles(60)
