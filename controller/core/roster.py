@@ -55,12 +55,12 @@ class Goal:
     """What the allocator is asked for, watts at the site meter.
 
     power_w: the ramped setpoint. wanted_w: where the ramp ends that holds it back, above it or below it.
-    up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be kept, so
-    dwell decides only who goes first. empty: there is no surplus above what nothing can take off. may_raise: False in
-    doubt, when nothing is woken or trimmed up. exact: the goal is an order or a fixed limit, not the measured surplus
-    with its noise. fall, rise: what is ordered for later. ahead_w: so far beyond power_w trim is ordered already, for it needs seconds to arrive. blind: an
-    input has been in doubt for so long that the load may only fall. limit_w: what the load may not pass, however far
-    below it a wish is that waits for dwell.
+    up_w_per_s: how fast the setpoint may rise. shed: sleep rather than trim, at once. waived: a limit is to be
+    kept, so dwell decides only who goes first. empty: there is no surplus above what nothing can take off.
+    may_raise: False in doubt, when nothing is woken or trimmed up. exact: the goal is an order or a fixed limit,
+    not the measured surplus with its noise. fall, rise: what is ordered for later. ahead_w: so far beyond power_w
+    trim is ordered already, for it needs seconds to arrive. blind: an input has been in doubt for so long that the
+    load may only fall. limit_w: what the load may not pass, however far below it a wish is that waits for dwell.
     """
 
     power_w: float
