@@ -24,7 +24,7 @@ from controller.devices import (
     refuse_what_cannot_start,
     settle_time,
 )
-from controller.domain.fleet import CommandReport
+from controller.domain.command import CommandReport
 from controller.domain.metering import MeterError, MeterFault
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
 from controller.domain.policy import Mode, Policy

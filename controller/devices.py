@@ -11,8 +11,9 @@ from controller.config.outside_sections import MeterSettings
 from controller.config.resolve import POINTS_OF_FEED, direction_sign
 from controller.config.site import Broker
 from controller.core import flight
+from controller.domain.command import Command
 from controller.domain.dispatch import Received
-from controller.domain.fleet import Command, Fleet
+from controller.domain.fleet import Fleet
 from controller.domain.metering import MeterError, Point, Readings, Sample
 from controller.domain.plan import Event
 from controller.domain.policy import Mode

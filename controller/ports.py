@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from controller.domain.command import Command, CommandReport
 from controller.domain.dispatch import Answer, Received
-from controller.domain.fleet import Command, CommandReport, MinerReading
+from controller.domain.fleet import MinerReading
 from controller.domain.journalling import Row
 from controller.domain.metering import Point, Readings
 

@@ -14,7 +14,8 @@ import numpy as np
 from controller.core.consequences import Findings
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Fleet, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import BoolArray, Fleet
 from controller.domain.plan import Event, EventLevel
 
 LOST_IN_A_ROW = 2  # of one miner: a first one may be a dropped packet

@@ -18,7 +18,8 @@ from controller.core.fleet_state import NO_COMMAND, Away
 from controller.core.order_record import age, moment_of
 from controller.core.shadow_state import ShadowState
 from controller.core.state import MassState, OrderBook, State, WorkState
-from controller.domain.fleet import Fleet, FloatArray, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Fleet, FloatArray, Verdict
 from controller.domain.shadow import Tally
 
 VERSION = 2

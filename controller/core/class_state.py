@@ -12,7 +12,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray
 
 VERBS = (Verb.SLEEP, Verb.WAKE, Verb.TRIM)
 SHARES = (0.1, 0.9)  # of the way: when power begins to move, and when it has as good as arrived

@@ -21,7 +21,8 @@ from controller.core import class_truth
 from controller.core.class_state import GRID, RATIO_LEAST, RATIO_MOST, SHARES, VERBS, ClassState
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.plan import ClassReport, VerdictReport
 from controller.domain.policy import FleetPolicy
 

@@ -9,7 +9,8 @@ import numpy as np
 from controller.core import estimator, flight
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy
 

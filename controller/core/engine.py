@@ -42,8 +42,9 @@ from controller.core.failsafe import Trust
 from controller.core.fleet_state import Wants
 from controller.core.roster import Goal
 from controller.core.state import State
+from controller.domain.command import Command
 from controller.domain.dispatch import Answer
-from controller.domain.fleet import Command, Fleet, FloatArray
+from controller.domain.fleet import Fleet, FloatArray
 from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
 from controller.domain.policy import Feedback, Mode, Policy

@@ -12,7 +12,8 @@ import numpy as np
 
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray
 from controller.domain.metering import Sample
 from controller.domain.policy import Feedback, Policy
 

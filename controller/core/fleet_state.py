@@ -8,7 +8,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, ByteArray, Code, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, ByteArray, Code, Condition, Fleet, FloatArray, IntArray, Verdict
 
 NO_COMMAND = 0
 VERB_CODES: dict[Verb, int] = {Verb.SLEEP: 1, Verb.WAKE: 2, Verb.TRIM: 3}

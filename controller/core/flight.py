@@ -5,7 +5,8 @@ from __future__ import annotations
 from controller.core import estimator
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, FleetState
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray
 
 
 def put_in_flight(

@@ -23,7 +23,8 @@ from controller.core.fleet_state import NO_COMMAND
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
 from controller.core.witness import Finding, Look, blind_sleepers, comparable, finding_of, look_at
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, IntArray, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, GroupVerdict, IntArray, Verdict
 from controller.domain.metering import Quality, Sample
 from controller.domain.plan import Event, EventLevel, VerdictReport
 from controller.domain.policy import FleetPolicy

@@ -12,19 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, FleetState
-from controller.domain.fleet import (
-    BoolArray,
-    ByteArray,
-    Command,
-    CommandReport,
-    Condition,
-    Fleet,
-    FloatArray,
-    IntArray,
-    MinerReading,
-    Outcome,
-    Verb,
-)
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import BoolArray, ByteArray, Condition, Fleet, FloatArray, IntArray, MinerReading
 
 ANSWERED_S = 0.1
 SETTLED_FACTOR = 1.5  # of the 90 % time: when a miner is looked at after a command, as its worker does

@@ -20,8 +20,9 @@ from controller.core.flight import response_s
 from controller.core.ramp import MINUTE_S
 from controller.core.roster import Fall, Rise
 from controller.core.state import ActiveOrder, State
+from controller.domain.command import Verb
 from controller.domain.dispatch import Dispatch, DispatchKind
-from controller.domain.fleet import Fleet, Verb
+from controller.domain.fleet import Fleet
 from controller.domain.plan import Setpoint
 from controller.domain.policy import Policy
 from controller.domain.reasons import Bound

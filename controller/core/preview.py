@@ -13,8 +13,9 @@ import numpy as np
 from controller.core.engine import Engine
 from controller.core.imagined import ImaginedFleet
 from controller.core.state import State
+from controller.domain.command import Command, Verb
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, Received
-from controller.domain.fleet import Command, Fleet, FloatArray, IntArray, MinerReading, Verb
+from controller.domain.fleet import Fleet, FloatArray, IntArray, MinerReading
 from controller.domain.metering import Point, Quality, Readings, Sample
 from controller.domain.plan import WHYS, Decision, Snapshot
 from controller.domain.policy import Mode

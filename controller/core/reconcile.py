@@ -10,7 +10,8 @@ from controller.core import arrivals, best_effort, estimator, flight, mass, star
 from controller.core.fleet_state import Away, FleetState, Wants
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Command, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.policy import FleetPolicy
 
 

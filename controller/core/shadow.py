@@ -17,8 +17,9 @@ import numpy as np
 from controller.core.imagined import ImaginedFleet
 from controller.core.shadow_state import ShadowState
 from controller.core.state import State
+from controller.domain.command import Verb
 from controller.domain.dispatch import Answer, AnswerStatus, RejectCode
-from controller.domain.fleet import Condition, Fleet, MinerReading, Verb
+from controller.domain.fleet import Condition, Fleet, MinerReading
 from controller.domain.metering import Point, Quality, Readings, Sample
 from controller.domain.plan import Decision, Snapshot
 from controller.domain.policy import Policy

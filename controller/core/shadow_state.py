@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from controller.core.imagined import ImaginedFleet
-from controller.domain.fleet import BoolArray, ByteArray, Command, Fleet, FloatArray
+from controller.domain.command import Command
+from controller.domain.fleet import BoolArray, ByteArray, Fleet, FloatArray
 from controller.domain.metering import Point, Sample
 from controller.domain.shadow import Tally
 

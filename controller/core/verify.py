@@ -13,17 +13,8 @@ from controller.core.consequences import Findings, boot_on, follow_up, plan_rung
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
 from controller.core.state import State
-from controller.domain.fleet import (
-    BoolArray,
-    CommandReport,
-    Condition,
-    Fleet,
-    FloatArray,
-    IntArray,
-    Outcome,
-    Verb,
-    Verdict,
-)
+from controller.domain.command import CommandReport, Outcome, Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import FleetPolicy
 

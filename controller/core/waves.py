@@ -18,7 +18,8 @@ from controller.core import estimator, mass
 from controller.core.consequences import Findings
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
-from controller.domain.fleet import BoolArray, Command, Condition, Fleet, FloatArray, IntArray, Verb, Verdict
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
 from controller.domain.plan import Event, EventLevel, WaveReport
 from controller.domain.policy import FleetPolicy, WavePolicy
 

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from controller.domain.command import Command, CommandReport
 from controller.domain.dispatch import Answer, Received
-from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, IntArray, MinerReading
+from controller.domain.fleet import BoolArray, FloatArray, IntArray, MinerReading
 from controller.domain.metering import Readings, Sample
 from controller.domain.reasons import Bound, Unallocated, Why
 from controller.domain.shadow import ShadowReport

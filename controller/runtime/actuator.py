@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
-from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome, Verb
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import MinerReading
 from controller.ports import Durable, Load
 from controller.runtime.slots import Slot
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from controller.domain.plan import ClassReport, Decision
 from controller.runtime.metric_families import Families
 

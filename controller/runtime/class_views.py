@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from controller.domain.fleet import Fleet, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Fleet
 from controller.domain.plan import ClassReport, WaveReport
 from controller.runtime.explain import View
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from controller.core import urgency
+from controller.domain.command import CommandReport
 from controller.domain.dispatch import Received
-from controller.domain.fleet import CommandReport, MinerReading
+from controller.domain.fleet import MinerReading
 from controller.domain.metering import Point, Readings, Sample
 from controller.domain.plan import OperatorOrder, Snapshot
 from controller.domain.policy import Policy

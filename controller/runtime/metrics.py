@@ -13,8 +13,9 @@ from contextlib import aclosing
 
 import numpy as np
 
+from controller.domain.command import RESTORE_COMMAND_ID, CommandReport
 from controller.domain.dispatch import Answer
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Fleet, FloatArray, GroupVerdict
+from controller.domain.fleet import Fleet, FloatArray, GroupVerdict
 from controller.domain.plan import Decision, Event, FeederReport, Figures, InputState
 from controller.domain.reasons import Bound
 from controller.runtime.class_metrics import ClassMetrics

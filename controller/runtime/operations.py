@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from controller.core.state import State
+from controller.domain.command import CommandReport, Outcome
 from controller.domain.dispatch import DispatchKind
-from controller.domain.fleet import CommandReport, Condition, Fleet, Outcome
+from controller.domain.fleet import Condition, Fleet
 from controller.domain.plan import Decision, Event, EventLevel, InputState, OperatorOrder, OperatorVerb
 from controller.domain.policy import Mode, Policy
 from controller.ports import Journal

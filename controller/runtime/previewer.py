@@ -11,8 +11,8 @@ from typing import Any
 from controller.core.engine import Engine
 from controller.core.preview import Move, Preview
 from controller.core.state import State
+from controller.domain.command import Verb
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import Verb
 from controller.domain.plan import Snapshot
 from controller.runtime.console import ConsoleRefusedError, Peer
 from controller.wire.canonical import kw_of

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from controller.core import checkpoint, clock, wear
 from controller.core.state import State
-from controller.domain.fleet import Fleet, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Fleet
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, EventLevel
 from controller.runtime.journal_file import last_checkpoint, last_row, read_rows, rows_behind_checkpoint

@@ -16,7 +16,8 @@ import numpy as np
 
 from controller.core.safe_mode import URGENT_ATTEMPTS, Belief, Ramp, to_sleep
 from controller.core.state import State
-from controller.domain.fleet import Command, Condition, Fleet, MinerReading, Verb
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import Condition, Fleet, MinerReading
 from controller.domain.journalling import Row
 from controller.domain.plan import Event, EventLevel
 from controller.domain.policy import Policy

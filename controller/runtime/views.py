@@ -10,7 +10,8 @@ import numpy as np
 from controller.core.failsafe import points_of
 from controller.core.figures import by_state
 from controller.core.state import ActiveOrder, State
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Fleet, Verdict
+from controller.domain.command import RESTORE_COMMAND_ID, CommandReport
+from controller.domain.fleet import Condition, Fleet, Verdict
 from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
 from controller.domain.policy import Policy
 from controller.domain.shadow import ShadowReport

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.domain.command import CommandReport, Outcome
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Malformed, Received, RejectCode
-from controller.domain.fleet import CommandReport, Condition, MinerReading, Outcome
+from controller.domain.fleet import Condition, MinerReading
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot

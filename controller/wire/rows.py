@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from controller.domain.command import Command, CommandReport
 from controller.domain.dispatch import Answer, Dispatch, Received
-from controller.domain.fleet import Command, CommandReport
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, OperatorOrder
 from controller.wire.canonical import canonical

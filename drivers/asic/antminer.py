@@ -16,16 +16,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from controller.domain.fleet import (
-    RESTORE_COMMAND_ID,
-    Command,
-    CommandReport,
-    Condition,
-    Level,
-    MinerReading,
-    Outcome,
-    Verb,
-)
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, Level, MinerReading
 from drivers.asic.antminer_conf import (
     SLEEP,
     ConfWrite,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.antminer_conf import LOW, NORMAL, SLEEP, differences, is_mode
 from drivers.asic.antminer_reading import Seen
 from drivers.asic.http import LATE_S

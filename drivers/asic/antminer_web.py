@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.digest import Digest
 from drivers.asic.http import HttpClient
 from drivers.asic.http_answer import HttpAnswer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, MinerReading, Outcome
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome
+from controller.domain.fleet import MinerReading
 from controller.ports import Load
 
 

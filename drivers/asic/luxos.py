@@ -11,16 +11,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.domain.fleet import (
-    RESTORE_COMMAND_ID,
-    Command,
-    CommandReport,
-    Condition,
-    Level,
-    MinerReading,
-    Outcome,
-    Verb,
-)
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, Level, MinerReading
 from drivers.asic.identity import IdentityCheck, told_by_version
 from drivers.asic.luxos_outcome import CODE_INVALID_COMMAND, Done, after, compare, session_unknown
 from drivers.asic.luxos_reading import READ_COMMAND, claims_sleep, observe, profile_of

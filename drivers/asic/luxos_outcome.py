@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.luxos_session import said
 from drivers.asic.rpc import Reply, ReplyKind, words_of
 

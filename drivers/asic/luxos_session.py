@@ -17,7 +17,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.rpc import Reply, ReplyKind, RpcWire
 
 _LIFE_S: Final = 60.0  # of a session nobody uses (vendor documentation)

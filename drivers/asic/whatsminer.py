@@ -13,16 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.domain.fleet import (
-    RESTORE_COMMAND_ID,
-    Command,
-    CommandReport,
-    Condition,
-    Level,
-    MinerReading,
-    Outcome,
-    Verb,
-)
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, Level, MinerReading
 from drivers.asic.budget import Budget
 from drivers.asic.identity import IdentityCheck, Told, told_by_devdetails
 from drivers.asic.profiles import LadderUnreadableError, ModelFacts, lowers

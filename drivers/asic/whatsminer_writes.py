@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.rpc import Reply, ReplyKind, RpcWire, failed, judge
 from drivers.asic.transport import TransportError, exchange
 from drivers.asic.whatsminer_token import For, Token, Tokens, TokenUnreadableError

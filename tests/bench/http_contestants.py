@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import h11
 import httpx
 
-from controller.domain.fleet import Command, Verb
+from controller.domain.command import Command, Verb
 from drivers.asic.antminer import AntminerStock
 from drivers.asic.budget import Budget
 from drivers.asic.digest import Digest

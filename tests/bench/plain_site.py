@@ -9,8 +9,8 @@ import math
 
 from controller.core.engine import Engine
 from controller.core.state import State
+from controller.domain.command import Command, Verb
 from controller.domain.fleet import (
-    Command,
     Condition,
     Fleet,
     Level,
@@ -18,7 +18,6 @@ from controller.domain.fleet import (
     MinerReading,
     MinerUnit,
     ResponseClass,
-    Verb,
     build_fleet,
 )
 from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample

@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from controller.core.state import State
+from controller.domain.command import Command, CommandReport, Outcome
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
 from controller.domain.fleet import (
-    Command,
-    CommandReport,
     Condition,
     Fleet,
     Level,
     MinerModel,
     MinerReading,
     MinerUnit,
-    Outcome,
     ResponseClass,
     Verdict,
     build_fleet,

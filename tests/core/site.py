@@ -8,8 +8,9 @@ import numpy as np
 
 from controller.core import flight
 from controller.core.engine import Engine
+from controller.domain.command import Command, CommandReport, Outcome, Verb
 from controller.domain.dispatch import Dispatch, Received
-from controller.domain.fleet import Command, CommandReport, Condition, Fleet, FloatArray, MinerReading, Outcome, Verb
+from controller.domain.fleet import Condition, Fleet, FloatArray, MinerReading
 from controller.domain.metering import Point, Sample
 from controller.domain.plan import Decision, Snapshot
 from controller.domain.policy import Policy

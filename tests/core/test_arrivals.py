@@ -12,8 +12,9 @@ import math
 import pytest
 
 from controller.core import arrivals, checkpoint
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchKind
-from controller.domain.fleet import Condition, Verb
+from controller.domain.fleet import Condition
 from controller.domain.metering import Point
 from controller.domain.reasons import Why
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controller.domain.command import CommandReport, Outcome, Verb
 from controller.domain.dispatch import DispatchKind
-from controller.domain.fleet import CommandReport, Outcome, Verb
 from controller.domain.reasons import Why
 
 HOUR_S = 3_600.0

@@ -11,8 +11,9 @@ import pytest
 
 from controller.core import checkpoint
 from controller.core.state import ActiveOrder, OrderBook
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass, DispatchKind
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from tests.core.builders import WALL
 

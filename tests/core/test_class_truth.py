@@ -9,7 +9,8 @@ import pytest
 
 from controller.core import checkpoint, class_truth
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES
-from controller.domain.fleet import Condition, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition
 from tests.core.builders import WALL
 
 HOUR_S = 3_600.0

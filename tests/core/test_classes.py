@@ -11,7 +11,8 @@ import pytest
 from controller.core import checkpoint, classes, estimator, flight, reconcile
 from controller.core.class_state import GRID, ClassState
 from controller.core.state import State
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import VerdictReport
 from tests.core.builders import RESPONSE
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.core import figures
+from controller.domain.command import Outcome, Verb
 from controller.domain.dispatch import DispatchClass
-from controller.domain.fleet import Condition, Outcome, Verb, Verdict
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.reasons import Why
 
 STRANGER = "the inventory has model, what answers says Antminer S9"

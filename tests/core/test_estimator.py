@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import estimator, flight
-from controller.domain.fleet import Condition, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition
 from controller.domain.policy import Feedback
 
 

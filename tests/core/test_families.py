@@ -10,7 +10,8 @@ import pytest
 
 from controller.core import allocator, estimator, flight
 from controller.core.roster import Goal, boot_levels, roster_of
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import Snapshot
 from tests.core.builders import RESPONSE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from controller.domain.metering import Point
 
 STALE_S = 60.0  # telemetry_stale of the small site: who was not read by then has to be done without

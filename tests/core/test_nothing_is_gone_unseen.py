@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.core import checkpoint, estimator, figures
-from controller.domain.fleet import CommandReport, Condition, Outcome, Verb, Verdict
+from controller.domain.command import CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.metering import Point
 
 FULL_W = 3_500.0

@@ -12,7 +12,8 @@ from controller.core.consequences import Findings
 from controller.core.state import State
 from controller.core.telemetry import take_readings
 from controller.core.verify import judge
-from controller.domain.fleet import Condition, Outcome, Verb, Verdict
+from controller.domain.command import Outcome, Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.reasons import Why
 from tests.core.site import Site

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import estimator, reconcile
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 
 
 class Office:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from controller.core import checkpoint, starts
+from controller.domain.command import CommandReport, Outcome, Verb
 from controller.domain.dispatch import DispatchKind
-from controller.domain.fleet import CommandReport, Outcome, Verb
 from controller.domain.metering import Point
 from controller.domain.reasons import Why
 from tests.core.builders import WALL

@@ -11,7 +11,8 @@ import pytest
 from controller.core import checkpoint, waves
 from controller.core.consequences import Findings
 from controller.core.state import State
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import VerdictReport
 from controller.domain.policy import WavePolicy
 from tests.core.site import Site

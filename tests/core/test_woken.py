@@ -9,7 +9,8 @@ import pytest
 
 from controller.core import allocator, flight
 from controller.core.roster import Goal
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 from tests.core.builders import RESPONSE, SLEEP_W
 from tests.core.verify.conftest import Story
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.core import checkpoint, work
-from controller.domain.fleet import Condition, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition
 from controller.domain.plan import EventLevel
 from tests.core.builders import WALL
 from tests.core.site import Site

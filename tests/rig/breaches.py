@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, FloatArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray, FloatArray
 from simulators.accounting import violation_horizon_s
 from simulators.asic.models import MinerModel
 from simulators.asic.response import Behaviour, VerbResponse

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind
-from controller.domain.fleet import FloatArray, Verb
+from controller.domain.fleet import FloatArray
 from controller.domain.plan import OperatorVerb
 from simulators.accounting import holding_times_s, trailing_max
 from tests.rig.breaches import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchKind, Malformed
-from controller.domain.fleet import Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import Breach, back_within_s, exceeded_limits, horizon_s
 from tests.rig.miners import NOBODY_ANSWERS_S

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from simulators.asic.crowd import BootCrowd
 from simulators.asic.models import LUXOS_MODELS, MODELS
 from simulators.asic.spec import FleetSpec

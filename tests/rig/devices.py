@@ -12,7 +12,8 @@ from typing import assert_never
 
 import numpy as np
 
-from controller.domain.fleet import Command, Condition, Fleet, MinerReading, Outcome, Verb
+from controller.domain.command import Command, Outcome, Verb
+from controller.domain.fleet import Condition, Fleet, MinerReading
 from simulators.asic.bank import MinerBank
 from simulators.asic.models import Family
 from simulators.asic.response import Answer, Mode, Phase

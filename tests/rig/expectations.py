@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.domain.fleet import FloatArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import FloatArray
 from tests.rig.check_load import load_under_cap
 from tests.rig.checkers import judge
 from tests.rig.record import CycleRow, Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.domain.fleet import Command, Verb
+from controller.domain.command import Command, Verb
 from tests.rig.record import CycleRow, Record
 
 APART_S = 10.0

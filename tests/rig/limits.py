@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, Command, CommandReport, FloatArray, Verb
+from controller.domain.command import Command, CommandReport, Verb
+from controller.domain.fleet import BoolArray, FloatArray
 from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.models import MinerModel

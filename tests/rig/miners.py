@@ -11,7 +11,8 @@ from typing import assert_never
 
 import numpy as np
 
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome
+from controller.domain.command import Command, CommandReport, Outcome
+from controller.domain.fleet import Condition, MinerReading
 from simulators.asic.bank import MinerBank
 from tests.rig.devices import Devices, Done
 from tests.rig.setup import Outage, Setup

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.domain.fleet import BoolArray, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import BoolArray
 from simulators.asic.response import Behaviour
 from tests.rig.record import Record
 from tests.rig.setup import Setup

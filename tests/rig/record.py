@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.domain.command import Command
 from controller.domain.dispatch import Answer
-from controller.domain.fleet import BoolArray, Command, FloatArray
+from controller.domain.fleet import BoolArray, FloatArray
 from controller.domain.plan import Decision
 
 

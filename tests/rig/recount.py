@@ -6,7 +6,8 @@ import numpy as np
 
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.state import State
-from controller.domain.fleet import Command, Condition, Verdict
+from controller.domain.command import Command
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import Decision
 from tests.rig.setup import Setup
 

@@ -11,8 +11,9 @@ import numpy as np
 from controller.core import urgency
 from controller.core.engine import Engine
 from controller.core.state import State
+from controller.domain.command import Command
 from controller.domain.dispatch import Dispatch, Received
-from controller.domain.fleet import BoolArray, Command, Verdict
+from controller.domain.fleet import BoolArray, Verdict
 from controller.domain.metering import Point, Sample, good_value
 from controller.domain.plan import Decision, OperatorOrder, Snapshot
 from simulators.asic.bank import MinerBank

@@ -6,7 +6,8 @@ import json
 
 from controller.core import checkpoint, wear
 from controller.core.state import State
-from controller.domain.fleet import Command, Fleet, Verb
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import Fleet
 
 CHECKPOINT_PERIOD_S = 10.0
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from controller.core.state import State
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
 from controller.domain.dispatch import Answer, Received
-from controller.domain.fleet import RESTORE_COMMAND_ID, Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import MeterError, MeterFault, Point, Readings
 from controller.domain.plan import Decision

@@ -11,8 +11,9 @@ import pytest
 
 from controller.core.engine import Engine
 from controller.core.state import State
+from controller.domain.command import Command
 from controller.domain.dispatch import AnswerStatus, Received
-from controller.domain.fleet import Command, Condition
+from controller.domain.fleet import Condition
 from controller.domain.journalling import RowKind
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.policy import Mode

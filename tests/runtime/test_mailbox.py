@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from controller.domain.command import Outcome
 from controller.domain.dispatch import Malformed, Received, RejectCode
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.fleet import Condition
 from controller.domain.metering import Point
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 from controller.runtime.mailbox import OPERATOR_ORDERS_MAX, Mailbox

@@ -12,20 +12,9 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.domain.command import RESTORE_COMMAND_ID, Command, CommandReport, Outcome, Verb
 from controller.domain.dispatch import Answer, AnswerStatus, RejectCode
-from controller.domain.fleet import (
-    RESTORE_COMMAND_ID,
-    Command,
-    CommandReport,
-    Fleet,
-    Level,
-    MinerModel,
-    MinerUnit,
-    Outcome,
-    ResponseClass,
-    Verb,
-    build_fleet,
-)
+from controller.domain.fleet import Fleet, Level, MinerModel, MinerUnit, ResponseClass, build_fleet
 from controller.domain.plan import (
     Allocation,
     ClassReport,

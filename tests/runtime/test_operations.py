@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from controller.core.engine import Engine
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from controller.domain.plan import Event, EventLevel, InputState, OperatorVerb, Snapshot
 from controller.domain.policy import Mode
 from controller.runtime.console import ConsoleRefusedError, Peer

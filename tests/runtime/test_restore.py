@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from controller.domain.fleet import RESTORE_COMMAND_ID, Outcome, Verb
+from controller.domain.command import RESTORE_COMMAND_ID, Outcome, Verb
 from tests.runtime.fakes import Crew, FakeDurable, FakeLoad, command, let_run
 
 pytestmark = pytest.mark.virtual_time

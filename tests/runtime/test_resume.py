@@ -10,7 +10,8 @@ import pytest
 
 from controller.core import checkpoint, wear
 from controller.core.state import ActiveOrder, OrderBook, State
-from controller.domain.fleet import CommandReport, Fleet, Outcome, Verb, Verdict
+from controller.domain.command import CommandReport, Outcome, Verb
+from controller.domain.fleet import Fleet, Verdict
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import EventLevel, OperatorOrder, OperatorVerb, Snapshot
 from controller.runtime.journal_file import JournalFile

@@ -14,7 +14,8 @@ import pytest
 
 from controller.config import load_site
 from controller.core.state import State
-from controller.domain.fleet import Command, CommandReport, Condition, Fleet, MinerReading, Outcome, Verb
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, Fleet, MinerReading
 from controller.domain.journalling import RowKind
 from controller.domain.plan import Event
 from controller.domain.policy import Policy

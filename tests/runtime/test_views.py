@@ -10,7 +10,8 @@ import pytest
 from controller.commands.status import BALANCE
 from controller.core.engine import Engine
 from controller.core.state import State
-from controller.domain.fleet import RESTORE_COMMAND_ID, CommandReport, Condition, Outcome, Verdict, build_fleet
+from controller.domain.command import RESTORE_COMMAND_ID, CommandReport, Outcome
+from controller.domain.fleet import Condition, Verdict, build_fleet
 from controller.domain.plan import Decision, Event, EventLevel, InputHealth, InputState, Snapshot, VerdictReport
 from controller.runtime.views import EVENTS_SHOWN, Views
 from tests.core.builders import WALL

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.domain.fleet import Condition, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition
 from tests.rig.check_miners import dwell_kept
 from tests.rig.recount import committed_w
 from tests.rig.setup import Crash, FeederTrip, InputFault, InputFaultKind, Outage

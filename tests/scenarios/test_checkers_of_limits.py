@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from controller.domain.command import Command, CommandReport, Outcome, Verb
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import Command, CommandReport, Outcome, Verb
 from controller.domain.limits import Limit
 from simulators.asic.bank import MinerBank
 from simulators.asic.response import Behaviour, Mode

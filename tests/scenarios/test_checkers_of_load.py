@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from controller.domain.command import Command, Verb
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import Command, Verb
 from simulators.asic.response import Behaviour
 from tests.rig.breaches import blind_for_sure, horizon_s
 from tests.rig.check_load import (

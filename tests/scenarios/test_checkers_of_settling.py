@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from simulators.asic.models import MODELS
 from tests.rig.check_load import settles
 from tests.rig.fleet import core_fleet

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from controller.domain.fleet import Command
+from controller.domain.command import Command
 from tests.rig.record import Record
 from tests.rig.scenario_file import Scenario
 from tests.rig.scenario_setup import setup_of

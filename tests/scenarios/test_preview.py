@@ -8,8 +8,9 @@ import pytest
 
 from controller.core.preview import Preview
 from controller.core.state import State
+from controller.domain.command import Verb
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import Condition, Verb
+from controller.domain.fleet import Condition
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 from controller.domain.reasons import Why
 from controller.runtime.whole_state import state_row

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from tests.rig import expectations, scenario_file, scenario_setup
 from tests.rig.scenario import Played
 from tests.rig.scenario_file import FOLDER, Scenario, ScenarioError

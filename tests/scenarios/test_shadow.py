@@ -10,8 +10,9 @@ import pytest
 
 from controller.core import checkpoint
 from controller.core.shadow import answers_told
+from controller.domain.command import Command, Verb
 from controller.domain.dispatch import Answer, AnswerStatus
-from controller.domain.fleet import Command, FloatArray, Verb
+from controller.domain.fleet import FloatArray
 from controller.domain.plan import Decision
 from controller.domain.policy import Mode
 from tests.rig.large import large_setup

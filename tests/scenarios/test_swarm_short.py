@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from controller.domain.command import Command, Verb
 from controller.domain.dispatch import AnswerStatus, Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import Command, Verb
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from simulators.asic.response import Behaviour
 from tests.rig import checkers

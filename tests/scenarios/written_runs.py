@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.domain.fleet import Command, Verb
+from controller.domain.command import Command, Verb
 from tests.rig.large import large_setup
 from tests.rig.record import CycleRow, Record
 

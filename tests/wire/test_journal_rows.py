@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.domain.command import Command, CommandReport, Outcome, Verb
 from controller.domain.dispatch import Answer, AnswerStatus, Dispatch, Malformed, Received
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading
 from controller.domain.journalling import Row, RowKind
 from controller.domain.metering import Point, Quality, Sample
 from controller.domain.plan import Decision, FeederReport, OperatorOrder, Snapshot, VerdictReport

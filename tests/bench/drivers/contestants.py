@@ -10,7 +10,8 @@ from typing import Any
 import pyasic_rs
 
 from controller.config.fleet_sections import FleetRules
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading
 from controller.runtime.actuator import Actuator
 from drivers import catalog
 from drivers.asic.profiles import facts_of

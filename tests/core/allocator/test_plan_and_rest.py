@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import allocator, estimator, flight
-from controller.domain.fleet import Condition, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.reasons import Unallocated
 from tests.core.allocator.hall import ALL_OFF, ALL_ON, Hall
 

@@ -10,7 +10,7 @@ import pytest
 from controller.core import allocator, flight
 from controller.core.fleet_state import VERB_CODES
 from controller.core.roster import Goal
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from controller.domain.reasons import Why
 from tests.core.allocator.hall import ALL_OFF, ALL_ON, ANY_RAMP, Hall
 from tests.core.builders import RESPONSE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass, DispatchKind
-from controller.domain.fleet import Verb
 from controller.domain.metering import Point
 from controller.domain.plan import OperatorOrder, OperatorVerb
 from controller.domain.reasons import Bound

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass
-from controller.domain.fleet import Verb, Verdict
+from controller.domain.fleet import Verdict
 from controller.domain.metering import Point
 from controller.domain.plan import EventLevel
 from tests.core.engine.given import cap_by

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass, DispatchKind
-from controller.domain.fleet import Verb
 from controller.domain.metering import Point
 from controller.domain.plan import InputState
 from controller.domain.reasons import Bound

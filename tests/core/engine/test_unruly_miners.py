@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.core.figures import counts
-from controller.domain.fleet import Condition, Outcome, Verdict
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition, Verdict
 from controller.domain.plan import OperatorOrder, OperatorVerb
 
 # --- people ---------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 from controller.core import checkpoint, estimator, failsafe
 from controller.core.estimator import SLEEP
 from controller.core.fleet_state import NO_COMMAND
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchKind, RejectCode
-from controller.domain.fleet import Verb
 from controller.domain.metering import Point, Quality
 from tests.core.builders import WALL
 from tests.core.failsafe.conftest import CALM, FALLBACK, FROZEN, GOOD, HOLD, Watch, health

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.domain.fleet import Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Verdict
 
 BLIND = {"trims": False, "reports_power": False}
 COUNT = 15

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.core import checkpoint, figures
-from controller.domain.fleet import CommandReport, Condition, GroupVerdict, Outcome, Verb, Verdict
+from controller.domain.command import CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, GroupVerdict, Verdict
 from tests.core.builders import WALL
 from tests.core.groups.conftest import (
     AWAKE_W,

@@ -6,7 +6,8 @@ import pytest
 
 from controller.core import figures
 from controller.core.estimator import SLEEP
-from controller.domain.fleet import Outcome, ResponseClass, Verb, Verdict
+from controller.domain.command import Outcome, Verb
+from controller.domain.fleet import ResponseClass, Verdict
 from controller.domain.metering import Point, Quality, Sample
 from tests.core.groups.conftest import (
     AWAKE_W,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.domain.fleet import GroupVerdict, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import GroupVerdict
 from controller.domain.metering import Quality, Sample
 from tests.core.groups.conftest import (
     COUNT,

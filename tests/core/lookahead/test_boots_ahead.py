@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from tests.core.builders import RESPONSE
 from tests.core.engine.given import CAP, RELEASE, TARGET
 from tests.core.lookahead.desk import TOLERANCE_W, Desk

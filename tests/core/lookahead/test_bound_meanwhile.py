@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass
-from controller.domain.fleet import Verb
 from controller.domain.reasons import Bound
 from tests.core.engine.given import CAP, TARGET, cap_by
 from tests.core.lookahead.desk import IN_S, TOLERANCE_W, Desk

@@ -12,7 +12,8 @@ from collections import Counter
 import pytest
 
 from controller.core import checkpoint
-from controller.domain.fleet import CommandReport, Condition, Outcome
+from controller.domain.command import CommandReport, Outcome
+from controller.domain.fleet import Condition
 from tests.core.site import Site
 
 RATED_W = 80_000

@@ -9,7 +9,8 @@ import pytest
 
 from controller.core import mass, mass_words
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Condition, Level, Verb, Verdict
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition, Level, Verdict
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST
 

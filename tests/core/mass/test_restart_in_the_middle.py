@@ -9,7 +9,7 @@ import pytest
 
 from controller.core import checkpoint
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST, START_S, dark_outage
 

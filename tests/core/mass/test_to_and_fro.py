@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from tests.core.mass.conftest import LOST, START_S
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from controller.core.fleet_state import Away
 from controller.core.roster import limit_room_w, roster_of
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from tests.core.mass.conftest import LOST, START_S, dark_outage
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.core.fleet_state import Away
-from controller.domain.fleet import Condition, Verb
+from controller.domain.command import Verb
+from controller.domain.fleet import Condition
 from controller.domain.metering import Point
 from tests.core.mass.conftest import LOST, START_S
 

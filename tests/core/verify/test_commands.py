@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from controller.core import estimator
-from controller.domain.fleet import Condition, Outcome, Verb, Verdict
+from controller.domain.command import Outcome, Verb
+from controller.domain.fleet import Condition, Verdict
 from tests.core.verify.conftest import ASLEEP, HASHING, Story
 
 # --- a command that works -------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome, Verb, Verdict
+from controller.domain.command import Outcome, Verb
+from controller.domain.fleet import Condition, Verdict
 from tests.core.verify.conftest import Story
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from controller.domain.fleet import Command, Level, Verb
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import Level
 from drivers.asic.luxos import LuxosMiner
 from drivers.asic.pyasic_miner import import_factory
 from drivers.catalog import build_miner

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading
 from drivers.catalog import Miner, build_miner
 from simulators.asic.farm import MinerFarm
 from simulators.asic.models import MODELS, Family

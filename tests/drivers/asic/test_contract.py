@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import CommandReport, Condition, MinerReading, Outcome, Verdict
+from controller.domain.command import CommandReport, Outcome
+from controller.domain.fleet import Condition, MinerReading, Verdict
 from simulators.asic.models import Family
 from tests.rig.contract import matrix
 from tests.rig.contract.belief import Belief

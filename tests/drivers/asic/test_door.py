@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading
 from drivers.asic.profiles import ModelFacts, all_facts
 from drivers.asic.pyasic_miner import import_factory
 from drivers.asic.rpc import ReplyKind, RpcWire

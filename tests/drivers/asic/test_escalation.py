@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import CommandReport, Condition, Outcome
+from controller.domain.command import CommandReport, Outcome
+from controller.domain.fleet import Condition
 from controller.ports import Load
 from simulators.asic.models import MODELS
 from simulators.faults import Fault

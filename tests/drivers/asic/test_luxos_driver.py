@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Level, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition, Level
 from drivers.asic.profiles import LadderUnreadableError
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from drivers.asic.profiles import LadderUnreadableError
 
 ANOTHER_MODEL = "the inventory has Antminer S19k Pro, the miner says Antminer T21 (Antminer T21, LUXminer)"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Level, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Level
 from drivers.asic.profiles import Confidence, ModelFacts, ModelFileError, all_facts, facts_of, parse
 from drivers.catalog import build_dry_run, build_miner, known_models, mismatches, model_named, nameplate_level
 from simulators.asic.models import MODELS

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, CommandReport, MinerReading, Verb
+from controller.domain.command import Command, CommandReport, Verb
+from controller.domain.fleet import MinerReading
 from drivers.asic.profiles import LadderUnreadableError
 from tests.drivers.asic.antminer.answers import http
 from tests.drivers.asic.antminer.script import SLEEP, WAKE, scripted

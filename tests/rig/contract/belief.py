@@ -7,18 +7,9 @@ from dataclasses import dataclass, replace
 from controller.core import estimator
 from controller.core.engine import Engine
 from controller.core.state import State
+from controller.domain.command import Command, CommandReport, Verb
 from controller.domain.dispatch import Dispatch, DispatchClass, DispatchKind, Received
-from controller.domain.fleet import (
-    Command,
-    CommandReport,
-    Condition,
-    MinerModel,
-    MinerReading,
-    MinerUnit,
-    Verb,
-    Verdict,
-    build_fleet,
-)
+from controller.domain.fleet import Condition, MinerModel, MinerReading, MinerUnit, Verdict, build_fleet
 from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample
 from controller.domain.plan import OperatorOrder, OperatorVerb, Snapshot
 from tests.rig.policy import Rules, site_policy

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from controller.domain.fleet import Condition, Outcome, Verb, Verdict
+from controller.domain.command import Outcome, Verb
+from controller.domain.fleet import Condition, Verdict
 from simulators.asic.models import Family
 from tests.rig.contract.run import Cell, Proof
 from tests.rig.contract.scenes import ABSENT, Case, Order, Scene, Scope

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from controller.domain.fleet import Command, CommandReport, Condition, MinerReading, Outcome, Verb, Verdict
+from controller.domain.command import Command, CommandReport, Outcome, Verb
+from controller.domain.fleet import Condition, MinerReading, Verdict
 from drivers.asic.pyasic_miner import import_btminer
 from drivers.catalog import Miner, build_miner, model_named
 from simulators.asic.antminer import AntminerStock, StockTraits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from controller.domain.fleet import Verb
+from controller.domain.command import Verb
 from simulators.asic.models import Family
 from simulators.faults import Fault
 

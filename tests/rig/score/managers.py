@@ -10,17 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from controller.domain.fleet import (
-    BoolArray,
-    Command,
-    CommandReport,
-    Condition,
-    Fleet,
-    FloatArray,
-    IntArray,
-    MinerReading,
-    Verb,
-)
+from controller.domain.command import Command, CommandReport, Verb
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, MinerReading
 from controller.domain.metering import Point
 from tests.rig.score.orders import SAMPLE_S, Orders
 from tests.rig.score.plant_site import Site10MW, score_setup

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controller.domain.fleet import Command, Verb
+from controller.domain.command import Command, Verb
 from drivers.asic.antminer import AntminerStock
 from drivers.asic.budget import Budget
 from drivers.asic.profiles import ModelFacts, facts_of

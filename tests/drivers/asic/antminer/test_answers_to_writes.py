@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from tests.drivers.asic.antminer.answers import BUSY, CONF, RESET, conf, http
 from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script
 

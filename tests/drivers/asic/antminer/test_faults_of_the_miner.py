@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, Condition, Outcome
+from controller.domain.command import Command, Outcome
+from controller.domain.fleet import Condition
 from simulators.asic.antminer import ConfRead, StockTraits
 from simulators.asic.antminer_conf import Unsent
 from simulators.asic.response import Behaviour

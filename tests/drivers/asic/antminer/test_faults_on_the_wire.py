@@ -9,7 +9,8 @@ import asyncio
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from simulators.asic.http_server import KeepAlive
 from simulators.faults import Fault
 from tests.drivers.asic.antminer.bench import LONG_S, Bench, scene

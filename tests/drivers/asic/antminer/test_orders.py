@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, Outcome, Verb
+from controller.domain.command import Command, Outcome, Verb
 from tests.drivers.asic.antminer.answers import CONF, conf
 from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script, asleep, until
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from drivers.asic.antminer_memory import Known
 from drivers.asic.antminer_reading import MUTE_ASLEEP_S, Judge, Seen, rate_in_summary
 from tests.drivers.asic.antminer.script import FACTS, LOW, NORMAL

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from drivers.asic.profiles import LadderUnreadableError
 from tests.drivers.asic.antminer.answers import RESET, conf, summary, version, web_summary
 from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script, asleep, quick, scripted

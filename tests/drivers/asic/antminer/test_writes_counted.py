@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Outcome
+from controller.domain.command import Outcome
 from drivers.asic.budget import DAY_S, Budget
 from tests.drivers.asic.antminer.answers import BUSY, OK, RESET
 from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script, asleep

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, Outcome
+from controller.domain.command import Command, Outcome
 from drivers.asic.budget import Budget
 from tests.drivers.asic.antminer.answers import BUSY, CONF, OK, RESET, conf, http, summary
 from tests.drivers.asic.antminer.script import SHED, SLEEP, WAKE, Script, asleep, scripted

@@ -14,7 +14,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from controller.domain.fleet import Command, Level, Verb
+from controller.domain.command import Command, Verb
+from controller.domain.fleet import Level
 from drivers.asic.budget import Budget
 from drivers.asic.profiles import facts_of
 from drivers.asic.pyasic_miner import import_factory

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from controller.domain.fleet import Command
+from controller.domain.command import Command
 from drivers.asic.rpc import RpcWire
 from tests.drivers.asic.whatsminer.script import SHED, SLEEP, WAKE, Script, running, summary, trim
 

@@ -9,7 +9,8 @@ import asyncio
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from simulators.asic.response import Behaviour
 from simulators.faults import Fault
 from tests.drivers.asic.conftest import STILL_SILENT, outcome_of_stock

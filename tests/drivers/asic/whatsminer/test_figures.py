@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from tests.drivers.asic.whatsminer.script import (
     NAMEPLATE_W,
     SHED,

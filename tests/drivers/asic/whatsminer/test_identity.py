@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, Condition, Outcome, Verb
+from controller.domain.command import Command, Outcome, Verb
+from controller.domain.fleet import Condition
 from drivers.asic.budget import DAY_S, Budget
 from drivers.asic.profiles import LadderUnreadableError
 from tests.drivers.asic.whatsminer.script import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Command, Outcome
+from controller.domain.command import Command, Outcome
 from tests.drivers.asic.whatsminer.script import (
     OK,
     SHED,

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from controller.domain.fleet import Condition, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition
 from tests.drivers.asic.whatsminer.script import OK, SHED, SLEEP, Script, Sealed, error, running, summary, until, warmed
 
 POWER_OFF = "enc power_off respbefore=true"

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from controller.domain.fleet import Condition, Level, Outcome
+from controller.domain.command import Outcome
+from controller.domain.fleet import Condition, Level
 from simulators.asic.models import MODELS
 from simulators.asic.response import Behaviour
 from tests.drivers.asic.conftest import outcome_of_stock
