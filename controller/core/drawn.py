@@ -17,7 +17,7 @@ from controller.domain.policy import RampPolicy
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-RISE_SHARE, TRIM_RISE_SHARE, FALL_SHARE, TURN_SHARE = 0.89, 0.95, 0.94, 0.81
+RISE_SHARE, TRIM_RISE_SHARE, FALL_SHARE, TURN_SHARE = 0.89, 0.95, 0.95, 0.81
 """Of the limits within 15 s; up, of a way that trim goes alone, whose course is known better than that of boots. Where
 the load turned within them the peak, or the dip, is known least."""
 TURNED_RATIO = 0.03

@@ -153,7 +153,6 @@ class Governor:
             up_w_per_s=self.pace.up_w_per_min / ramp.MINUTE_S,
             shed=setpoint.shed,
             waived=waived,
-            empty=at_floor and setpoint.bound is Bound.SURPLUS,
             may_raise=may_raise,
             exact=Bound.SURPLUS not in (wanted.bound, setpoint.bound),
             fall=ahead.fall,
@@ -161,6 +160,7 @@ class Governor:
             ahead_w=ahead_w,
             blind=self.trust.worst in doubts.DOUBTED,
             limit_w=max(cap_w, setpoint.power_w),
+            empty=at_floor and setpoint.bound is Bound.SURPLUS,
         )
 
 

@@ -68,7 +68,6 @@ class Goal:
     up_w_per_s: float
     shed: bool
     waived: bool
-    empty: bool = False
     may_raise: bool = True
     exact: bool = False
     fall: Fall | None = None
@@ -76,6 +75,7 @@ class Goal:
     ahead_w: float = 0.0
     blind: bool = False
     limit_w: float = math.inf
+    empty: bool = False
 
     def lead_w(self, boot_s: float) -> float:
         """Where the setpoint may be when a unit woken now has booted, `boot_s` seconds from now."""

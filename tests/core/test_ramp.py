@@ -191,7 +191,7 @@ def test_nothing_is_ordered_ahead_that_the_load_may_not_do(kit):
     state.drawn_history = ((90.0, 18_260.0), (99.0, 19_900.0))
     assert ahead(kit, state, 30_000) == pytest.approx(40.0), "18.26 kW and 89 % of 2 kW"
     state.drawn_history = ((90.0, 23_620.0), (99.0, 20_100.0))
-    assert ahead(kit, state, 10_000) == pytest.approx(-140.0), "23.62 less 94 % of 4 kW"
+    assert ahead(kit, state, 10_000) == pytest.approx(-180.0), "23.62 less 95 % of 4 kW"
 
 
 def follow(kit, state, wanted_w):
