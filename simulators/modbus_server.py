@@ -15,6 +15,8 @@ from enum import StrEnum, unique
 import numpy as np
 import numpy.typing as npt
 
+from simulators.listening import accept_no_more, accepted
+
 READ_HOLDING = 3
 READ_INPUT = 4
 MAX_WORDS = 125
@@ -143,8 +145,10 @@ class ModbusServer:
 
     async def _close_listener(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            accept_no_more(server)
+            await accepted()
+            server.close()
             await asyncio.sleep(0)  # let the loop drop the listening socket before anybody connects again
 
     def _reset_all(self) -> None:

@@ -20,6 +20,7 @@ from simulators.asic.whatsminer import WhatsMiner
 from simulators.asic.wire_server import ApiFirmware, FirmwareServer, WebProtocol
 from simulators.asic.wirelog import WireRecord
 from simulators.faults import FaultSchedule
+from simulators.listening import accepted
 
 API_PORT: Final = 4028
 WEB_PORT: Final = 80
@@ -199,6 +200,9 @@ class MinerFarm:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for server in self._servers:
+            server.accept_no_more()
+        await accepted()
         if self._physics is not None:
             self._physics.cancel()
             await asyncio.wait([self._physics])

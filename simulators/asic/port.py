@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from simulators.listening import accept_no_more
+
 _PLUG_S: Final = 0.05
 
 
@@ -30,6 +32,11 @@ class Port:
         if self._socket is None:
             self._close_hole()
             self._opening = asyncio.get_running_loop().create_task(self._serve(self._listen()))
+
+    def accept_no_more(self) -> None:
+        """Before `close`: whoever is just being accepted is known when `listening.accepted` returns."""
+        if self._server is not None:
+            accept_no_more(self._server)
 
     def close(self) -> None:
         """Stop listening: who connects is refused. Open connections stay."""

@@ -282,6 +282,11 @@ class FirmwareServer:
         self._running = True
         self._follow_faults()
 
+    def accept_no_more(self) -> None:
+        """Before `stop`: see simulators/listening."""
+        for each in self._ports:
+            each.accept_no_more()
+
     def stop(self) -> None:
         """Close the ports and drop every client."""
         self._running = False
