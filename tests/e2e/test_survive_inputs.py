@@ -194,7 +194,7 @@ def _down_and_back(sites: list[Blinded]) -> None:
         one.check_the_way_down()
     for one in sites:
         one.mend()
-    _until_all(sites, lambda one: one.site.sim.load_kw > 8, 25, "load up again")
+    _until_together(sites, lambda one: one.site.sim.load_kw > 8, 25, "load up again")
     for one in sites:
         one.check_the_way_back()
 
@@ -206,11 +206,6 @@ def _check_the_household_guard(one: Blinded) -> None:
     until(lambda: sim.load_kw < GUARDED_KW + tolerance_kw, 6, "shed to what the grid leaves")
     assert "fallback" not in one.states, "the guard was not what lowered it"
     assert sim.load_kw > GUARDED_KW - 4
-
-
-def _until_all(sites: list[Blinded], holds: Callable[[Blinded], bool], within_s: float, what: str) -> None:
-    for one in sites:  # they have all had the same time when the first has been waited for
-        until(lambda one=one: holds(one), within_s, f"{one.lost.site_id}: {what}")
 
 
 def _until_together(sites: list[Blinded], holds: Callable[[Blinded], bool], within_s: float, what: str) -> None:
