@@ -36,7 +36,8 @@ Checker = Callable[[Setup, Record], list[Breach]]
 def horizon_s(setup: Setup) -> float:
     """H: how long after a fall of the cap the load may physically still be above it, with the slowest of the fleet."""
     slowest = max(setup.fleet.response_scale or (1.0,))
-    verb = max((_slowest_way_down(model) for model in set(setup.fleet.models)), key=lambda one: one.slowest_total_s)
+    models = {id(model): model for model in setup.fleet.models}  # their hash goes through every figure of theirs
+    verb = max((_slowest_way_down(model) for model in models.values()), key=lambda one: one.slowest_total_s)
     return violation_horizon_s(
         setup.meter_period_s + setup.tick_s,
         setup.policy.cycle_s,

@@ -17,7 +17,7 @@ class Survivor:
 
     def __init__(self, facts: Fleet) -> None:
         self._facts = facts
-        self._text: str | None = None
+        self._kept: State | None = None
         self._wall = 0.0
         self._due_s = 0.0
         self._behind: list[tuple[int, str, Verb]] = []
@@ -30,15 +30,16 @@ class Survivor:
         self._priors.update(after.priors)
         if after.now >= self._due_s or by_hand or checkpoint.due_at_once(before, after):
             self._due_s = after.now + CHECKPOINT_PERIOD_S
-            self._text = json.dumps(checkpoint.to_record(self._facts, after, after.now))
+            self._kept = after
             self._wall = wall
             self._behind = []
 
     def state(self, now: float, wall: float) -> State:
         """The state to go on from. The machine was up all the while: loop time tells for how long nobody was there."""
-        if self._text is None:
+        if self._kept is None:
             return State.fresh(self._facts, now)
-        record = json.loads(self._text)
+        # No step changes the state it was given: what is read back now was written then.
+        record = json.loads(json.dumps(checkpoint.to_record(self._facts, self._kept, self._kept.now)))
         away_s = min(seconds for seconds in (wall - self._wall, now - record["taken_at"]) if seconds >= 0.0)
         state = checkpoint.from_record(self._facts, record, now - away_s, self._wall)
         wear.shift(state, wall - self._wall - away_s)
