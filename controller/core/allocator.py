@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.core import estimator, limits, ramp_watch
 from controller.core.commitment import commit
+from controller.core.next_moves import trim_lags_s
 from controller.core.roster import Goal, Roster, roster_of, wakeable, want_asleep
 from controller.core.state import State
 from controller.core.trimming import (
@@ -23,7 +24,6 @@ from controller.core.trimming import (
     lower,
     raise_,
     shed,
-    trim_lags_s,
 )
 from controller.domain.fleet import BoolArray, Condition, Fleet, IntArray, Verdict
 from controller.domain.plan import WHYS, Allocation

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from controller.core.state import State
@@ -17,9 +17,8 @@ from controller.domain.policy import RampPolicy
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-RISE_SHARE, TRIM_RISE_SHARE, FALL_SHARE, TURN_SHARE = 0.89, 0.95, 0.95, 0.81
-"""Of the limits within 15 s; up, of a way that trim goes alone, whose course is known better than that of boots. Where
-the load turned within them the peak, or the dip, is known least."""
+LOAD_SHARE, TURN_SHARE = 0.95, 0.81
+"""Of the limits within 15 s; where the load turned within them the peak, or the dip, is known least."""
 TURNED_RATIO = 0.03
 """Of the limit: a peak or a dip larger than that is a turn. On a long way smaller bumps are slow miners and quick ones
 taking turns, and to stop at each would leave it behind."""
@@ -31,9 +30,10 @@ SEEN_S = 4.0
 class Next:
     """Who moves next. Watts of the quickest move in `lag_s` seconds, of the middling ones in `lead_s`.
 
-    owed_w: so much the load will then be above (below: negative) what is committed, for what is slower is still on its
-    way. then_w: what the site will draw by then with what is ordered already, watts; None when it is not known.
-    alone: their range leads all the way, and nobody boots or sleeps for it.
+    owed_w: so much the load will be above (below: negative) what is committed in `lag_s`, for what is slower is still
+    on its way. then_w: what the site will draw by then with what is ordered already, watts; None when it is not known.
+    lead_owed_w, lead_then_w: the same in `lead_s`. alone: their range leads all the way, and nobody boots or sleeps
+    for it.
     """
 
     lag_s: float = 0.0
@@ -41,6 +41,13 @@ class Next:
     owed_w: float = 0.0
     then_w: float | None = None
     alone: bool = False
+    lead_owed_w: float = 0.0
+    lead_then_w: float | None = None
+
+    @property
+    def later(self) -> Next:
+        """The same, with the middling ones in the place of the quickest."""
+        return replace(self, lag_s=self.lead_s, owed_w=self.lead_owed_w, then_w=self.lead_then_w)
 
 
 NOBODY = Next()
@@ -49,12 +56,16 @@ NOBODY = Next()
 def ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
     """The most that may be committed now so that the load itself keeps its limit within 15 s when it arrives. At rest
     that needs no margin: a unit may be that large."""
+    return min(_ceiling_w(state, ramp, now, one) for one in (rises, rises.later))
+
+
+def _ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
     drawn = _until_then(state, now, rises)
     if not drawn:
         return math.inf
     lowest_w = min(drawn, key=POWER)[1]
     turned = drawn[0][1] - lowest_w > TURNED_RATIO * ramp.up_w_per_15s
-    share = TURN_SHARE if turned else TRIM_RISE_SHARE if rises.alone else RISE_SHARE
+    share = TURN_SHARE if turned else LOAD_SHARE
     rising = drawn[-1][1] - lowest_w > (1.0 - share) * ramp.up_w_per_15s
     most_w = lowest_w + (share if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
     return most_w - max(unforeseen_w(state, now), 0.0)
@@ -63,12 +74,16 @@ def ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
 def floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
     """The same for the least. A limit is to be reached, and is given all that the load was seen to leave; what
     `follows` a target is ahead of its fall and keeps a margin."""
+    return max(_floor_w(state, ramp, now, one, follows) for one in ((falls, falls.later) if follows else (falls,)))
+
+
+def _floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
     drawn = _until_then(state, now, falls) if follows else _lately(state, now, falls)
     if not drawn:
         return -math.inf
     highest_w = max(drawn, key=POWER)[1]
     turned = highest_w - drawn[0][1] > TURNED_RATIO * ramp.down_w_per_15s
-    share = TURN_SHARE if turned else FALL_SHARE
+    share = TURN_SHARE if turned else LOAD_SHARE
     falling = follows and highest_w - drawn[-1][1] > (1.0 - share) * ramp.down_w_per_15s
     least_w = highest_w - (share if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
     return least_w - min(unforeseen_w(state, now), 0.0) if follows else least_w

@@ -21,6 +21,7 @@ from controller.core import (
     lookahead,
     mass,
     mass_meters,
+    next_moves,
     open_loop,
     operator,
     progress,
@@ -31,7 +32,6 @@ from controller.core import (
     shed_left,
     surplus,
     telemetry,
-    trimming,
     verify,
     waves,
     wear,
@@ -216,7 +216,7 @@ class _Cycle:
         """Seconds until what is ordered now for a surplus that falls will have moved; 0 while it does not."""
         track = self.state.surplus_track
         drop_w = 0.0 if track is None else -track.falls_w_per_s * STEP_WINDOW_S
-        return trimming.falls_in_s(self.facts, self.state, self.policy.fleet.trim, drop_w) if drop_w > 0.0 else 0.0
+        return next_moves.falls_in_s(self.facts, self.state, self.policy.fleet.trim, drop_w) if drop_w > 0.0 else 0.0
 
     def _paced(self) -> Policy:
         """The policy with the ramps as they may be used now."""

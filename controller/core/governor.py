@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.core import doubts, estimator, failsafe, ramp, regulation, trimming
+from controller.core import doubts, estimator, failsafe, next_moves, ramp, regulation
 from controller.core.drawn import Next
 from controller.core.failsafe import Trust
 from controller.core.lookahead import Ahead
@@ -64,7 +64,7 @@ class Governor:
         wanted, held_w = self._held(wanted, present_w)
         regulation.notice(state, wanted, now)
         aim = ramp.meet(state, self.pace, wanted, self.elapsed_s)
-        falls, rises = trimming.who_moves_next(self.facts, state, self.policy.fleet.trim, aim.power_w, now)
+        falls, rises = next_moves.who_moves_next(self.facts, state, self.policy.fleet.trim, self.pace, aim.power_w, now)
         setpoint = self._limited(self._ramped(wanted, aim, held_w, present_w, falls, rises))
         state.setpoint_w = setpoint.power_w
         blind = self.trust.worst is InputState.FALLBACK

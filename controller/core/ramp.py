@@ -17,12 +17,15 @@ from controller.domain.policy import RampPolicy
 from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
-TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.955, 0.92, 0.95, 0.88
+TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.955, 0.94, 0.95, 0.92
 """Of the limits within 15 s, for the set-point of a target: one that goes as fast as they allow is held up by the load
 every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. Trim alone is smooth. A long
 fall beyond its range ends with sleepers, who are slower, and goes in lumps."""
 LONG_FALL = 0.5
 """Of what may fall within a minute."""
+FIRST_RATIO, FIRST_S = 0.05, 8.0
+"""The first twentieth of a fall is to be there after 10 s, however large the fall is: of a large one it is set quicker
+than the pace, and the rest of 15 s goes slower for it. Two seconds pass for the cycle and the quickest to move."""
 RISE_FORESEEN = 0.5
 """Of how far a signal that rises is taken to go on: power that is not ordered in the end is not taken."""
 CYCLE_S = 1.0  # what is ordered waits for its cycle, and half a signal's step for the next
@@ -72,7 +75,9 @@ def limit(
     if wanted.bound is Bound.FALLBACK:
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
-        pace_w_per_s = _down_w_per_s(state, ramp, last, now, falls) if follows else ramp.down_w_per_min / MINUTE_S
+        pace_w_per_s = (
+            _down_w_per_s(state, ramp, last, wanted.power_w, now, falls) if follows else ramp.down_w_per_min / MINUTE_S
+        )
         floor = last - pace_w_per_s * elapsed_s
         lowered_w = highest_lately_w(state, last, now) - ramp.down_w_per_15s
         floor = max(floor, lowered_w, floor_w(state, ramp, now, falls, follows))
@@ -91,14 +96,20 @@ def _up_w_per_s(ramp: RampPolicy, rises: Next) -> float:
     return _pace(ramp.up_w_per_min, ramp.up_w_per_15s, TRIM_PACE if rises.alone else RISE_PACE)
 
 
-def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, now: float, falls: Next) -> float:
-    """How fast the setpoint of a target falls, watts a second."""
+def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, wanted_w: float, now: float, falls: Next) -> float:
+    """How fast the setpoint of a target falls towards `wanted_w`, watts a second."""
     if falls.alone:
         return _pace(ramp.down_w_per_min, ramp.down_w_per_15s, TRIM_PACE)
     lately = within(state.power_history, MINUTE_S, now)
-    fallen_w = max(lately, key=POWER)[1] - setpoint_w if lately else 0.0
+    fallen_w = max(max(lately, key=POWER)[1] - setpoint_w, 0.0) if lately else 0.0
     share = LONG_FALL_PACE if fallen_w > LONG_FALL * ramp.down_w_per_min else FALL_PACE
-    return _pace(ramp.down_w_per_min, ramp.down_w_per_15s, share)
+    pace_w_per_s = _pace(ramp.down_w_per_min, ramp.down_w_per_15s, share)
+    first_w, in_15s_w = FIRST_RATIO * (setpoint_w + fallen_w - wanted_w), pace_w_per_s * STEP_WINDOW_S
+    if first_w <= pace_w_per_s * FIRST_S or fallen_w >= in_15s_w:
+        return pace_w_per_s
+    if fallen_w < first_w:
+        return min(first_w, in_15s_w) / FIRST_S
+    return (in_15s_w - first_w) / (STEP_WINDOW_S - FIRST_S)
 
 
 def way_down_from_w(state: State, setpoint_w: float, power_w: float, now: float) -> float:
@@ -171,7 +182,7 @@ def ahead_w(
         most_w = power_w + _up_w_per_s(ramp, rises) * rises.lead_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
     lead_s = falls.lead_s + (FALL_AHEAD_S if falls.alone else 0.0)
-    least_w = power_w - _down_w_per_s(state, ramp, power_w, now, falls) * lead_s
+    least_w = power_w - _down_w_per_s(state, ramp, power_w, wanted_w, now, falls) * lead_s
     return min(max(wanted_w, least_w, floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
 
 

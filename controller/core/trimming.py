@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from controller.core import estimator
-from controller.core.drawn import Next
 from controller.core.fleet_state import NO_COMMAND, FleetState
+from controller.core.next_moves import middling_s, trim_lags_s
 from controller.core.roster import (
     Goal,
     Roster,
@@ -21,10 +20,7 @@ from controller.core.roster import (
     want_asleep,
     want_rung,
 )
-from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
-
-HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,67 +211,3 @@ def raise_(roster: Roster, gap_w: float) -> None:
         left_w -= gained_w
         room_w[facts.limits.of_miner[miner]] -= gained_w
         budget -= 1
-
-
-def who_moves_next(facts: Fleet, state: State, trims: bool, aim_w: float, now: float) -> tuple[Next, Next]:
-    """Who could be trimmed down next, and who up, on the way from the set-point to `aim_w` watts. trims: trim is on."""
-    way_w = 0.0 if state.setpoint_w is None else abs(aim_w - state.setpoint_w)
-    falls, rises = (_moves_next(facts, state, way_w if trims else math.inf, up, now) for up in (False, True))
-    return falls, rises
-
-
-def _moves_next(facts: Fleet, state: State, way_w: float, up: bool, now: float) -> Next:
-    lags_s, offset_w = trim_lags_s(facts, state.fleet, up), state.offset_w or 0.0
-    lag_s = float(lags_s.min()) if len(lags_s) else 0.0
-    return Next(
-        lag_s=lag_s,
-        lead_s=middling_s(lags_s),
-        owed_w=estimator.owed_w(state.fleet, now + lag_s),
-        then_w=offset_w + float(estimator.expected_power_w(state.fleet, now + lag_s).sum()),
-        alone=trim_range_w(facts, state.fleet, up) >= way_w,
-    )
-
-
-def trim_range_w(facts: Fleet, fleet: FleetState, up: bool) -> float:
-    """How far those who hash can be trimmed down, or up to their ceilings, from what they are told to run, watts."""
-    able = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING)
-    rows = np.flatnonzero(able)
-    level = np.maximum(fleet.want_level[rows], 0)
-    to = np.maximum(fleet.ceiling[rows], level) if up else 0
-    range_w = facts.level_power_w[rows, to] - facts.level_power_w[rows, level]
-    return abs(float((range_w * fleet.ratio[rows]).sum()))
-
-
-def middling_s(lags_s: FloatArray) -> float:
-    """The mean of `lags_s`, (k,) seconds; 0.0 of nobody."""
-    return float(lags_s.mean()) if len(lags_s) else 0.0
-
-
-def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
-    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way.
-
-    When nobody is left who could go that way, of everybody who trims: with the last of them what is ordered ahead would
-    go. Downward sleepers would be asked for in their place, who let trimmers up again; upward trimmers would make room
-    at once for boots that the ramp has room for when they come.
-    """
-    trims = facts.trims & fleet.want_hashing & (fleet.condition == Condition.HASHING)
-    able = trims & (fleet.want_level < fleet.ceiling if up else fleet.want_level > 0)
-    if not bool(able.any()):
-        able = trims
-    lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
-    return lags_s
-
-
-def falls_in_s(facts: Fleet, state: State, trims: bool, drop_w: float) -> float:
-    """Seconds until half of the watts of a fall by `drop_w` have moved that is ordered now: of those who trim, where
-    their range is enough for it, else of the worst, who would sleep."""
-    fleet = state.fleet
-    on = fleet.want_hashing & (fleet.condition == Condition.HASHING)
-    own_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.want_level, 0)] * fleet.ratio
-    range_w = trim_range_w(facts, fleet, up=False) if trims else 0.0
-    if range_w >= drop_w:
-        return middling_s(trim_lags_s(facts, fleet, up=False)) if range_w > 0.0 else 0.0
-    sleepers = facts.best_first[::-1][on[facts.best_first[::-1]]]
-    sleepers = sleepers[np.cumsum(own_w[sleepers]) - own_w[sleepers] < drop_w]
-    lags_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[sleepers]
-    return middling_s(lags_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.core import ramp
+from controller.core.drawn import Next
 from controller.core.state import State
 from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
@@ -26,3 +27,8 @@ def steady(power_w, until=100.0):
 def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **who_moves_next):
     rates = kit.policy(ramp={"up_w_per_15s": 2_000.0}).ramp
     return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, **who_moves_next)
+
+
+def alike(lag_s, owed_w=0.0, then_w=None):
+    """Who moves next where one is as quick as the other."""
+    return Next(lag_s, lag_s, owed_w, then_w, alone=False, lead_owed_w=owed_w, lead_then_w=then_w)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from controller.core import ramp, regulation, trimming
+from controller.core import ramp, regulation
 from controller.core.drawn import Next
 from controller.core.state import State
 from controller.domain.dispatch import DispatchKind
@@ -69,42 +69,6 @@ def test_a_fall_is_met_where_it_will_be_and_a_rise_half_way(kit):
     assert ahead(kit, (20_000, 20_200, 20_400)) == pytest.approx(100.0)
     assert ahead(kit, (20_000, 20_200, 20_400), limit_w=20_430.0) == pytest.approx(30.0), "never above a limit"
     assert ahead(kit, (20_000, 20_200, 20_400), limit_w=20_300.0) == 0.0
-
-
-def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(kit):
-    """It went, so trimmers were let up, so it came again: a limit cycle of two seconds."""
-    facts = kit.fleet(4)
-    with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (3, 0))
-    leads_s = [trimming.who_moves_next(facts, state, True, 0.0, 0.0)[0].lead_s for state in (with_room, without)]
-    assert leads_s[0] == leads_s[1] > 0.0
-
-
-def test_nor_does_what_a_rise_is_led_by(kit):
-    """It went with the last trimmer below its ceiling: sixty were trimmed down in the middle of a rise, to make room
-    for boots that the ramp had room for when they came, and the load stood for twenty seconds."""
-    facts = kit.fleet(4)
-    with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (2, 3))
-    rises = [trimming.who_moves_next(facts, state, True, 0.0, 0.0)[1] for state in (with_room, without)]
-    assert (rises[0].lag_s, rises[0].lead_s) == (rises[1].lag_s, rises[1].lead_s)
-    assert rises[1].lead_s > 0.0
-
-
-@pytest.mark.parametrize(
-    ("trims", "aim_w", "alone"),
-    [
-        pytest.param(True, -2_000.0, True, id="down by all four's range"),
-        pytest.param(True, -2_001.0, False, id="down by more, for which somebody sleeps"),
-        pytest.param(True, 4_000.0, True, id="up by all four's range"),
-        pytest.param(True, 4_001.0, False, id="up by more, for which somebody boots"),
-        pytest.param(False, -1.0, False, id="nobody is trimmed"),
-    ],
-)
-def test_trim_is_alone_as_far_as_its_range_leads(kit, trims, aim_w, alone):
-    """Four miners one rung above their lowest and two below their ceilings, 500 W each."""
-    state = kit.seen_state(kit.fleet(4), [True] * 4, level=1)
-    state.setpoint_w = 20_000.0
-    falls, rises = trimming.who_moves_next(kit.fleet(4), state, trims, 20_000.0 + aim_w, 0.0)
-    assert (rises if aim_w > 0.0 else falls).alone is alone
 
 
 def test_a_site_that_is_given_a_falling_signal_is_ahead_of_it(kit):

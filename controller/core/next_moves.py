@@ -1,0 +1,101 @@
+"""Who can be moved next, how soon that is felt, and how far trim leads: what the ramps look ahead by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from controller.core import estimator
+from controller.core.drawn import STEP_WINDOW_S, Next
+from controller.core.fleet_state import FleetState
+from controller.core.state import State
+from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray
+from controller.domain.policy import RampPolicy
+
+HALF_OF_90 = math.log10(2.0)  # a move falls off exponentially
+STEEPER = 0.75
+"""By so much of the straight line that it is taken for a boot is steeper in its middle: an S, and the quick ones are
+there together."""
+FEW_BOOTS = 0.1
+"""Of what may rise in 15 s: where boots bring more than that in the next ones, trim does not go alone."""
+
+
+def who_moves_next(
+    facts: Fleet, state: State, trims: bool, pace: RampPolicy, aim_w: float, now: float
+) -> tuple[Next, Next]:
+    """Who could be trimmed down next, and who up, on the way from the set-point to `aim_w` watts. trims: trim is on."""
+    way_w = 0.0 if state.setpoint_w is None else abs(aim_w - state.setpoint_w)
+    falls, rises = (_moves_next(facts, state, pace, way_w if trims else math.inf, up, now) for up in (False, True))
+    return falls, rises
+
+
+def _moves_next(facts: Fleet, state: State, pace: RampPolicy, way_w: float, up: bool, now: float) -> Next:
+    fleet = state.fleet
+    lags_s = trim_lags_s(facts, fleet, up)
+    lag_s, lead_s = float(lags_s.min()) if len(lags_s) else 0.0, middling_s(lags_s)
+    alone = trim_range_w(facts, fleet, up) >= way_w
+    if not up and not alone:  # sleepers go with them, and some are quicker
+        lag_s = float((facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)].min(initial=lag_s))
+    owed_w, lead_owed_w = (estimator.owed_w(fleet, now + after_s) for after_s in (lag_s, lead_s))
+    then_w, lead_then_w = (_drawn_w(state, now + after_s) for after_s in (lag_s, lead_s))
+    if up:
+        come_w = estimator.boots_between_w(fleet, now, lag_s, lag_s + STEP_WINDOW_S)
+        alone &= come_w <= FEW_BOOTS * pace.up_w_per_15s
+        lead_owed_w += STEEPER * estimator.boots_between_w(fleet, now, 0.0, lead_s)
+    return Next(lag_s, lead_s, owed_w, then_w, alone, lead_owed_w, lead_then_w)
+
+
+def _drawn_w(state: State, at: float) -> float:
+    return (state.offset_w or 0.0) + float(estimator.expected_power_w(state.fleet, at).sum())
+
+
+def _hashing(fleet: FleetState) -> BoolArray:
+    """(n,) who hashes and shall."""
+    on: BoolArray = fleet.want_hashing & (fleet.condition == Condition.HASHING)
+    return on
+
+
+def trim_range_w(facts: Fleet, fleet: FleetState, up: bool) -> float:
+    """How far those who hash can be trimmed down, or up to their ceilings, from what they are told to run, watts."""
+    able = facts.trims & _hashing(fleet)
+    rows = np.flatnonzero(able)
+    level = np.maximum(fleet.want_level[rows], 0)
+    to = np.maximum(fleet.ceiling[rows], level) if up else 0
+    range_w = facts.level_power_w[rows, to] - facts.level_power_w[rows, level]
+    return abs(float((range_w * fleet.ratio[rows]).sum()))
+
+
+def middling_s(lags_s: FloatArray) -> float:
+    """The mean of `lags_s`, (k,) seconds; 0.0 of nobody."""
+    return float(lags_s.mean()) if len(lags_s) else 0.0
+
+
+def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
+    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way.
+
+    When nobody is left who could go that way, of everybody who trims: with the last of them what is ordered ahead would
+    go. Downward sleepers would be asked for in their place, who let trimmers up again; upward trimmers would make room
+    at once for boots that the ramp has room for when they come.
+    """
+    trims = facts.trims & _hashing(fleet)
+    able = trims & (fleet.want_level < fleet.ceiling if up else fleet.want_level > 0)
+    if not bool(able.any()):
+        able = trims
+    lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]
+    return lags_s
+
+
+def falls_in_s(facts: Fleet, state: State, trims: bool, drop_w: float) -> float:
+    """Seconds until half of the watts of a fall by `drop_w` have moved that is ordered now: of those who trim, where
+    their range is enough for it, else of the worst, who would sleep."""
+    fleet = state.fleet
+    on = _hashing(fleet)
+    own_w = facts.level_power_w[np.arange(len(facts)), np.maximum(fleet.want_level, 0)] * fleet.ratio
+    range_w = trim_range_w(facts, fleet, up=False) if trims else 0.0
+    if range_w >= drop_w:
+        return middling_s(trim_lags_s(facts, fleet, up=False)) if range_w > 0.0 else 0.0
+    sleepers = facts.best_first[::-1][on[facts.best_first[::-1]]]
+    sleepers = sleepers[np.cumsum(own_w[sleepers]) - own_w[sleepers] < drop_w]
+    lags_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[sleepers]
+    return middling_s(lags_s)
