@@ -19,7 +19,7 @@ import numpy as np
 
 from controller.core import class_truth
 from controller.core.class_state import GRID, RATIO_LEAST, RATIO_MOST, SHARES, VERBS, ClassState
-from controller.core.fleet_state import NO_COMMAND
+from controller.core.fleet_state import NO_COMMAND, VERB_CODES
 from controller.core.state import State
 from controller.domain.command import Verb
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray, Verdict
@@ -49,6 +49,9 @@ def watch(facts: Fleet, state: State, fresh: BoolArray) -> None:
     way_w = fleet.to_w - fleet.from_w
     told = fresh & (fleet.verb != NO_COMMAND) & facts.reports_power & (fleet.power_error_w == 0.0)
     told &= ~np.isnan(fleet.reported_w) & (np.abs(way_w) >= LEAST_WAY * facts.level_power_w[:, -1])
+    resumed = (fleet.verb == VERB_CODES[Verb.WAKE]) & (fleet.changed_at < state.started_at)
+    told &= ~resumed  # of a boot that was under way a start sees the rest
+    kept.about[resumed] = -1  # no command
     rows = told.nonzero()[0]
     rows = rows[fleet.read_at[rows] > fleet.sent_at[rows]]
     if not len(rows):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.core import checkpoint
+from controller.core import checkpoint, classes
 from controller.core.state import ActiveOrder, OrderBook
 from controller.domain.command import Verb
 from controller.domain.dispatch import DispatchClass, DispatchKind
@@ -170,6 +170,23 @@ def test_a_restart_in_the_middle_of_a_boot_goes_on_with_it(kit, journalled, dead
     assert site.state.fleet.verdict[wake.miner] == Verdict.SETTLED
     told = [event.name for decision in site.decisions for event in decision.events]
     assert not {"miner_drifted", "miner_stuck", "foreign_sleeper"} & set(told)
+
+
+def test_of_a_boot_that_was_under_way_a_restart_learns_nothing(kit):
+    """It sees the rest of it. Twenty such boots taught a class that it boots in a quarter of its time: what boots next
+    was taken for idle, without work, and put to sleep half-way (harsh seed 10660)."""
+    fast = {"up_w_per_min": 300_000.0, "up_w_per_15s": 150_000.0}
+    policy = kit.policy(rated_w=200_000, site_cap_w=200_000, ramp=fast)
+    site = kit.site(policy, kit.fleet(40), hashing=[False] * 40, surplus_w=150_000.0)
+    while sum(command.verb is Verb.WAKE for command in site.sent) < 30:
+        site.cycle()
+    site.cycles(12)
+    site.state = through_the_journal(site.facts, site.state, site.now, site.now)
+    site.cycles(60)
+    assert np.count_nonzero(site.state.fleet.verdict == Verdict.SETTLED) == 40
+    (report,) = classes.reports(site.facts, site.state)
+    assert (report.learned, report.commands) == ((False, False, False), (0.0, 0.0, 0.0))
+    assert (report.dead_s[1], report.to_90_s[1]) == (10.0, 30.0)
 
 
 def test_who_was_told_to_sleep_after_the_checkpoint_rests_its_dwell(kit):

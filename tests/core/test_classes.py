@@ -43,7 +43,8 @@ class Lessons:
         fleet.verb[:] = self.verb + 1
         fleet.command_id[:] = self.command + np.arange(n)
         self.command += n
-        fleet.sent_at[:], fleet.from_w[:], fleet.to_w[:] = 0.0, from_w, to_w
+        fleet.sent_at[:] = fleet.changed_at[:] = 0.0
+        fleet.from_w[:], fleet.to_w[:] = from_w, to_w
         slow = np.exp(self.rng.normal(0.0, self.spread, n))
         first = self.rng.uniform(0.0, self.sweep_s, n)
         last_s = 2.0 * (self.dead_s + self.to_90_s) + self.sweep_s
@@ -243,7 +244,8 @@ def test_only_own_readings_after_the_command_count(kit):
     facts = kit.fleet(1)
     state = kit.seen_state(facts, [False])
     fleet = state.fleet
-    fleet.verb[0], fleet.command_id[0], fleet.sent_at[0], fleet.to_w[0] = 2, 7, 10.0, TOP_W
+    fleet.verb[0], fleet.command_id[0], fleet.to_w[0] = 2, 7, TOP_W
+    fleet.sent_at[0] = fleet.changed_at[0] = 10.0
     fleet.condition[0], fleet.verdict[0] = Condition.HASHING, Verdict.APPROACHING
     fleet.reported_w[0] = TOP_W
     for read_at, known in ((9.0, False), (10.0, False), (12.0, True)):
