@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import math
 import os
 import signal
 import time
@@ -25,36 +23,28 @@ from controller.devices import (
     settle_time,
 )
 from controller.domain.command import CommandReport
-from controller.domain.metering import MeterError, MeterFault
 from controller.domain.plan import Decision, Event, EventLevel, OperatorOrder, OperatorVerb
 from controller.domain.policy import Mode, Policy
-from controller.identity import identity, versions
+from controller.identity import identity
+from controller.onlookers import Onlookers
 from controller.runtime.actuator import Actuator
 from controller.runtime.claim import FleetClaim, FleetInUseError
 from controller.runtime.console import Console, ConsoleUnavailableError
 from controller.runtime.cycle import Cycle
-from controller.runtime.inbox import MqttInbox
 from controller.runtime.journal import JournalInUseError, JournalRefusedError, SqliteJournal
-from controller.runtime.logs import Log
 from controller.runtime.mailbox import Mailbox
-from controller.runtime.metrics import Metrics
 from controller.runtime.metrics_server import MetricsServer, MetricsUnavailableError
-from controller.runtime.miner_metrics import MinerMetrics
-from controller.runtime.notify import Notifier
 from controller.runtime.operations import Operations
 from controller.runtime.previewer import WITHIN_S as PREVIEW_WITHIN_S
 from controller.runtime.previewer import Previewer
 from controller.runtime.resume import ON_EXIT, resume
 from controller.runtime.starts import Starts
-from controller.runtime.views import Views
 from controller.runtime.whole_state import state_row
 from controller.safe_daemon import SafeDaemon
-from controller.wire.mqtt import encode_event, encode_state
-from controller.wire.rows import event_row, outcomes_row, start_row, stop_row
+from controller.wire.rows import outcomes_row, start_row, stop_row
 from controller.wire.setup import setup_record
 
 DRAIN_EXTRA_S = 30.0  # `on_exit = fallback`: beyond what the ramp itself needs before we leave anyway
-WARM_SWEEPS = 3  # by then every miner was read, and what is remembered of each is there
 LEAVE_WITHIN_S = 30.0  # after the way down: calls in flight, journal, broker
 DRAINED_TOLERANCE = 0.02  # of rated: as near to the fallback as an order must come to count as reached
 RELOADED = "reload"  # why the daemon ends when it is about to begin again, in the same process, on the new files
@@ -105,38 +95,30 @@ class _Daemon:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()  # only looked at while stopping towards the fallback
         self._reason = ""  # why the daemon ends
-        self._log = Log(config.document.log.level, config.document.log.format)
-        self._notifier = Notifier(os.environ)
         self._mailbox = Mailbox(self._policy)
-        self._views = Views(self._facts, self._policy, versions())
-        self._metrics = Metrics(self._policy.site_id, self._facts, versions())
-        self._miner_metrics = MinerMetrics(self._facts)
-        self._ready = False
-        self._warm_at = math.inf
-        self._inbox: MqttInbox | None = None
+        self._onlookers = Onlookers(config, self._policy, self._facts)
         self._reloading: asyncio.Task[None] | None = None
 
     def close(self) -> None:
-        """Write the last log lines: the thread that writes them ends with the process, and takes them along."""
-        self._notifier.close()
-        self._log.close()
+        """Write the last log lines."""
+        self._onlookers.close()
 
     async def run(self) -> bool:
         """Start everything, serve, stop everything in the order that leaves the load where it is. True: reload."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, f"signal {number.name}")
-        async with open_journal(self._config, self._tell) as journal:
+        async with open_journal(self._config, self._onlookers.tell) as journal:
             now, wall = loop.time(), time.time()
             resumed = resume(self._config.journal_path, self._facts, now, wall)
-            self._journal = journal
+            self._onlookers.journal = journal
             names = {"feeders": list(self._facts.feeder_names)}
             setup = {"setup": setup_record(self._facts, self._policy)}
             facts = {**identity(self._config), **names, **setup, "now": now}
             journal.append((start_row(wall, facts, self._facts.miner_ids), state_row(wall, resumed.state)))
-            self._tell(resumed.event)
+            self._onlookers.tell(resumed.event)
             if self._trouble:
-                self._tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))
+                self._onlookers.tell(Event("crashes_uncounted", EventLevel.WARNING, self._trouble))
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             await self._serve(journal, resumed.state)
             late = self._mailbox.take_reports()
@@ -155,7 +137,8 @@ class _Daemon:
             put_report=self._take_report,
             put_telemetry=self._mailbox.put_telemetry,
         )
-        self._inbox = inbox = build_inbox(self._config, self._mailbox.note_received, self._take_link)
+        onlookers = self._onlookers
+        onlookers.inbox = inbox = build_inbox(self._config, self._mailbox.note_received, onlookers.take_link)
         self._cycle = Cycle(
             Engine(self._facts, self._policy),
             state,
@@ -167,25 +150,25 @@ class _Daemon:
             heartbeat_at=lambda: None if inbox is None else inbox.heartbeat_at,
         )
         mailbox = self._mailbox
-        pollers = build_pollers(self._config, mailbox.put_readings, mailbox.put_feeder, self._meter_failed)
+        pollers = build_pollers(self._config, mailbox.put_readings, mailbox.put_feeder, onlookers.meter_failed)
         operations = Operations(
             self._facts,
             self._policy,
-            views=self._views,
+            views=onlookers.views,
             mailbox=self._mailbox,
             actuator=actuator,
             journal=journal,
-            announce=self._announce,
+            announce=onlookers.announce,
         )
         previewer = Previewer(self._cycle.engine, self._cycle.present, self._config.document.fleet.sweep_period)
         handlers = {**operations.handlers(), "preview": previewer.answer}
         console = Console(self._config.console_socket, handlers, {"preview": PREVIEW_WITHIN_S})
-        pages = {"/metrics": self._metrics.page, "/metrics/miners": self._miner_metrics.page}
+        pages = {"/metrics": onlookers.metrics.page, "/metrics/miners": onlookers.miner_metrics.page}
         metrics_server = MetricsServer(pages)
         await console.start()
         try:
             metrics_port = await metrics_server.start(*self._config.metrics_address)
-            self._log.info("metrics_listening", port=metrics_port)
+            onlookers.log.info("metrics_listening", port=metrics_port)
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(poller.run(), name=poller.meter_id) for poller in pollers]
                 background.append(group.create_task(actuator.run(), name="actuator"))
@@ -210,20 +193,20 @@ class _Daemon:
         await asyncio.wait({stopping, cycle}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if self._reason == RELOADED:
-            self._notifier.reloading(time.monotonic())
+            self._onlookers.notifier.reloading(time.monotonic())
             return
-        self._notifier.stopping()
-        self._log.info("stopping", reason=self._reason)
+        self._onlookers.notifier.stopping()
+        self._onlookers.log.info("stopping", reason=self._reason)
         commands_miners = self._policy.mode is Mode.CONTROL
         if self._config.document.site.on_exit == "fallback" and commands_miners and not cycle.done():
             self._mailbox.put_operator(OperatorOrder(OperatorVerb.CAP, ON_EXIT, self._policy.fallback_w, None))
             drained = asyncio.create_task(self._drained.wait())
             within_s = _drain_within_s(self._policy)
-            self._notifier.draining(within_s + LEAVE_WITHIN_S)
+            self._onlookers.notifier.draining(within_s + LEAVE_WITHIN_S)
             await asyncio.wait({cycle, drained}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             drained.cancel()
             if not self._drained.is_set():
-                self._log.info("stopping_above_fallback", waited_s=within_s)
+                self._onlookers.log.info("stopping_above_fallback", waited_s=within_s)
 
     def _stop(self, reason: str) -> None:
         """The first signal stops; a second one does not wait for the way down to the fallback."""
@@ -245,7 +228,7 @@ class _Daemon:
         """A bug in the look at new files is told like a fault of theirs: the site is controlled by the old ones."""
         if not reload.cancelled() and (error := reload.exception()) is not None:
             text = f"the new files could not be looked at and the old ones stay in force; a bug: {error!r}"
-            self._announce(Event("reload_refused", EventLevel.ERROR, text))
+            self._onlookers.announce(Event("reload_refused", EventLevel.ERROR, text))
 
     async def _reload(self) -> None:
         """Begin again on the new files when they are good; keep the old ones, and say why, when they are not."""
@@ -254,104 +237,30 @@ class _Daemon:
             refuse_what_cannot_start(self._config, new)
         except (ConfigError, StartRefusedError) as error:
             text = f"the new files are refused and the old ones stay in force: {error}"
-            self._announce(Event("reload_refused", EventLevel.ERROR, text))
+            self._onlookers.announce(Event("reload_refused", EventLevel.ERROR, text))
             return
         if self._stopping.is_set():
             return
-        self._announce(Event("reloading", EventLevel.INFO, f"{len(new.miners)} miners, going on with the new files"))
+        self._onlookers.announce(
+            Event("reloading", EventLevel.INFO, f"{len(new.miners)} miners, going on with the new files")
+        )
         self._stop(RELOADED)
 
     def cycle_done(self, state: State, decision: Decision) -> None:
-        """Everything that looks on: views, metrics, logs, the broker's retained state."""
-        self._views.take_cycle(state, decision)
+        """Called by the cycle; see whether the way down to the fallback is over, and tell those who look on."""
         low = self._policy.fallback_w + DRAINED_TOLERANCE * self._policy.rated_w
         expected_w = decision.figures.expected_w
         if self._stopping.is_set() and (expected_w is None or expected_w <= low):
             self._drained.set()
-        self._metrics.observe_decision(decision)
-        self._metrics.observe_telemetry(decision.now - state.fleet.read_at)
-        self._miner_metrics.observe(state, decision)
-        told = [event for event in decision.events if self._log.event(event)]
-        for event in told:
-            self._views.take_event(decision.wall, event)
-        inbox = self._inbox
-        if inbox is not None:
-            inbox.publish_state(encode_state(self._policy.site_id, self._policy.mode, decision))
-            for event in told:
-                inbox.publish_event(encode_event(event, decision.wall))
-            heartbeat_at = inbox.heartbeat_at
-            self._metrics.observe_inbox(
-                inbox.counts,
-                connected=inbox.connected,
-                heartbeat_age_s=None if heartbeat_at is None else max(decision.now - heartbeat_at, 0.0),
-                waiting=inbox.waiting[1],
-            )
-        for event in self._log.held_back():
-            self._announce(event)
-        self._metrics.observe_log(lines_dropped=self._log.lines_dropped, held_back=self._log.lines_held_back)
-        journal = self._journal
-        self._metrics.observe_journal(
-            writable=journal.writable,
-            waiting_rows=journal.waiting_rows,
-            rows_lost=journal.rows_lost,
-            commit_s=journal.last_commit_s,
-        )
+        self._onlookers.cycle_done(state, decision)
 
     def cycle_timed(self, decision: Decision, took_s: float, overrun: bool) -> None:
-        """The cycle is over and was healthy: only now does systemd hear of it."""
-        self._views.take_timing(took_s)
-        self._metrics.observe_cycle(took_s, overrun)
-        if not self._ready:
-            self._ready = True
-            _freeze()
-            self._warm_at = decision.now + WARM_SWEEPS * self._config.document.fleet.sweep_period
-            self._notifier.ready()
-            self._log.info("ready", site=self._policy.site_id, miners=len(self._facts), mode=self._policy.mode.value)
-        elif decision.now >= self._warm_at:
-            self._warm_at = math.inf
-            self._log.info("warmed_up", objects=_freeze())
-        self._notifier.status(
-            f"{decision.setpoint.power_w / 1000:.0f} kW wanted, bound by {decision.setpoint.bound.value}; "
-            f"inputs {decision.fail_safe.value}"
-        )
-        self._notifier.watchdog()
+        """Called by the cycle, after each that was healthy."""
+        self._onlookers.cycle_timed(decision, took_s, overrun)
 
     def _take_report(self, report: CommandReport) -> None:
         self._mailbox.put_report(report)
-        self._views.take_report(report)
-        self._metrics.observe_report(report)
-
-    def _tell(self, event: Event) -> None:
-        """An event from outside the cycle: journal, start-up."""
-        self._log.event(event)
-        self._views.take_event(time.time(), event)
-        self._metrics.observe_event(event)
-
-    def _announce(self, event: Event) -> None:
-        """An event a person caused: told like those of a cycle, wherever those are told."""
-        wall = time.time()
-        self._tell(event)
-        self._journal.append((event_row(wall, event),))
-        if self._inbox is not None:
-            self._inbox.publish_event(encode_event(event, wall))
-
-    def _take_link(self, up: bool, detail: str) -> None:
-        level = EventLevel.INFO if up else EventLevel.WARNING
-        self._tell(Event("broker_connected" if up else "broker_lost", level, detail))
-
-    def _meter_failed(self, meter_id: str, error: MeterError) -> None:
-        # A timeout that has found its cause (another unit answers) is news beside one that had none yet.
-        cause = error.detail.partition(";")[2] if error.fault is MeterFault.TIMEOUT else ""
-        key = f"meter {meter_id} {error.fault.value}{cause}"
-        self._log.failure("meter_failed", key, meter=meter_id, fault=error.fault.value, detail=error.detail)
-
-
-def _freeze() -> int:
-    """What lives as long as the process need not be walked again by the collector: 100 ms at 10,000 miners. Returns how
-    many objects are spared."""
-    gc.collect()
-    gc.freeze()
-    return gc.get_freeze_count()
+        self._onlookers.take_report(report)
 
 
 def _drain_within_s(policy: Policy) -> float:
