@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from typing import Protocol
 
 from controller.core.state import State
 from controller.domain.policy import RampPolicy
@@ -51,6 +52,27 @@ class Next:
 
 
 NOBODY = Next()
+
+
+class Moves(Protocol):
+    """Who moves next, down and up."""
+
+    @property
+    def falls(self) -> Next: ...
+
+    @property
+    def rises(self) -> Next: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMoves:
+    """Where both are known already."""
+
+    falls: Next = NOBODY
+    rises: Next = NOBODY
+
+
+NO_MOVES = KnownMoves()
 
 
 def ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:

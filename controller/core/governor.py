@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.core import doubts, estimator, failsafe, next_moves, ramp, regulation
-from controller.core.drawn import Next
+from controller.core.drawn import Moves
 from controller.core.failsafe import Trust
 from controller.core.lookahead import Ahead
 from controller.core.roster import Goal
@@ -64,13 +64,13 @@ class Governor:
         wanted, held_w = self._held(wanted, present_w)
         regulation.notice(state, wanted, now)
         aim = ramp.meet(state, self.pace, wanted, self.elapsed_s)
-        falls, rises = next_moves.who_moves_next(self.facts, state, self.policy.fleet.trim, self.pace, aim.power_w, now)
-        setpoint = self._limited(self._ramped(wanted, aim, held_w, present_w, falls, rises))
+        moves = next_moves.NextMoves(self.facts, state, self.policy.fleet.trim, self.pace, aim.power_w, now)
+        setpoint = self._limited(self._ramped(wanted, aim, held_w, present_w, moves))
         state.setpoint_w = setpoint.power_w
         blind = self.trust.worst is InputState.FALLBACK
         state.falls_freely = self._waived(wanted) or blind or setpoint.shed or setpoint.bound is Bound.SURPLUS
         self._remember(state.offset_w, setpoint)
-        return setpoint, self._goal(wanted, aim, setpoint, falls, rises)
+        return setpoint, self._goal(wanted, aim, setpoint, moves)
 
     def _assume_offset(self, wanted: Setpoint) -> None:
         """A site meter that has never been read must not keep the site from shedding, nor from its fallback, nor others
@@ -99,15 +99,13 @@ class Governor:
     def _waived(wanted: Setpoint) -> bool:
         return wanted.shed or wanted.bound is Bound.SURPLUS
 
-    def _ramped(
-        self, wanted: Setpoint, aim: Setpoint, held_w: float, present_w: float, falls: Next, rises: Next
-    ) -> Setpoint:
+    def _ramped(self, wanted: Setpoint, aim: Setpoint, held_w: float, present_w: float, moves: Moves) -> Setpoint:
         """The setpoint on its ramp to `aim`, which is `wanted` or the line to it that it fell behind."""
         state, rates, waived = self.state, self.pace, self._waived(wanted)
-        ramped = ramp.limit(state, rates, aim, present_w, waived, self.now, self.elapsed_s, falls, rises)
+        ramped = ramp.limit(state, rates, aim, present_w, waived, self.now, self.elapsed_s, moves)
         binding, ordered = wanted, self.wanted.ordered
         if ordered is not None and ordered.power_w < held_w:
-            quicker = ramp.limit(state, rates, ordered, present_w, False, self.now, self.elapsed_s, falls, rises)
+            quicker = ramp.limit(state, rates, ordered, present_w, False, self.now, self.elapsed_s, moves)
             if quicker.power_w < ramped.power_w:
                 ramped, binding = quicker, ordered
         # No ramp leads below what nothing can take off.
@@ -132,7 +130,7 @@ class Governor:
         drawn_w = offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
         ramp.remember(state, setpoint.power_w if there else committed_w, drawn_w, now)
 
-    def _goal(self, wanted: Setpoint, aim: Setpoint, setpoint: Setpoint, falls: Next, rises: Next) -> Goal:
+    def _goal(self, wanted: Setpoint, aim: Setpoint, setpoint: Setpoint, moves: Moves) -> Goal:
         """What the allocator is asked for."""
         trim, ahead = self.policy.fleet.trim, self.wanted.ahead
         # A wish can wait for a dwell, a limit cannot. Our own pace upward is no limit: wanted_w keeps it from putting a
@@ -146,7 +144,7 @@ class Governor:
         room = not at_floor or ahead.rise is not None
         may_raise, ahead_w = room and not self.state.doubtful, 0.0
         if may_raise and not waived and not setpoint.shed and trim:
-            ahead_w = ramp.ahead_w(self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, falls, rises)
+            ahead_w = ramp.ahead_w(self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, moves)
         return Goal(
             power_w=setpoint.power_w,
             wanted_w=in_the_end_w,

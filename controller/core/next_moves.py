@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -21,13 +22,24 @@ FEW_BOOTS = 0.1
 """Of what may rise in 15 s: where boots bring more than that in the next ones, trim does not go alone."""
 
 
-def who_moves_next(
-    facts: Fleet, state: State, trims: bool, pace: RampPolicy, aim_w: float, now: float
-) -> tuple[Next, Next]:
-    """Who could be trimmed down next, and who up, on the way from the set-point to `aim_w` watts. trims: trim is on."""
-    way_w = 0.0 if state.setpoint_w is None else abs(aim_w - state.setpoint_w)
-    falls, rises = (_moves_next(facts, state, pace, way_w if trims else math.inf, up, now) for up in (False, True))
-    return falls, rises
+class NextMoves:
+    """Who could be moved down next, and who up, on the way from the set-point to `aim_w` watts. trims: trim is on.
+
+    Worked out when it is asked for: most cycles go one way only. What changes meanwhile is the set-point alone.
+    """
+
+    def __init__(self, facts: Fleet, state: State, trims: bool, pace: RampPolicy, aim_w: float, now: float) -> None:
+        way_w = 0.0 if state.setpoint_w is None else abs(aim_w - state.setpoint_w)
+        self._given = (facts, state, pace, way_w if trims else math.inf)
+        self._now = now
+
+    @cached_property
+    def falls(self) -> Next:
+        return _moves_next(*self._given, False, self._now)
+
+    @cached_property
+    def rises(self) -> Next:
+        return _moves_next(*self._given, True, self._now)
 
 
 def _moves_next(facts: Fleet, state: State, pace: RampPolicy, way_w: float, up: bool, now: float) -> Next:

@@ -10,7 +10,17 @@ import math
 from dataclasses import dataclass, replace
 
 from controller.core import regulation
-from controller.core.drawn import NOBODY, POWER, STEP_WINDOW_S, Next, ceiling_w, floor_w, highest_lately_w, within
+from controller.core.drawn import (
+    NO_MOVES,
+    POWER,
+    STEP_WINDOW_S,
+    Moves,
+    Next,
+    ceiling_w,
+    floor_w,
+    highest_lately_w,
+    within,
+)
 from controller.core.state import State
 from controller.domain.plan import Setpoint
 from controller.domain.policy import RampPolicy
@@ -53,19 +63,20 @@ def limit(
     waived: bool,
     now: float,
     elapsed_s: float,
-    falls: Next = NOBODY,
-    rises: Next = NOBODY,
+    moves: Moves = NO_MOVES,
 ) -> Ramped:
     """Move from the last setpoint towards the wanted one.
 
     present_w: what the site draws or is committed to draw, watts. waived: the down limit does not apply.
-    elapsed_s: since the last cycle, so that early cycles gain nothing. falls, rises: who moves next, down and up.
+    elapsed_s: since the last cycle, so that early cycles gain nothing.
     """
     last = state.setpoint_w if state.setpoint_w is not None else present_w
     follows = wanted.bound is Bound.DISPATCH_TARGET
     if wanted.power_w >= last:
-        pace_w_per_s = _up_w_per_s(ramp, rises) if follows else _pace(ramp.up_w_per_min, ramp.up_w_per_15s, math.inf)
-        ceiling = _highest(state, ramp, last + pace_w_per_s * elapsed_s, present_w, now, rises)
+        pace_w_per_s = (
+            _up_w_per_s(ramp, moves.rises) if follows else _pace(ramp.up_w_per_min, ramp.up_w_per_15s, math.inf)
+        )
+        ceiling = _highest(state, ramp, last + pace_w_per_s * elapsed_s, present_w, now, moves.rises)
         if wanted.power_w <= ceiling:
             return Ramped(wanted.power_w, None)
         return Ramped(max(ceiling, min(last, present_w)), Bound.RAMP_UP)
@@ -76,11 +87,13 @@ def limit(
         floor = last - ramp.fallback_w_per_min / MINUTE_S * elapsed_s
     else:
         pace_w_per_s = (
-            _down_w_per_s(state, ramp, last, wanted.power_w, now, falls) if follows else ramp.down_w_per_min / MINUTE_S
+            _down_w_per_s(state, ramp, last, wanted.power_w, now, moves.falls)
+            if follows
+            else ramp.down_w_per_min / MINUTE_S
         )
         floor = last - pace_w_per_s * elapsed_s
         lowered_w = highest_lately_w(state, last, now) - ramp.down_w_per_15s
-        floor = max(floor, lowered_w, floor_w(state, ramp, now, falls, follows))
+        floor = max(floor, lowered_w, floor_w(state, ramp, now, moves.falls, follows))
     if wanted.power_w >= floor:
         return Ramped(wanted.power_w, None)
     return Ramped(min(floor, last), Bound.RAMP_DOWN)
@@ -164,8 +177,7 @@ def ahead_w(
     wanted_w: float,
     limit_w: float,
     now: float,
-    falls: Next,
-    rises: Next,
+    moves: Moves,
 ) -> float:
     """By how much trim is ordered ahead of the setpoint `power_w`, watts, negative on the way down.
 
@@ -175,15 +187,15 @@ def ahead_w(
     """
     pace = regulation.w_per_s(state, now)
     if pace < 0.0 and wanted_w <= power_w:
-        wanted_w += pace * (falls.lead_s + CYCLE_S)
+        wanted_w += pace * (moves.falls.lead_s + CYCLE_S)
     elif pace > 0.0 and wanted_w >= power_w:
-        wanted_w = min(wanted_w + RISE_FORESEEN * pace * (rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
+        wanted_w = min(wanted_w + RISE_FORESEEN * pace * (moves.rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
     if wanted_w >= power_w:
-        most_w = power_w + _up_w_per_s(ramp, rises) * rises.lead_s
-        return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, rises)) - power_w, 0.0)
-    lead_s = falls.lead_s + (FALL_AHEAD_S if falls.alone else 0.0)
-    least_w = power_w - _down_w_per_s(state, ramp, power_w, wanted_w, now, falls) * lead_s
-    return min(max(wanted_w, least_w, floor_w(state, ramp, now, falls, True)) - power_w, 0.0)
+        most_w = power_w + _up_w_per_s(ramp, moves.rises) * moves.rises.lead_s
+        return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, moves.rises)) - power_w, 0.0)
+    lead_s = moves.falls.lead_s + (FALL_AHEAD_S if moves.falls.alone else 0.0)
+    least_w = power_w - _down_w_per_s(state, ramp, power_w, wanted_w, now, moves.falls) * lead_s
+    return min(max(wanted_w, least_w, floor_w(state, ramp, now, moves.falls, True)) - power_w, 0.0)
 
 
 def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.core import ramp
-from controller.core.drawn import Next
+from controller.core.drawn import KnownMoves, Next
 from controller.core.state import State
 from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
@@ -26,7 +26,7 @@ def steady(power_w, until=100.0):
 
 def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0, **who_moves_next):
     rates = kit.policy(ramp={"up_w_per_15s": 2_000.0}).ramp
-    return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, **who_moves_next)
+    return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, KnownMoves(**who_moves_next))
 
 
 def alike(lag_s, owed_w=0.0, then_w=None):

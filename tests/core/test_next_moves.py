@@ -17,7 +17,7 @@ def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(k
     facts = kit.fleet(4)
     with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (3, 0))
     leads_s = [
-        next_moves.who_moves_next(facts, state, True, kit.policy().ramp, 0.0, 0.0)[0].lead_s
+        next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).falls.lead_s
         for state in (with_room, without)
     ]
     assert leads_s[0] == leads_s[1] > 0.0
@@ -29,7 +29,7 @@ def test_nor_does_what_a_rise_is_led_by(kit):
     facts = kit.fleet(4)
     with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (2, 3))
     rises = [
-        next_moves.who_moves_next(facts, state, True, kit.policy().ramp, 0.0, 0.0)[1] for state in (with_room, without)
+        next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).rises for state in (with_room, without)
     ]
     assert (rises[0].lag_s, rises[0].lead_s) == (rises[1].lag_s, rises[1].lead_s)
     assert rises[1].lead_s > 0.0
@@ -50,8 +50,8 @@ def test_trim_is_alone_as_far_as_its_range_leads(kit, trims, aim_w, alone):
     state = kit.seen_state(kit.fleet(4), [True] * 4, level=1)
     state.setpoint_w = 20_000.0
     pace = kit.policy().ramp
-    falls, rises = next_moves.who_moves_next(kit.fleet(4), state, trims, pace, 20_000.0 + aim_w, 0.0)
-    assert (rises if aim_w > 0.0 else falls).alone is alone
+    moves = next_moves.NextMoves(kit.fleet(4), state, trims, pace, 20_000.0 + aim_w, 0.0)
+    assert (moves.rises if aim_w > 0.0 else moves.falls).alone is alone
 
 
 def test_a_fall_beyond_the_range_of_trim_goes_by_its_quickest_sleeper(kit):
@@ -60,7 +60,7 @@ def test_a_fall_beyond_the_range_of_trim_goes_by_its_quickest_sleeper(kit):
     facts, pace = kit.fleet(4), kit.policy().ramp
     state = kit.seen_state(facts, [True] * 4, level=1)
     state.setpoint_w = 20_000.0
-    lags_s = [next_moves.who_moves_next(facts, state, True, pace, aim_w, 0.0)[0].lag_s for aim_w in (19_000, 10_000)]
+    lags_s = [next_moves.NextMoves(facts, state, True, pace, aim_w, 0.0).falls.lag_s for aim_w in (19_000, 10_000)]
     assert lags_s == [pytest.approx(2.505, abs=0.01), pytest.approx(1.903, abs=0.01)]
 
 
@@ -71,7 +71,7 @@ def test_no_rise_is_trims_alone_while_boots_are_under_way(kit):
     state.setpoint_w = 20_000.0
     flight.put_in_flight(facts, state, np.array([3]), Verb.WAKE, np.array([3_500.0]), 0.0, np.array([90.0]))
     waits, climbs, is_up = (
-        next_moves.who_moves_next(facts, state, True, pace, 20_100.0, now)[1] for now in (-20.0, 12.0, 44.0)
+        next_moves.NextMoves(facts, state, True, pace, 20_100.0, now).rises for now in (-20.0, 12.0, 44.0)
     )
     assert (waits.alone, climbs.alone, is_up.alone) == (True, False, True)
     assert waits.lead_owed_w == pytest.approx(0.0, abs=1.0)

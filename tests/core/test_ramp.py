@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core import ramp
-from controller.core.drawn import Next
+from controller.core.drawn import KnownMoves, Next
 from controller.domain.reasons import Bound
 from tests.core.ramps import limit, state_at, steady, wish
 
@@ -169,7 +169,7 @@ TRIMS = Next(lag_s=2.0, lead_s=3.0)
 
 def ahead(kit, state, wanted_w, limit_w=math.inf, trims=TRIMS, **rates):
     rates = kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp
-    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, trims, trims)
+    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, KnownMoves(trims, trims))
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ def test_a_smaller_fall_needs_no_haste(kit):
 def test_what_trim_does_alone_goes_closer_to_the_limit(kit, fallen_w):
     """Nobody boots or sleeps for it, and nothing comes in lumps."""
     rates = kit.policy(ramp={"up_w_per_15s": 1_500.0, "down_w_per_15s": 3_000.0}).ramp
-    alone = Next(alone=True)
+    alone = KnownMoves(Next(alone=True), Next(alone=True))
     state = state_at(kit, 20_000.0, ((50.0, 20_000.0 + fallen_w), *steady(20_000.0)[-5:]))
     up, down = (
-        ramp.limit(state, rates, wish(power_w, Bound.DISPATCH_TARGET), 20_000.0, False, 100.0, 1.0, alone, alone)
+        ramp.limit(state, rates, wish(power_w, Bound.DISPATCH_TARGET), 20_000.0, False, 100.0, 1.0, alone)
         for power_w in (30_000, 10_000)
     )
     assert (up.power_w, down.power_w) == (pytest.approx(20_095.5), pytest.approx(19_809.0))

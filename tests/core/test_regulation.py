@@ -7,7 +7,7 @@ import math
 import pytest
 
 from controller.core import ramp, regulation
-from controller.core.drawn import Next
+from controller.core.drawn import KnownMoves, Next
 from controller.core.state import State
 from controller.domain.dispatch import DispatchKind
 from controller.domain.plan import Setpoint
@@ -61,7 +61,9 @@ def test_what_is_no_target_has_no_trend(kit):
 
 def ahead(kit, powers_w, limit_w=math.inf):
     state = signal(kit, powers_w)
-    return ramp.ahead_w(state, kit.policy().ramp, state.setpoint_w, state.setpoint_w, limit_w, 101.0, TRIMS, TRIMS)
+    return ramp.ahead_w(
+        state, kit.policy().ramp, state.setpoint_w, state.setpoint_w, limit_w, 101.0, KnownMoves(TRIMS, TRIMS)
+    )
 
 
 def test_a_fall_is_met_where_it_will_be_and_a_rise_half_way(kit):
