@@ -84,14 +84,14 @@ def middling_s(lags_s: FloatArray) -> float:
 
 
 def trim_lags_s(facts: Fleet, fleet: FleetState, up: bool) -> FloatArray:
-    """Seconds until half of a trim's watts have moved, of everybody who could be trimmed that way.
+    """Seconds until half of a trim's watts have moved, (k,).
 
-    When nobody is left who could go that way, of everybody who trims: with the last of them what is ordered ahead would
-    go. Downward sleepers would be asked for in their place, who let trimmers up again; upward trimmers would make room
-    at once for boots that the ramp has room for when they come.
+    Downward of everybody above its lowest rung, or of all that trim when nobody is: sleepers would be asked for in
+    their place, who let trimmers up again. Upward of all that trim: those at their ceilings make room for boots, and
+    with the last quick one that reaches its own the ramps would look further ahead, and what is ordered be taken back.
     """
     trims = facts.trims & _hashing(fleet)
-    able = trims & (fleet.want_level < fleet.ceiling if up else fleet.want_level > 0)
+    able = trims if up else trims & (fleet.want_level > 0)
     if not bool(able.any()):
         able = trims
     lags_s: FloatArray = (facts.trim_dead_s + facts.trim_90_s * HALF_OF_90)[able]

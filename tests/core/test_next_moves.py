@@ -5,6 +5,8 @@ A trim has moved by half after 2.5 s, a sleep after 1.9; a boot is dead for 10 s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,20 @@ def test_a_fall_beyond_the_range_of_trim_goes_by_its_quickest_sleeper(kit):
     state.setpoint_w = 20_000.0
     lags_s = [next_moves.NextMoves(facts, state, True, pace, aim_w, 0.0).falls.lag_s for aim_w in (19_000, 10_000)]
     assert lags_s == [pytest.approx(2.505, abs=0.01), pytest.approx(1.903, abs=0.01)]
+
+
+def test_how_far_a_rise_looks_ahead_does_not_jump_with_the_last_quick_trimmer_at_its_ceiling(kit):
+    """Only slow ones had room: five seconds of boots instead of two made the load's limit fall, twenty were trimmed
+    down again in the middle of a rise, and it ended three seconds late."""
+    facts, pace = kit.fleet(4), kit.policy().ramp
+    facts = replace(facts, trim_dead_s=np.array([1.0, 1.0, 1.0, 5.0]))
+    state = kit.seen_state(facts, [True] * 4, level=1)
+    lags_s = []
+    for quick_at in (1, 3):
+        state.fleet.want_level[:3] = quick_at
+        rises = next_moves.NextMoves(facts, state, True, pace, 20_000.0, 0.0).rises
+        lags_s.append((rises.lag_s, rises.lead_s))
+    assert lags_s[0] == lags_s[1] == (pytest.approx(2.505, abs=0.01), pytest.approx(3.505, abs=0.01))
 
 
 def test_no_rise_is_trims_alone_while_boots_are_under_way(kit):
