@@ -47,7 +47,7 @@ from controller.domain.dispatch import Answer
 from controller.domain.fleet import Fleet, FloatArray
 from controller.domain.metering import Point, good_value
 from controller.domain.plan import Allocation, Decision, Figures, InputState, Setpoint, Snapshot
-from controller.domain.policy import Feedback, Mode, Policy
+from controller.domain.policy import Feedback, Mode, Policy, RampPolicy
 from controller.domain.reasons import Bound
 
 
@@ -117,12 +117,12 @@ class _Cycle:
             findings.events.extend(ramp_watch.watch(self.facts, state, self.policy, shown, now, lied))
         if self.policy.mode is not Mode.SHADOW:  # there the meter shows an imagined load
             class_truth.learn(self.configured, state, self.policy, shown)
-        floor = figures.floor_w(self.facts, state, self.policy)
+        floor, paced = figures.floor_w(self.facts, state, self.policy), self._paced()
         answers = reception.receive(
             self.facts,
             state,
             policy=self.policy,
-            paced=self._paced(),
+            paced=paced,
             snapshot=self.snapshot,
             trust=trust,
             measured_w=measured,
@@ -132,8 +132,8 @@ class _Cycle:
         surplus_w = surplus.cap_w(surplus.at_one_instant(state, trust.samples))
         good, moved_at = trust.worst is InputState.GOOD, now + self._falls_in_s()
         surplus.remember(state, self.policy, surplus_w, trust.samples, good, moved_at)
-        wanted = self._wanted(trust, floor)
-        setpoint, goal = self._govern(trust, wanted)
+        wanted = self._wanted(trust, floor, paced)
+        setpoint, goal = self._govern(trust, wanted, paced.ramp)
         wanted_before = state.fleet.wants()
         waves.hold_back(self.facts, state, self.policy.fleet, now)
         allocation = allocator.allocate(self.facts, state, self.policy, goal, now)
@@ -181,8 +181,8 @@ class _Cycle:
         waves.judge(self.facts, self.before, self.state, policy, findings, self.now)
         groups.judge(self.facts, self.state, policy, self.snapshot.feeders, self.now, findings)
 
-    def _wanted(self, trust: Trust, floor: float) -> governor.Wanted:
-        """What the arbiter allows, before ramps."""
+    def _wanted(self, trust: Trust, floor: float, paced: Policy) -> governor.Wanted:
+        """What the arbiter allows, before ramps. paced: the policy with the ramps as they may be used now."""
         state, policy = self.state, self.policy
         if trust.worst is not InputState.FALLBACK:
             state.fallback_since = None
@@ -202,7 +202,7 @@ class _Cycle:
         by_orders = wanted
         if not may_rise:
             by_orders = arbiter.decide(state, bounds, InputState.FROZEN_UP, math.inf, floor, wishes=not falls)
-        ahead = lookahead.prepare(self.facts, state, self._paced(), by_orders, bounds, floor, self.now, may_rise)
+        ahead = lookahead.prepare(self.facts, state, paced, by_orders, bounds, floor, self.now, may_rise)
         ordered = None
         if falls:
             # No limit needs a meter. The fallback lies below most, but its ramp may be the slower one. A wish is in no
@@ -223,14 +223,14 @@ class _Cycle:
         pace = ramp_watch.slowed(self.facts, self.state, self.policy)
         return self.policy if pace is self.policy.ramp else replace(self.policy, ramp=pace)
 
-    def _govern(self, trust: Trust, wanted: governor.Wanted) -> tuple[Setpoint, Goal | None]:
+    def _govern(self, trust: Trust, wanted: governor.Wanted, pace: RampPolicy) -> tuple[Setpoint, Goal | None]:
         """The setpoint after ramps and doubt, and what the allocator is asked for."""
         state, policy = self.state, self.policy
         return governor.Governor(
             self.facts,
             state,
             policy,
-            self._paced().ramp,
+            pace,
             trust,
             wanted,
             self.now,
