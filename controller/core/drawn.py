@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
 
@@ -18,8 +18,9 @@ from controller.domain.policy import RampPolicy
 STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
-LOAD_SHARE, TURN_SHARE = 0.95, 0.81
-"""Of the limits within 15 s; where the load turned within them the peak, or the dip, is known least."""
+RISE_SHARE, TRIM_FALL_SHARE, FALL_SHARE, TURN_SHARE = 0.935, 0.95, 0.94, 0.81
+"""Of the limits within 15 s. Each sleeper differs from its class by more than a trimmer, and a fall has time to spare;
+where the load turned within them the peak, or the dip, is known least."""
 TURNED_RATIO = 0.03
 """Of the limit: a peak or a dip larger than that is a turn. On a long way smaller bumps are slow miners and quick ones
 taking turns, and to stop at each would leave it behind."""
@@ -28,27 +29,26 @@ SEEN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """Who moves next. Watts of the quickest move in `lag_s` seconds, of the middling ones in `lead_s`.
+class Moment:
+    """When what is ordered now is felt: half of its watts have moved `in_s` seconds from now.
 
-    owed_w: so much the load will be above (below: negative) what is committed in `lag_s`, for what is slower is still
-    on its way. then_w: what the site will draw by then with what is ordered already, watts; None when it is not known.
-    lead_owed_w, lead_then_w: the same in `lead_s`. alone: their range leads all the way, and nobody boots or sleeps
-    for it.
+    owed_w: so much the load will then be above (below: negative) what is committed, for what is slower is still on its
+    way. then_w: what the site will draw with what is ordered already, watts; None when it is not known.
     """
 
-    lag_s: float = 0.0
-    lead_s: float = 0.0
+    in_s: float = 0.0
     owed_w: float = 0.0
     then_w: float | None = None
-    alone: bool = False
-    lead_owed_w: float = 0.0
-    lead_then_w: float | None = None
 
-    @property
-    def later(self) -> Next:
-        """The same, with the middling ones in the place of the quickest."""
-        return replace(self, lag_s=self.lead_s, owed_w=self.lead_owed_w, then_w=self.lead_then_w)
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Who moves next: the quickest of them, and the middling ones. alone: their range leads all the way, and nobody
+    boots or sleeps for it."""
+
+    quickest: Moment = Moment()
+    middling: Moment = Moment()
+    alone: bool = False
 
 
 NOBODY = Next()
@@ -78,36 +78,38 @@ NO_MOVES = KnownMoves()
 def ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
     """The most that may be committed now so that the load itself keeps its limit within 15 s when it arrives. At rest
     that needs no margin: a unit may be that large."""
-    return min(_ceiling_w(state, ramp, now, one) for one in (rises, rises.later))
+    return min(_ceiling_w(state, ramp, now, one) for one in (rises.quickest, rises.middling))
 
 
-def _ceiling_w(state: State, ramp: RampPolicy, now: float, rises: Next) -> float:
-    drawn = _until_then(state, now, rises)
+def _ceiling_w(state: State, ramp: RampPolicy, now: float, felt: Moment) -> float:
+    drawn = _until_then(state, now, felt)
     if not drawn:
         return math.inf
     lowest_w = min(drawn, key=POWER)[1]
     turned = drawn[0][1] - lowest_w > TURNED_RATIO * ramp.up_w_per_15s
-    share = TURN_SHARE if turned else LOAD_SHARE
+    share = TURN_SHARE if turned else RISE_SHARE
     rising = drawn[-1][1] - lowest_w > (1.0 - share) * ramp.up_w_per_15s
-    most_w = lowest_w + (share if rising else 1.0) * ramp.up_w_per_15s - rises.owed_w
+    most_w = lowest_w + (share if rising else 1.0) * ramp.up_w_per_15s - felt.owed_w
     return most_w - max(unforeseen_w(state, now), 0.0)
 
 
 def floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
     """The same for the least. A limit is to be reached, and is given all that the load was seen to leave; what
     `follows` a target is ahead of its fall and keeps a margin."""
-    return max(_floor_w(state, ramp, now, one, follows) for one in ((falls, falls.later) if follows else (falls,)))
+    moments = (falls.quickest, falls.middling) if follows else (falls.quickest,)
+    share = TRIM_FALL_SHARE if falls.alone else FALL_SHARE
+    return max(_floor_w(state, ramp, now, one, share, follows) for one in moments)
 
 
-def _floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
-    drawn = _until_then(state, now, falls) if follows else _lately(state, now, falls)
+def _floor_w(state: State, ramp: RampPolicy, now: float, felt: Moment, even_share: float, follows: bool) -> float:
+    drawn = _until_then(state, now, felt) if follows else _lately(state, now, felt.in_s)
     if not drawn:
         return -math.inf
     highest_w = max(drawn, key=POWER)[1]
     turned = highest_w - drawn[0][1] > TURNED_RATIO * ramp.down_w_per_15s
-    share = TURN_SHARE if turned else LOAD_SHARE
+    share = TURN_SHARE if turned else even_share
     falling = follows and highest_w - drawn[-1][1] > (1.0 - share) * ramp.down_w_per_15s
-    least_w = highest_w - (share if falling else 1.0) * ramp.down_w_per_15s - falls.owed_w
+    least_w = highest_w - (share if falling else 1.0) * ramp.down_w_per_15s - felt.owed_w
     return least_w - min(unforeseen_w(state, now), 0.0) if follows else least_w
 
 
@@ -138,14 +140,14 @@ def highest_lately_w(state: State, otherwise_w: float, now: float) -> float:
     return max(lately, key=POWER)[1] if lately else otherwise_w
 
 
-def _until_then(state: State, now: float, following: Next) -> tuple[Entry, ...]:
-    """What the load was, and will be, in the 15 s that end when the quickest have moved."""
-    drawn = _lately(state, now, following)
-    return drawn if following.then_w is None else (*drawn, (now + following.lag_s, following.then_w))
+def _until_then(state: State, now: float, felt: Moment) -> tuple[Entry, ...]:
+    """What the load was, and will be, in the 15 s that end when what is ordered now is felt."""
+    drawn = _lately(state, now, felt.in_s)
+    return drawn if felt.then_w is None else (*drawn, (now + felt.in_s, felt.then_w))
 
 
-def _lately(state: State, now: float, following: Next) -> tuple[Entry, ...]:
-    return within(state.drawn_history, STEP_WINDOW_S, now + following.lag_s)
+def _lately(state: State, now: float, in_s: float) -> tuple[Entry, ...]:
+    return within(state.drawn_history, STEP_WINDOW_S, now + in_s)
 
 
 def within(history: tuple[Entry, ...], window_s: float, now: float) -> tuple[Entry, ...]:

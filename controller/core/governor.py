@@ -144,7 +144,10 @@ class Governor:
         room = not at_floor or ahead.rise is not None
         may_raise, ahead_w = room and not self.state.doubtful, 0.0
         if may_raise and not waived and not setpoint.shed and trim:
-            ahead_w = ramp.ahead_w(self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, moves)
+            ahead_w = ramp.ahead_w(
+                self.state, self.pace, setpoint.power_w, aim.power_w, cap_w, self.now, self.elapsed_s, moves
+            )
+        self.state.asked_w = None if waived or setpoint.shed else setpoint.power_w + ahead_w
         return Goal(
             power_w=setpoint.power_w,
             wanted_w=in_the_end_w,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from controller.core import estimator
-from controller.core.drawn import STEP_WINDOW_S, Next
+from controller.core.drawn import STEP_WINDOW_S, Moment, Next
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
 from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray
@@ -45,21 +46,23 @@ class NextMoves:
 def _moves_next(facts: Fleet, state: State, pace: RampPolicy, way_w: float, up: bool, now: float) -> Next:
     fleet = state.fleet
     lags_s = trim_lags_s(facts, fleet, up)
-    lag_s, lead_s = float(lags_s.min()) if len(lags_s) else 0.0, middling_s(lags_s)
+    quickest_s, middling = float(lags_s.min()) if len(lags_s) else 0.0, _felt(state, middling_s(lags_s), now)
     alone = trim_range_w(facts, fleet, up) >= way_w
     if not up and not alone:  # sleepers go with them, and some are quicker
-        lag_s = float((facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)].min(initial=lag_s))
-    owed_w, lead_owed_w = (estimator.owed_w(fleet, now + after_s) for after_s in (lag_s, lead_s))
-    then_w, lead_then_w = (_drawn_w(state, now + after_s) for after_s in (lag_s, lead_s))
+        sleeps_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)]
+        quickest_s = float(sleeps_s.min(initial=quickest_s))
     if up:
-        come_w = estimator.boots_between_w(fleet, now, lag_s, lag_s + STEP_WINDOW_S)
+        come_w = estimator.boots_between_w(fleet, now, quickest_s, quickest_s + STEP_WINDOW_S)
         alone &= come_w <= FEW_BOOTS * pace.up_w_per_15s
-        lead_owed_w += STEEPER * estimator.boots_between_w(fleet, now, 0.0, lead_s)
-    return Next(lag_s, lead_s, owed_w, then_w, alone, lead_owed_w, lead_then_w)
+        boots_w = STEEPER * estimator.boots_between_w(fleet, now, 0.0, middling.in_s)
+        middling = replace(middling, owed_w=middling.owed_w + boots_w)
+    return Next(_felt(state, quickest_s, now), middling, alone)
 
 
-def _drawn_w(state: State, at: float) -> float:
-    return (state.offset_w or 0.0) + float(estimator.expected_power_w(state.fleet, at).sum())
+def _felt(state: State, in_s: float, now: float) -> Moment:
+    """The moment `in_s` seconds from now, by what is ordered already."""
+    then_w = (state.offset_w or 0.0) + float(estimator.expected_power_w(state.fleet, now + in_s).sum())
+    return Moment(in_s, estimator.owed_w(state.fleet, now + in_s), then_w)
 
 
 def _hashing(fleet: FleetState) -> BoolArray:

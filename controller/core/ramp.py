@@ -27,12 +27,9 @@ from controller.domain.policy import RampPolicy
 from controller.domain.reasons import Bound
 
 MINUTE_S = 60.0
-TRIM_PACE, RISE_PACE, FALL_PACE, LONG_FALL_PACE = 0.955, 0.94, 0.95, 0.92
+TRIM_PACE, PACE = 0.955, 0.94
 """Of the limits within 15 s, for the set-point of a target: one that goes as fast as they allow is held up by the load
-every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. Trim alone is smooth. A long
-fall beyond its range ends with sleepers, who are slower, and goes in lumps."""
-LONG_FALL = 0.5
-"""Of what may fall within a minute."""
+every fifteen seconds, and what it makes up for afterwards is the next thing to hold it up. Trim alone is smooth."""
 FIRST_RATIO, FIRST_S = 0.05, 8.0
 """The first twentieth of a fall is to be there after 10 s, however large the fall is: of a large one it is set quicker
 than the pace, and the rest of 15 s goes slower for it. Two seconds pass for the cycle and the quickest to move."""
@@ -42,6 +39,10 @@ CYCLE_S = 1.0  # what is ordered waits for its cycle, and half a signal's step f
 FALL_AHEAD_S = 2.0
 """What trim does alone is ordered so much further ahead of a fall than its middling moves take: it waits for its cycle,
 and its last tenth trails off. A load below its line is no violation; a rise that leads is one when the order turns."""
+CATCH_UP, UNDER_WAY = 1.75, 0.5
+"""Of the pace: what was held up in the middle of a fall makes up for it no quicker than this, where sleepers go with
+it. The load's limit lets it fall after a pause as it fell 15 s before; a lump would come again every 15 s. A fall is
+under way when half of what 15 s allow is gone: what begins it is ordered at once."""
 BEHIND_S = 12.0
 """Of the pace up: so far behind its line a setpoint is at most taken to be. What dwell or a floor holds up is no fall,
 and nobody who orders more waits longer for it."""
@@ -106,7 +107,7 @@ def _pace(w_per_min: float, w_per_15s: float, share: float) -> float:
 
 def _up_w_per_s(ramp: RampPolicy, rises: Next) -> float:
     """How fast the setpoint of a target rises, watts a second."""
-    return _pace(ramp.up_w_per_min, ramp.up_w_per_15s, TRIM_PACE if rises.alone else RISE_PACE)
+    return _pace(ramp.up_w_per_min, ramp.up_w_per_15s, TRIM_PACE if rises.alone else PACE)
 
 
 def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, wanted_w: float, now: float, falls: Next) -> float:
@@ -115,8 +116,7 @@ def _down_w_per_s(state: State, ramp: RampPolicy, setpoint_w: float, wanted_w: f
         return _pace(ramp.down_w_per_min, ramp.down_w_per_15s, TRIM_PACE)
     lately = within(state.power_history, MINUTE_S, now)
     fallen_w = max(max(lately, key=POWER)[1] - setpoint_w, 0.0) if lately else 0.0
-    share = LONG_FALL_PACE if fallen_w > LONG_FALL * ramp.down_w_per_min else FALL_PACE
-    pace_w_per_s = _pace(ramp.down_w_per_min, ramp.down_w_per_15s, share)
+    pace_w_per_s = _pace(ramp.down_w_per_min, ramp.down_w_per_15s, PACE)
     first_w, in_15s_w = FIRST_RATIO * (setpoint_w + fallen_w - wanted_w), pace_w_per_s * STEP_WINDOW_S
     if first_w <= pace_w_per_s * FIRST_S or fallen_w >= in_15s_w:
         return pace_w_per_s
@@ -177,25 +177,34 @@ def ahead_w(
     wanted_w: float,
     limit_w: float,
     now: float,
+    elapsed_s: float,
     moves: Moves,
 ) -> float:
     """By how much trim is ordered ahead of the setpoint `power_w`, watts, negative on the way down.
 
     A trim takes seconds to arrive. Where the ramp leads to `wanted_w` the setpoint of then is known now; what is
     ordered for it now arrives with it and not behind it. A signal that goes on as it did is met where it will be.
-    Never above `limit_w`, the tightest limit of now, nor beyond the load's own ramp.
+    Never above `limit_w`, the tightest limit of now, nor beyond the load's own ramp. elapsed_s: since the last cycle.
     """
     pace = regulation.w_per_s(state, now)
     if pace < 0.0 and wanted_w <= power_w:
-        wanted_w += pace * (moves.falls.lead_s + CYCLE_S)
+        wanted_w += pace * (moves.falls.middling.in_s + CYCLE_S)
     elif pace > 0.0 and wanted_w >= power_w:
-        wanted_w = min(wanted_w + RISE_FORESEEN * pace * (moves.rises.lead_s + CYCLE_S), max(limit_w, wanted_w))
+        wanted_w = min(wanted_w + RISE_FORESEEN * pace * (moves.rises.middling.in_s + CYCLE_S), max(limit_w, wanted_w))
     if wanted_w >= power_w:
-        most_w = power_w + _up_w_per_s(ramp, moves.rises) * moves.rises.lead_s
+        most_w = power_w + _up_w_per_s(ramp, moves.rises) * moves.rises.middling.in_s
         return max(min(wanted_w, most_w, ceiling_w(state, ramp, now, moves.rises)) - power_w, 0.0)
-    lead_s = moves.falls.lead_s + (FALL_AHEAD_S if moves.falls.alone else 0.0)
-    least_w = power_w - _down_w_per_s(state, ramp, power_w, wanted_w, now, moves.falls) * lead_s
-    return min(max(wanted_w, least_w, floor_w(state, ramp, now, moves.falls, True)) - power_w, 0.0)
+    lead_s = moves.falls.middling.in_s + (FALL_AHEAD_S if moves.falls.alone else 0.0)
+    pace_w_per_s = _down_w_per_s(state, ramp, power_w, wanted_w, now, moves.falls)
+    least_w = max(power_w - pace_w_per_s * lead_s, floor_w(state, ramp, now, moves.falls, True))
+    if state.asked_w is not None and not moves.falls.alone and _falls_already(state, ramp, now):
+        least_w = max(least_w, state.asked_w - CATCH_UP * pace_w_per_s * elapsed_s)
+    return min(max(wanted_w, least_w) - power_w, 0.0)
+
+
+def _falls_already(state: State, ramp: RampPolicy, now: float) -> bool:
+    drawn = within(state.drawn_history, STEP_WINDOW_S, now)
+    return bool(drawn) and max(drawn, key=POWER)[1] - drawn[-1][1] > UNDER_WAY * ramp.down_w_per_15s
 
 
 def remember(state: State, power_w: float, drawn_w: float, now: float) -> None:

@@ -180,6 +180,7 @@ class State:
     core/frequency. trims_told: so many miners were said to be held because trims to them do not arrive; 0 while there
     is nothing to say. limit_load_w, limit_over_since: (k,) what each limit will carry soon, and since when that has
     been too much, inf while it is not; see core/limits.
+    asked_w: of a target, what its set-point and what was ordered ahead of it came to in the last cycle; see core/ramp.
     target_moves: the last three powers of a target and when each was first seen; see core/regulation. drawn_history:
     what the load was believed to draw in the last 15 s; see core/drawn.
     surplus_track: the surplus as its meters have it while they are good; see core/trend.
@@ -202,6 +203,7 @@ class State:
     next_command_id: int = 1
     setpoint_w: float | None = None
     line_w: float | None = None
+    asked_w: float | None = None
     surplus_cap_w: float | None = None
     surplus_track: Track | None = None
     cap_peak_w: float = 0.0

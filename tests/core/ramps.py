@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from controller.core import ramp
-from controller.core.drawn import KnownMoves, Next
+from controller.core.drawn import KnownMoves, Moment, Next
 from controller.core.state import State
 from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
@@ -31,14 +31,15 @@ def limit(kit, state, wanted, present_w, waived=False, now=100.0, elapsed_s=1.0,
     return ramp.limit(state, rates, wanted, present_w, waived, now, elapsed_s, KnownMoves(**who_moves_next))
 
 
-def alike(lag_s, owed_w=0.0, then_w=None):
+def alike(in_s, owed_w=0.0, then_w=None):
     """Who moves next where one is as quick as the other."""
-    return Next(lag_s, lag_s, owed_w, then_w, alone=False, lead_owed_w=owed_w, lead_then_w=then_w)
+    felt = Moment(in_s, owed_w, then_w)
+    return Next(felt, felt)
 
 
-TRIMS = Next(lag_s=2.0, lead_s=3.0)
+TRIMS = Next(Moment(2.0), Moment(3.0))
 
 
 def ahead(kit, state, wanted_w, limit_w=math.inf, trims=TRIMS, **rates):
     rates = kit.policy(ramp={"up_w_per_15s": 2_000.0, **rates}).ramp
-    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, KnownMoves(trims, trims))
+    return ramp.ahead_w(state, rates, state.setpoint_w, wanted_w, limit_w, 100.0, 1.0, KnownMoves(trims, trims))

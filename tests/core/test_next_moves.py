@@ -19,7 +19,7 @@ def test_what_a_fall_is_led_by_does_not_go_with_the_last_trimmer_that_has_room(k
     facts = kit.fleet(4)
     with_room, without = (kit.seen_state(facts, [True] * 4, level=level) for level in (3, 0))
     leads_s = [
-        next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).falls.lead_s
+        next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).falls.middling.in_s
         for state in (with_room, without)
     ]
     assert leads_s[0] == leads_s[1] > 0.0
@@ -33,8 +33,8 @@ def test_nor_does_what_a_rise_is_led_by(kit):
     rises = [
         next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).rises for state in (with_room, without)
     ]
-    assert (rises[0].lag_s, rises[0].lead_s) == (rises[1].lag_s, rises[1].lead_s)
-    assert rises[1].lead_s > 0.0
+    assert rises[0].quickest.in_s == rises[1].quickest.in_s
+    assert rises[0].middling.in_s == rises[1].middling.in_s > 0.0
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,8 @@ def test_a_fall_beyond_the_range_of_trim_goes_by_its_quickest_sleeper(kit):
     facts, pace = kit.fleet(4), kit.policy().ramp
     state = kit.seen_state(facts, [True] * 4, level=1)
     state.setpoint_w = 20_000.0
-    lags_s = [next_moves.NextMoves(facts, state, True, pace, aim_w, 0.0).falls.lag_s for aim_w in (19_000, 10_000)]
+    falls = [next_moves.NextMoves(facts, state, True, pace, aim_w, 0.0).falls for aim_w in (19_000, 10_000)]
+    lags_s = [one.quickest.in_s for one in falls]
     assert lags_s == [pytest.approx(2.505, abs=0.01), pytest.approx(1.903, abs=0.01)]
 
 
@@ -76,7 +77,7 @@ def test_how_far_a_rise_looks_ahead_does_not_jump_with_the_last_quick_trimmer_at
     for quick_at in (1, 3):
         state.fleet.want_level[:3] = quick_at
         rises = next_moves.NextMoves(facts, state, True, pace, 20_000.0, 0.0).rises
-        lags_s.append((rises.lag_s, rises.lead_s))
+        lags_s.append((rises.quickest.in_s, rises.middling.in_s))
     assert lags_s[0] == lags_s[1] == (pytest.approx(2.505, abs=0.01), pytest.approx(3.505, abs=0.01))
 
 
@@ -90,5 +91,6 @@ def test_no_rise_is_trims_alone_while_boots_are_under_way(kit):
         next_moves.NextMoves(facts, state, True, pace, 20_100.0, now).rises for now in (-20.0, 12.0, 44.0)
     )
     assert (waits.alone, climbs.alone, is_up.alone) == (True, False, True)
-    assert waits.lead_owed_w == pytest.approx(0.0, abs=1.0)
-    assert climbs.lead_owed_w == pytest.approx(0.75 * 3_450.0 * 0.9 / 30.0 * climbs.lead_s, abs=1.0), "an S is steeper"
+    assert waits.middling.owed_w == pytest.approx(0.0, abs=1.0)
+    line_w = 3_450.0 * 0.9 / 30.0 * climbs.middling.in_s
+    assert climbs.middling.owed_w == pytest.approx(0.75 * line_w, abs=1.0), "an S is steeper"

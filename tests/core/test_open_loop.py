@@ -31,8 +31,9 @@ def held(feedback, says=None):
 
 
 def test_nameplates_alone_miss_an_order_by_what_they_are_wrong():
+    """The night is cool, and all draw 3 % less: 2 % of rated, and it rests anywhere within a deadband of 1 %."""
     assert abs(held(Feedback.METER)) < 0.005
-    assert held(Feedback.OPEN_LOOP) < -0.01  # the night is cool: all draw less than their nameplates
+    assert held(Feedback.OPEN_LOOP) < -0.0075
 
 
 def test_what_miners_say_of_their_watts_moves_nothing():

@@ -178,9 +178,9 @@ def test_a_trim_takes_seconds_and_is_ordered_so_much_ahead(kit, wanted_w, ahead_
 def test_nothing_is_ordered_ahead_that_the_load_may_not_do(kit):
     state = state_at(kit, 20_000.0)
     state.drawn_history = ((90.0, 18_140.0), (99.0, 19_900.0))
-    assert ahead(kit, state, 30_000) == pytest.approx(40.0), "18.14 kW and 95 % of 2 kW"
+    assert ahead(kit, state, 30_000) == pytest.approx(10.0), "18.14 kW and 93.5 % of 2 kW"
     state.drawn_history = ((90.0, 23_620.0), (99.0, 20_100.0))
-    assert ahead(kit, state, 10_000) == pytest.approx(-180.0), "23.62 less 95 % of 4 kW"
+    assert ahead(kit, state, 10_000) == pytest.approx(-140.0), "23.62 less 94 % of 4 kW"
 
 
 def follow(kit, state, wanted_w):

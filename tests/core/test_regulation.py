@@ -7,13 +7,13 @@ import math
 import pytest
 
 from controller.core import ramp, regulation
-from controller.core.drawn import KnownMoves, Next
+from controller.core.drawn import KnownMoves, Moment, Next
 from controller.core.state import State
 from controller.domain.dispatch import DispatchKind
 from controller.domain.plan import Setpoint
 from controller.domain.reasons import Bound
 
-TRIMS = Next(lag_s=2.0, lead_s=3.0)
+TRIMS = Next(Moment(2.0), Moment(3.0))
 
 
 def signal(kit, powers_w, every_s=4.0, bound=Bound.DISPATCH_TARGET):
@@ -62,7 +62,7 @@ def test_what_is_no_target_has_no_trend(kit):
 def ahead(kit, powers_w, limit_w=math.inf):
     state = signal(kit, powers_w)
     return ramp.ahead_w(
-        state, kit.policy().ramp, state.setpoint_w, state.setpoint_w, limit_w, 101.0, KnownMoves(TRIMS, TRIMS)
+        state, kit.policy().ramp, state.setpoint_w, state.setpoint_w, limit_w, 101.0, 1.0, KnownMoves(TRIMS, TRIMS)
     )
 
 
