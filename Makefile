@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed. On Debian and Ubuntu: sudo apt-get install python3-venv"; rm -rf .venv; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@# As pip does with all else: the suite starts hundreds of processes, each of which would compile it anew.
+	@$(BIN)/python -m compileall -q controller drivers simulators
 	@touch $(STAMP)
 
 # SECONDS on the command line sets the length. (A shell's own SECONDS is not exported, so it never leaks in.)
