@@ -19,7 +19,7 @@ STEP_WINDOW_S = 15.0
 Entry = tuple[float, float]
 POWER = itemgetter(1)  # of an entry of the history
 RISE_SHARE, TRIM_FALL_SHARE, FALL_SHARE, TURN_SHARE = 0.935, 0.95, 0.94, 0.81
-"""Of the limits within 15 s. Each sleeper differs from its class by more than a trimmer, and a fall has time to spare;
+"""Of the limits within 15 s. Boots cannot be held up, and each sleeper differs from its class by more than a trimmer;
 where the load turned within them the peak, or the dip, is known least."""
 TURNED_RATIO = 0.03
 """Of the limit: a peak or a dip larger than that is a turn. On a long way smaller bumps are slow miners and quick ones
