@@ -67,6 +67,25 @@ def test_a_small_site_falls_to_a_target_no_faster_than_its_ramp_though_most_will
     assert loads_w[-1] == pytest.approx(6_000.0, abs=500.0)
 
 
+def test_a_long_fall_of_a_target_makes_up_for_its_pauses_slowly(kit):
+    """What is asked for comes to rest once in 15 s, as the load meets its limit, and goes on by 1.75 times the pace."""
+    n, pace_w_per_s = 60, 0.94 * 700.0
+    ramp = {"down_w_per_min": 42_000.0, "down_w_per_15s": 15.0 * 700.0}
+    deadbands = dict.fromkeys(("deadband_up_w", "deadband_down_w", "deadband_order_w"), 500.0)
+    policy = kit.policy(ramp=ramp, fleet=deadbands, rated_w=n * 3_500, site_cap_w=n * 4_000)
+    site = kit.site(policy, kit.fleet(n), hashing=[True] * n, surplus_w=300_000.0)
+    site.cycles(20)
+    site.cycle(received=(site.receive(kit.order(TARGET, 70_000, issued_at=kit.wall + site.now)),))
+    asked_w = []
+    for _ in range(80):
+        site.cycle()
+        asked_w.append(site.state.asked_w)
+    fell_w_per_s = -np.diff(asked_w)[15:]
+    assert fell_w_per_s.max() == pytest.approx(1.75 * pace_w_per_s)
+    assert np.count_nonzero(fell_w_per_s < 0.25 * pace_w_per_s) > 3, "and it did come to rest"
+    assert site.load_w() < 165_000.0, "all the way at about its pace"
+
+
 @pytest.mark.parametrize("kind", [CAP, TARGET])
 def test_no_order_raises_the_site_above_its_surplus(kit, kind):
     site = kit.site(surplus_w=8_500.0)
