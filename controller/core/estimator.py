@@ -21,6 +21,7 @@ SLEEP, WAKE = VERB_CODES[Verb.SLEEP], VERB_CODES[Verb.WAKE]
 EVERYBODY = slice(None)
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6
+TIMING_S = 40.0  # how long what moves in flight could explain is taken for theirs
 METER_NOISE_S = 2.0  # how long one noisy reading of the site meter is felt
 HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
@@ -204,21 +205,13 @@ def revise(state: State, change_w: float, now: float, first_read: bool = False, 
 
 
 def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
-    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one.
-
-    The meter corrects what the timing of sleeps and trims in flight cannot explain, and no more: a miner that is half
-    a second late looks like a load that will stay, and answering it would shed the same watts twice.
-    """
+    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one."""
     if policy.fleet.feedback is Feedback.OPEN_LOOP:
         state.offset_w = float(policy.auxiliary_w)
         return
     if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
         return
-    lowest_w, middle_w, highest_w = _bracket_w(state.fleet, sample.taken_at)
-    known = sample.value - middle_w if state.offset_w is None else state.offset_w
-    shown = min(max(known, sample.value - highest_w), sample.value - lowest_w)
-    if abs(shown - known) <= policy.fleet.deadband_down_w:  # it could be the meter's noise, which is not to be chased
-        shown = known + (shown - known) * -math.expm1(-(sample.taken_at - state.offset_at) / METER_NOISE_S)
+    shown = _shown_w(state, policy.fleet.deadband_down_w, sample.value, sample.taken_at)
     before_w = shown if state.offset_w is None else state.offset_w
     booting = (state.fleet.verb == WAKE).nonzero()[0]
     most_ahead_w, most_behind_w = _ahead_and_behind_w(state.fleet, booting, sample.taken_at)
@@ -234,6 +227,25 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))
     state.offset_at = sample.taken_at
     state.offset_until = sample.taken_at + policy.inputs.hold_after_s
+
+
+def _shown_w(state: State, noise_w: float, value_w: float, at: float) -> float:
+    """What a sample of the site meter shows beyond the miners, watts.
+
+    The meter corrects at once what the timing of sleeps and trims in flight cannot explain: a miner that is half a
+    second late looks like a load that will stay, and answering it would shed the same watts twice. What they could
+    explain it corrects slowly, for what stays is none of theirs. A difference below `noise_w` could be the meter's.
+    """
+    lowest_w, middle_w, highest_w = _bracket_w(state.fleet, at)
+    if state.offset_w is None:
+        return value_w - middle_w
+    since_s = at - state.offset_at
+    apart_w = min(max(value_w - middle_w - state.offset_w, -noise_w), noise_w)
+    known_w = state.offset_w - apart_w * math.expm1(-since_s / TIMING_S)
+    shown_w = min(max(known_w, value_w - highest_w), value_w - lowest_w)
+    if abs(shown_w - known_w) > noise_w:
+        return shown_w
+    return known_w - (shown_w - known_w) * math.expm1(-since_s / METER_NOISE_S)
 
 
 def _told_w(facts: Fleet, fleet: FleetState, policy: Policy, now: float) -> float:

@@ -169,6 +169,37 @@ def test_a_sample_from_before_a_command_took_effect_is_compared_with_that_moment
     assert state.offset_w == pytest.approx(1_000.0)
 
 
+def test_what_stays_while_others_move_is_none_of_their_timing(kit):
+    """Somebody always moves on a site that follows a signal, and their timing could explain any small difference: the
+    load was a third of a percent above what was believed for minutes, and rose above an order that turned."""
+    state = kit.seen_state(kit.fleet(4), [True] * 4)
+    policy = kit.policy(fleet={"deadband_down_w": 500.0})
+    follow(kit, state, kit.sample(15_000.0, at=99.0), policy)
+    assert state.offset_w == pytest.approx(1_000.0)
+    seen = {}
+    for at in range(100, 261):
+        flight.take_out_of_flight(state.fleet, np.arange(4), 3_500.0)
+        put(kit.fleet(4), state, range(4), Verb.TRIM, [2_000.0] * 4, at - 3.0)
+        drawn_w = float(estimator.expected_power_w(state.fleet, float(at)).sum())
+        follow(kit, state, kit.sample(1_300.0 + drawn_w, at=float(at)), policy)
+        seen[at] = state.offset_w - 1_000.0
+    assert seen[103] < 60.0, "at first it is theirs"
+    assert 150.0 < seen[140] < 240.0
+    assert seen[260] == pytest.approx(300.0, abs=20.0)
+
+
+def test_sleepers_that_are_a_second_late_are_not_taken_for_a_load_that_stays(kit):
+    state = kit.seen_state(kit.fleet(4), [True] * 4)
+    policy = kit.policy(fleet={"deadband_down_w": 500.0})
+    follow(kit, state, kit.sample(15_000.0, at=99.0), policy)
+    put(kit.fleet(4), state, range(4), Verb.SLEEP, [50.0] * 4, 100.0)
+    before_w = float(estimator.expected_power_w(state.fleet, 101.6).sum())
+    follow(kit, state, kit.sample(1_000.0 + before_w, at=102.4), policy)
+    late_w = before_w - float(estimator.expected_power_w(state.fleet, 102.4).sum())
+    assert late_w > 2_000.0
+    assert 0.0 < state.offset_w - 1_000.0 < 100.0, "a share of the noise at most, however many they are"
+
+
 @pytest.mark.parametrize("at", [5.0, 4.0])
 def test_a_sample_no_newer_than_the_last_one_is_not_counted_again(kit, at):
     state = kit.seen_state(kit.fleet(1), [True])
