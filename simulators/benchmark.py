@@ -7,7 +7,7 @@ from simulators.accounting import violation_horizon_s
 from simulators.asic.curves import boot_fraction, exponential_fraction
 from simulators.asic.models import MinerModel
 from simulators.asic.response import Behaviour, VerbResponse
-from simulators.oracle import OracleClass, OracleSite, RampWindow
+from simulators.oracle_case import OracleClass, OracleSite, RampWindow
 from simulators.scenario import Scenario
 
 FloatArray = npt.NDArray[np.float64]

@@ -2,11 +2,12 @@
 
 from controller.config.effective import effective_text
 from controller.config.inventory import Miner
+from controller.config.loading import load_site
 from controller.config.outside_sections import MeterSettings
 from controller.config.problems import ConfigError, Problem
 from controller.config.resolve import direction_sign
 from controller.config.sections import Document
-from controller.config.site import Broker, Credential, SiteConfig, load_site
+from controller.config.site import Broker, Credential, SiteConfig
 
 __all__ = [
     "Broker",

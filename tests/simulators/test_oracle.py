@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from simulators.benchmark import cap_steps, demo_horizon_s, oracle_fleet
-from simulators.oracle import OracleClass, OracleSite, RampWindow, absorbable
+from simulators.oracle import absorbable
+from simulators.oracle_case import OracleClass, OracleSite, RampWindow
 from simulators.scenario import DEMO
 
 # Ten miners of 1 kW that sleep at 0 W, cannot be trimmed, and answer within a step.

@@ -10,7 +10,8 @@ from controller.domain.fleet import FloatArray
 from simulators.asic.models import MODELS
 from simulators.asic.response import Behaviour
 from simulators.benchmark import oracle_class
-from simulators.oracle import OracleClass, OracleSite, RampWindow, absorbable
+from simulators.oracle import absorbable
+from simulators.oracle_case import OracleClass, OracleSite, RampWindow
 from tests.rig.score.judge import Day
 from tests.rig.score.orders import RAMP_PER_MIN, SAMPLE_S, limited
 from tests.rig.score.plant_site import LOSS, RULES, Site10MW
