@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from simulators.asic.physics import NONE, PROFILE, SLEEP, WAKE, Bools, Codes, FleetPhysics, Ints
+from simulators.asic.physics import FleetPhysics
 from simulators.asic.response import Answer, Behaviour, Mode
+from simulators.asic.traits import NONE, PROFILE, SLEEP, WAKE, Bools, Codes, Ints
 
 _DEAF: Final = int(Behaviour.REFUSES | Behaviour.IGNORES)
 _STOP_90_S: Final = 0.5  # how quickly watts go when the process is cut off

@@ -7,21 +7,14 @@ approach exponentially; a boot is S-shaped, with a small overshoot at the top.
 bias fixed per miner and by a little noise on every sample.
 """
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulators.asic.curves import BOOT_ENDS, EXPONENTIAL_ENDS, boot_fraction, exponential_fraction
 from simulators.asic.response import Behaviour, Mode, Phase
-from simulators.asic.spans import Spans
 from simulators.asic.spec import FleetSpec
-
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Codes: TypeAlias = NDArray[np.int8]
-Bools: TypeAlias = NDArray[np.bool_]
+from simulators.asic.traits import NONE, PROFILE, SLEEP, WAKE, Bools, Codes, FleetTraits, Floats, Ints, given
 
 HASHRATE_MEAN_WINDOWS_S: Final = (60.0, 300.0, 900.0, 1800.0)
 """Windows of `hashrate_mean_th`, in the order of its columns."""
@@ -36,86 +29,25 @@ _REVIVES_AFTER_S: Final = 5.0
 _GIVES_UP_90_S: Final = 0.5  # how quickly a failed boot is back at sleep watts
 _STARTS_BY_ITSELF: Final = int(Behaviour.REVIVES | Behaviour.NEVER_WAKES)
 
-# What a pending command, or the curve a miner is on, is about.
-NONE: Final = 0
-SLEEP: Final = 1
-WAKE: Final = 2
-PROFILE: Final = 3
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-def _given(values: Sequence[object] | None, otherwise: Sequence[object], dtype: type[_Scalar]) -> NDArray[_Scalar]:
-    return np.array(otherwise if values is None else values, dtype=dtype)
-
-
-class FleetPhysics:
+class FleetPhysics(FleetTraits):
     """Power, hash rate and temperature of every miner, moved on by `step`; `MinerBank` adds what one can command."""
 
     def __init__(self, spec: FleetSpec) -> None:
-        count = len(spec.models)
-        self.count: Final = count
-        self._all: Final[Ints] = np.arange(count)
-        self.spec: Final = spec
-        self.models: Final = tuple(spec.models)
-        # Separate streams: when commands arrive must not change what the firmware's noise looks like.
-        traits, self._command_rng, self._report_rng, self._luck_rng = np.random.default_rng(spec.seed).spawn(4)
-
-        # One row per miner, padded with zeros to the longest ladder; `ladder_length` says where a row ends.
-        longest = max((len(model.profiles) for model in self.models), default=1)
-        ladder_power_w = np.zeros((count, longest))
-        self.ladder_hashrate_th: Final[Floats] = np.zeros((count, longest))
-        self.ladder_length: Final[Ints] = np.array([len(model.profiles) for model in self.models], dtype=np.int64)
-        for i, model in enumerate(self.models):
-            ladder_power_w[i, : len(model.profiles)] = [rung.power_w for rung in model.profiles]
-            self.ladder_hashrate_th[i, : len(model.profiles)] = [rung.hashrate_th for rung in model.profiles]
-        draws = _given(spec.draw_ratio, [1.0] * count, np.float64)
-        self.ladder_power_w: Final[Floats] = ladder_power_w * draws[:, None]
-        self.sleep_power_w: Final[Floats] = np.array([model.sleep_power_w for model in self.models])
-        self.idle_power_w: Final[Floats] = np.array([model.idle_power_w for model in self.models])
-        self.nameplate_w: Final[Floats] = np.array([float(model.nameplate.power_w) for model in self.models])
-
-        self.loses_profile: Final[Bools] = np.array(
-            [model.profile_lost_at_restart for model in self.models], dtype=bool
-        )
-        self.loses_sleep: Final[Bools] = np.array([model.sleep_lost_at_reboot for model in self.models], dtype=bool)
-        times = [spec.response or model.response for model in self.models]
-        self._dead_time: Final = {
-            SLEEP: Spans.of(times, lambda t: t.sleep.dead_time),
-            WAKE: Spans.of(times, lambda t: t.wake.dead_time),
-            PROFILE: Spans.of(times, lambda t: t.profile.dead_time),
-        }
-        self._to_90_percent: Final = {
-            SLEEP: Spans.of(times, lambda t: t.sleep.to_90_percent),
-            WAKE: Spans.of(times, lambda t: t.wake.to_90_percent),
-            PROFILE: Spans.of(times, lambda t: t.profile.to_90_percent),
-        }
-        self._reboot_off: Final = Spans.of(times, lambda t: t.reboot_off)
-
-        self.behaviour: Final[Codes] = _given(spec.behaviours, [Behaviour.OBEYS] * count, np.int8)
-        self._silent: Final[Bools] = (self.behaviour & Behaviour.SILENT_DRAW) != 0
-        self.response_scale: Final[Floats] = _given(spec.response_scale, [1.0] * count, np.float64)
-        limit = spec.report_bias_limit
-        own = np.clip(traits.normal(0.0, spec.report_bias_sigma, count), -limit, limit)
-        said = _given(spec.report_ratio, [1.0] * count, np.float64)
-        self.report_bias: Final[Floats] = own + (said - 1.0)
-        self._overshoot: Final[Floats] = traits.uniform(0.0, spec.boot_overshoot, count)
-        # Each miner's own place within every span, 0 quick and 1 slow; wakes bunch towards the quick end with a tail.
-        self._quickness: Final[Floats] = traits.uniform(0.0, 1.0, (count, 4))
-        self._quickness[:, WAKE] = traits.beta(2.0, 2.5, count)
-        self.has_work: Final[Bools] = np.ones(count, dtype=bool)
+        super().__init__(spec)
+        self.has_work: Final[Bools] = np.ones(self.count, dtype=bool)
         """Whether its pools answer. One without work idles by itself: boards on, nothing hashed, little drawn."""
-        self._init_state(spec, traits)
+        self._init_state(spec, self._traits_rng)
 
     def _init_state(self, spec: FleetSpec, traits: np.random.Generator) -> None:
         count = self.count
         defaults = [model.default_profile for model in self.models]
-        self.profile_index: Ints = _given(spec.profile_index, defaults, np.int64)
+        self.profile_index: Ints = given(spec.profile_index, defaults, np.int64)
         if np.any((self.profile_index < 0) | (self.profile_index >= self.ladder_length)):
             raise ValueError("profile_index outside the model's ladder")
         # What a miner that loses its profile at a restart comes back with.
         self.configured_profile: Ints = np.array(defaults, dtype=np.int64)
-        asleep = _given(spec.asleep, [False] * count, np.bool_)
+        asleep = given(spec.asleep, [False] * count, np.bool_)
         self.mode: Codes = np.where(asleep, Mode.SLEEP, Mode.HASH).astype(np.int8)
         self.boards_on: Bools = ~asleep
         self.true_power_w: Floats = np.where(asleep, self.sleep_power_w, self._profile_power_w(self._all))
@@ -133,7 +65,7 @@ class FleetPhysics:
         self._next_to_90_s: Floats = np.ones(count)
         self._dead_left_s: Floats = np.zeros(count)
         self._rebooting: Bools = np.zeros(count, dtype=np.bool_)
-        self._feeder: Ints = _given(spec.feeder, [0] * count, np.int64)
+        self._feeder: Ints = given(spec.feeder, [0] * count, np.int64)
         self.boot_failed: Bools = np.zeros(count, dtype=np.bool_)  # says it is awake, at sleep watts
         self._tries_for_s: Floats = np.zeros(count)  # a failed boot burdens its supply as long as a boot
         self._luck: Floats = np.zeros(count)
@@ -345,12 +277,6 @@ class FleetPhysics:
         self.boot_failed[indices] = False
         if self.spec.boot_crowd is not None:
             self._luck[indices] = self._luck_rng.random(indices.size)
-
-    def _draw(self, indices: Ints, kind: int, spans: Spans) -> Floats:
-        """Seconds within the span of each miner: its own place, a little different every time, scaled if it is slow."""
-        place = self._quickness[indices, kind] + self._command_rng.normal(0.0, 0.1, indices.size)
-        seconds: Floats = spans.at(indices, np.clip(place, 0.0, 1.0)) * self.response_scale[indices]
-        return seconds
 
     def _profile_power_w(self, indices: Ints) -> Floats:
         """What each of `indices` draws at the profile it is set to, hashing or not; without work, idle watts."""
