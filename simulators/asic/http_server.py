@@ -12,7 +12,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol
 
-from simulators.asic.wire_server import ApiFirmware, Delivery, WebProtocol, is_silent, is_unreachable, reset
+from simulators.asic.delivery import Delivery, is_silent, reset
+from simulators.asic.wire_server import ApiFirmware, WebProtocol, is_unreachable
 from simulators.faults import Fault
 
 MAX_HEAD_BYTES: Final = 16_384

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from simulators.asic.bank import MinerBank
-from simulators.asic.luxos_replies import LuxOSReads, Settings, payload, status
+from simulators.asic.luxos_envelope import payload, status
+from simulators.asic.luxos_replies import LuxOSReads, Settings
 from simulators.asic.luxos_session import SESSION_TTL_S, Session
 from simulators.asic.response import Answer, Behaviour
 from simulators.asic.static_page import page

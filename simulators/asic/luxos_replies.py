@@ -12,11 +12,10 @@ from importlib import resources
 from typing import Any, Final
 
 from simulators.asic.bank import MinerBank
+from simulators.asic.luxos_envelope import payload
 from simulators.asic.models import MinerModel
 from simulators.asic.response import Mode, Phase
 from simulators.asic.wire_server import Reply
-
-FIRMWARE: Final = "LUXminer 2025.4.8.220305-57b389c7"
 
 
 def _recorded(command: str) -> Reply:
@@ -37,23 +36,6 @@ _VERSION: Final = _recorded("version")["VERSION"][0]
 _FAN_MIN_RPM: Final = 1_900
 _FAN_MAX_RPM: Final = 6_000
 _INTAKE_DROP_C: Final = 13.0  # the recording's intake sensors stand that far below its exhaust ones
-
-
-def status(code: int, message: str, *, error: bool = False) -> Reply:
-    """The envelope every reply carries, here without payload."""
-    entry = {
-        "Code": code,
-        "Description": FIRMWARE,
-        "Msg": message,
-        "STATUS": "E" if error else "S",
-        "When": int(time.time()),
-    }
-    return {"STATUS": [entry], "id": 1}
-
-
-def payload(key: str, rows: list[Any], code: int, message: str) -> Reply:
-    """A successful reply with its payload under `key`."""
-    return {key: rows, **status(code, message)}
 
 
 @dataclass(slots=True)

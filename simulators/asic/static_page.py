@@ -4,15 +4,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
-from simulators.asic.wire_server import (
-    MAX_REQUEST_BYTES,
-    ApiFirmware,
-    Delivery,
-    WebProtocol,
-    is_silent,
-    is_unreachable,
-    reset,
-)
+from simulators.asic.delivery import Delivery, is_silent, reset
+from simulators.asic.wire_server import MAX_REQUEST_BYTES, ApiFirmware, WebProtocol, is_unreachable
 from simulators.faults import Fault
 
 _STATUS_FAULTS: Final = {
