@@ -25,6 +25,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def given(values: Sequence[object] | None, otherwise: Sequence[object], dtype: type[_Scalar]) -> NDArray[_Scalar]:
+    """The values as an array; `otherwise` where there are none."""
     return np.array(otherwise if values is None else values, dtype=dtype)
 
 
