@@ -130,6 +130,15 @@ class Governor:
         drawn_w = offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
         ramp.remember(state, setpoint.power_w if there else committed_w, drawn_w, now)
 
+    def _blind_limit_w(self, blind: bool) -> float:
+        """What was drawn as an input went into doubt, watts: boots that come for a wish of before may not pass that."""
+        state = self.state
+        if not blind:
+            state.blind_from_w = math.inf
+        elif state.blind_from_w == math.inf and state.offset_w is not None:
+            state.blind_from_w = state.offset_w + float(estimator.expected_power_w(state.fleet, self.now).sum())
+        return state.blind_from_w
+
     def _goal(self, wanted: Setpoint, aim: Setpoint, setpoint: Setpoint, moves: Moves) -> Goal:
         """What the allocator is asked for."""
         trim, ahead = self.policy.fleet.trim, self.wanted.ahead
@@ -139,6 +148,7 @@ class Governor:
         at_line = ahead.fall is not None and setpoint.power_w >= ahead.fall.line_w  # on the way down, which ends there
         in_the_end_w = min(wanted.power_w, ahead.fall.power_w) if ahead.fall and at_line else wanted.power_w
         cap_w = math.inf if self.wanted.cap_w is None else self.wanted.cap_w
+        blind = self.trust.worst in doubts.DOUBTED
         # A set-point at the floor stands for a limit below it: what the floor believes too much is no room for anybody.
         at_floor = max(setpoint.power_w, in_the_end_w) <= self.wanted.floor_w
         room = not at_floor or ahead.rise is not None
@@ -159,8 +169,8 @@ class Governor:
             fall=ahead.fall,
             rise=ahead.rise,
             ahead_w=ahead_w,
-            blind=self.trust.worst in doubts.DOUBTED,
-            limit_w=max(cap_w, setpoint.power_w),
+            blind=blind,
+            limit_w=max(min(cap_w, self._blind_limit_w(blind)), setpoint.power_w),
             empty=at_floor and setpoint.bound is Bound.SURPLUS,
         )
 

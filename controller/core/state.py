@@ -220,6 +220,7 @@ class State:
     heartbeat: tuple[float, float] | None = None
     heart_beats: bool = False
     doubtful: bool = False
+    blind_from_w: float = math.inf
     unbalanced_since: float | None = None
     fallback_since: float | None = None
     power_history: tuple[tuple[float, float], ...] = ()

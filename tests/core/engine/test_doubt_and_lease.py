@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.core import checkpoint, failsafe
+from controller.core import checkpoint, doubts, failsafe
 from controller.domain.dispatch import DispatchClass
 from controller.domain.metering import Point
 from controller.domain.plan import InputState
@@ -57,6 +57,24 @@ def test_boots_that_are_late_do_not_pass_what_is_held_while_blind(kit, lost, aft
     frozen = [load_w for setpoint, load_w in blind if setpoint.power_w >= held_w - 1.0]
     assert len(frozen) > 25
     assert max(frozen) <= held_w + DEADBAND
+
+
+def test_boots_a_target_came_too_late_for_do_not_pass_what_was_drawn_as_the_site_went_blind(kit):
+    """Found by harsh seed 11185: their dwell was kept, for a wish can wait, and the load climbed blindly."""
+    pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 6e4), ("15s", 3e4))}
+    policy = kit.policy(ramp=pace, fleet={"dwell_on_s": 900.0})
+    site = kit.site(policy, kit.fleet(10), hashing=[row < 4 for row in range(10)], surplus_w=15_000.0)
+    site.cycles(30)
+    site.spare_w = 36_000.0
+    site.cycles(8)
+    assert int(site.boots.sum()) >= 4
+    wall = kit.wall + site.now + 1.0
+    site.cycle(received=(site.receive(kit.order(TARGET, 8_000, issued_at=wall)),))
+    site.meter_lost = {Point.POI_EXPORT_W}
+    seen = [(site.cycle().fail_safe, site.load_w()) for _ in range(60)]
+    blind_w = [load_w for state, load_w in seen if state in doubts.DOUBTED]
+    assert len(blind_w) > 45
+    assert max(blind_w) <= blind_w[0] + 500.0, "a sleep takes a second; 19.5 kW when it was kept"
 
 
 @pytest.mark.parametrize("after_s", [12, 14, 16])
