@@ -55,6 +55,8 @@ def allocate(facts: Fleet, state: State, policy: Policy, goal: Goal | None, now:
         early_w = estimator.boots_ahead_w(state, now, look_s) if at_limit else 0.0
         if goal.blind:  # no boot is taken for nearly through, and of late ones is thought before a trim is due
             early_w = max(early_w, 0.0) + estimator.catches_up_w(state, now, 2.0 * trim_s)
+        elif goal.waived:  # a limit makes room for late ones before the meter shows them
+            early_w += estimator.catches_up_w(state, now, look_s)
         gap_w = goal.power_w - roster.predicted_w() - early_w
         coming_w = boots_beyond_trim_w(roster, goal, -gap_w)
         gap_w += goal.ahead_w + estimator.boots_between_w(state.fleet, now, look_s, trim_s)

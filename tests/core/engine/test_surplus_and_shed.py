@@ -44,6 +44,24 @@ def test_a_boot_that_is_early_is_not_put_back_to_sleep_for_what_may_still_come(k
     assert site.load_w() == pytest.approx(4_650.0)
 
 
+def test_boots_that_are_late_do_not_pass_the_surplus_as_they_catch_up(kit):
+    """Found by harsh seeds 11231 and 11368: it was known what they were late by, and room was made as the meter showed
+    it come, which is a trim's time too late."""
+    pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 12e4), ("15s", 6e4))}
+    site = kit.site(kit.policy(ramp=pace), kit.fleet(10), hashing=[row < 2 for row in range(10)], surplus_w=9_000.0)
+    site.cycles(30)
+    site.spare_w = 28_000.0
+    loads = []
+    for _ in range(100):
+        site.cycle()
+        slower = site.boots & (site.moved_at == site.now)
+        site.dead_s[slower] *= 1.5
+        site.way_s[slower] *= 1.5
+        loads.append(site.load_w())
+    assert max(loads) <= 28_000.0 + 2.0 * DEADBAND
+    assert loads[-1] >= 27_500.0
+
+
 def test_a_falling_surplus_is_met_in_the_same_cycle(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
