@@ -94,8 +94,8 @@ def _ceiling_w(state: State, ramp: RampPolicy, now: float, felt: Moment) -> floa
 
 
 def floor_w(state: State, ramp: RampPolicy, now: float, falls: Next, follows: bool) -> float:
-    """The same for the least. A limit is to be reached, and is given all that the load was seen to leave; what
-    `follows` a target is ahead of its fall and keeps a margin."""
+    """The same for the least. A limit is to be reached, and is given all that the load was seen to leave, by the meter
+    too; what `follows` a target is ahead of its fall and keeps a margin."""
     moments = (falls.quickest, falls.middling) if follows else (falls.quickest,)
     share = TRIM_FALL_SHARE if falls.alone else FALL_SHARE
     return max(_floor_w(state, ramp, now, one, share, follows) for one in moments)
@@ -105,7 +105,8 @@ def _floor_w(state: State, ramp: RampPolicy, now: float, felt: Moment, even_shar
     drawn = _until_then(state, now, felt) if follows else _lately(state, now, felt.in_s)
     if not drawn:
         return -math.inf
-    highest_w = max(drawn, key=POWER)[1]
+    seen = () if follows else within(state.metered, STEP_WINDOW_S, now + felt.in_s)
+    highest_w = max((*drawn, *seen), key=POWER)[1]
     turned = highest_w - drawn[0][1] > TURNED_RATIO * ramp.down_w_per_15s
     share = TURN_SHARE if turned else even_share
     falling = follows and highest_w - drawn[-1][1] > (1.0 - share) * ramp.down_w_per_15s

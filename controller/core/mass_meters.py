@@ -104,6 +104,9 @@ def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, n
     fleet, mass = state.fleet, state.mass
     fleet.away[rows] = dark_codes(facts, fleet, rules, rows)
     before_w = float(estimator.expected_power_w(fleet, now, rows).sum())
+    mine = rows[~fleet.parked[rows]]
+    # Not told to sleep: it shall be known when one is. Of whom was woken in vain the sleep before is still ours.
+    fleet.ours_asleep[mine[fleet.want_hashing[mine] & (fleet.verb[mine] != estimator.WAKE)]] = False
     flight.take_out_of_flight(fleet, rows, 0.0)
     estimator.revise(state, -before_w, now)
     if mass.offset_w is not None:
@@ -112,8 +115,6 @@ def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, n
         fallen_w = 0.0 if mass.offset_w is None else mass.offset_w - state.offset_w - state.revised_w
         state.late_w = min(state.late_w, max(state.late_w - before_w, fallen_w, 0.0))
     mass.offsets = ()  # from here on it shows less
-    mine = rows[~fleet.parked[rows]]
-    fleet.ours_asleep[mine[fleet.want_hashing[mine]]] = False  # not told to sleep: it shall be known when it is
     fleet.want_hashing[mine] = False
 
 

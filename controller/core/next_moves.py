@@ -46,10 +46,12 @@ class NextMoves:
 def _moves_next(facts: Fleet, state: State, pace: RampPolicy, way_w: float, up: bool, now: float) -> Next:
     fleet = state.fleet
     lags_s = trim_lags_s(facts, fleet, up)
-    quickest_s, middling = float(lags_s.min()) if len(lags_s) else 0.0, _felt(state, middling_s(lags_s), now)
     alone = trim_range_w(facts, fleet, up) >= way_w
+    sleeps_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)]
+    if not up and not len(lags_s):  # nobody trims
+        lags_s = sleeps_s
+    quickest_s, middling = float(lags_s.min()) if len(lags_s) else 0.0, _felt(state, middling_s(lags_s), now)
     if not up and not alone:  # sleepers go with them, and some are quicker
-        sleeps_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)]
         quickest_s = float(sleeps_s.min(initial=quickest_s))
     if up:
         come_w = estimator.boots_between_w(fleet, now, quickest_s, quickest_s + STEP_WINDOW_S)

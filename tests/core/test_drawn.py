@@ -111,6 +111,17 @@ def test_a_load_that_fell_further_than_was_believed_has_less_room_to_fall(kit):
     assert limit(kit, seen(state_at(kit, 20_000.0, steady(20_000.0)), 500.0), limited, 20_000.0).power_w < 20_000.0
 
 
+def test_a_limit_is_given_no_more_than_the_load_left_by_its_meter(kit):
+    """Found by harsh seed 11084: the load had been 4 of 37 kW more than was believed, and fell by 18 kW for 10."""
+    state = state_at(kit, 20_000.0, steady(20_000.0))
+    state.drawn_history = tuple((100.0 - age, 20_000.0 + 200.0 * age) for age in range(15, -1, -1))
+    found = []
+    for beyond_w in (0.0, 1_100.0):
+        state.metered = tuple((at, watts + beyond_w) for at, watts in state.drawn_history)
+        found.append(limit(kit, state, wish(10_000), 20_000.0).power_w)
+    assert found == [pytest.approx(19_800.0), pytest.approx(20_000.0)], "24.1 kW less 4: 100 W more than it draws"
+
+
 def test_a_silent_site_meter_says_nothing_of_what_was_believed(kit):
     wanted, rates = wish(10_000, Bound.DISPATCH_TARGET), {"falls": alike(in_s=1.0, owed_w=-2_100.0)}
     state = seen(state_at(kit, 20_000.0, steady(20_000.0)), 500.0)

@@ -56,6 +56,14 @@ def test_trim_is_alone_as_far_as_its_range_leads(kit, trims, aim_w, alone):
     assert (moves.rises if aim_w > 0.0 else moves.falls).alone is alone
 
 
+def test_where_nobody_trims_a_fall_is_felt_as_the_sleepers_move(kit):
+    """Found by harsh seed 11171: it was taken to be felt at once, when the load's limit of 15 s says nothing."""
+    facts = replace(kit.fleet(4), trims=np.zeros(4, dtype=np.bool_))
+    state = kit.seen_state(facts, [True] * 4)
+    falls = next_moves.NextMoves(facts, state, True, kit.policy().ramp, 0.0, 0.0).falls
+    assert falls.quickest.in_s == falls.middling.in_s == pytest.approx(1.9, abs=0.01)
+
+
 def test_a_fall_beyond_the_range_of_trim_goes_by_its_quickest_sleeper(kit):
     """Small ones that sleep at once followed large slow ones: what those still owed came down with these, 5.5 % of
     rated in 15 s where 5 are allowed."""

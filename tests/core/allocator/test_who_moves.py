@@ -56,6 +56,21 @@ def test_without_trim_the_worst_sleep_until_it_is_enough(kit, power_w, asleep):
     assert list(hall.plan.level) == [3, 3, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("power_w", "wanted_w", "asleep"),
+    [
+        pytest.param(13_000, 5_000, [3], id="most of a unit is due"),
+        pytest.param(14_000, 5_000, [], id="less than half of one is: it goes when it is"),
+        pytest.param(14_000, 14_000, [3], id="where the way ends it is a limit"),
+    ],
+)
+def test_on_the_way_down_the_unit_at_the_line_goes_when_most_of_it_is_due(kit, power_w, wanted_w, asleep):
+    """Found by harsh seed 11171: large units each went a whole one early, 3 of the 11 kW that 15 s allow."""
+    hall = Hall(kit, ALL_ON, trim=False)
+    hall.allocate(power_w, lead_w=wanted_w, waived=True)
+    assert hall.asleep() == asleep
+
+
 def test_merit_is_joule_per_terahash_not_the_order_of_the_inventory(kit):
     hall = Hall(kit, ALL_ON, facts=kit.fleet(4, joule_per_th=(30.0, 18.0, 40.0, 25.0)), trim=False)
     hall.allocate(8_500)

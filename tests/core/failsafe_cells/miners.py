@@ -43,7 +43,7 @@ def a_miner_that_is_away(pair: Pair) -> None:
     for _ in range(HEALED_S):
         pair.both(**(away(pair.site, miner) if pair.condition is Condition.LOST else {}))
         if pair.condition is Condition.LOST:
-            assert pair.last.expected_power_w[miner] == pytest.approx(drew_w)
+            assert pair.last.expected_power_w[miner] == pytest.approx(drew_w, abs=0.1)
         assert pair.site.load_w() <= ROOM_W
     assert pair.site.load_w() > ROSE_W
 

@@ -93,6 +93,22 @@ def test_who_comes_back_asleep_without_our_order_is_left_alone_until_adopted(blo
     assert 4 not in {c.miner for c in site.sent if c.verb is Verb.WAKE}
 
 
+def test_who_was_woken_in_vain_as_its_feeder_tripped_comes_back_asleep_by_our_order(block):
+    """Found by harsh seed 11228: a wake that never arrived made four of twenty somebody else's sleepers for good."""
+    site = block(hashing=12, surplus_w=43_400.0, sweep_s=5)
+    site.spare_w = 57_400.0
+    site.run_until(lambda: any(c.verb is Verb.WAKE for c in site.sent), within=60)
+    woken = {c.miner for c in site.sent if c.verb is Verb.WAKE}
+    lost = woken | set(range(4, 12))
+    site.ends_as = dict.fromkeys(woken, False)
+    site.trip(lost)
+    site.cycles(60)
+    site.power(lost)
+    site.cycles(60)
+    assert not site.hashing[list(woken)].any()
+    assert site.state.fleet.ours_asleep[list(woken)].all(), "to be woken as the ramps let them in"
+
+
 def test_the_feeder_of_dark_miners_keeps_room_for_their_start(block, kit):
     facts = kit.fleet(20, feeders=[0] * 10 + [1] * 10, feeder_rating_w=(36_000, 36_000))
     site = block(facts=facts)
