@@ -25,6 +25,7 @@ from controller.core.roster import (
     want_awake,
 )
 from controller.core.together import Together
+from controller.core.trimming import raise_
 from controller.domain.fleet import BoolArray, FloatArray, IntArray
 from controller.domain.policy import FleetPolicy, RampPolicy
 
@@ -226,7 +227,8 @@ def _let_go(roster: Roster, goal: Goal, up_w: float, enough_w: float, spare_w: f
     """Put the worst unit to sleep when the peaks of late would be met without it; one a cycle, for it can wait.
 
     On a way down one a cycle may be quicker than the ramp: nobody goes then who would leave the load more than
-    `spare_w` below its line.
+    `spare_w` below its line. Against a surplus others take over what those before it left, from a quarter of the
+    deadband on: what is let go one by one, and taken up in one at the whole of it, is a limit cycle.
     """
     calm = roster.steady & (roster.state.fleet.verb == NO_COMMAND)
     free = calm & roster.switchable & roster.startable & hashed_long(roster)
@@ -235,6 +237,11 @@ def _let_go(roster: Roster, goal: Goal, up_w: float, enough_w: float, spare_w: f
     worst_first = roster.best_first[::-1]
     worst = int(fewest_first(roster, worst_first[free[worst_first]])[0])
     line_w = goal.power_w + goal.ahead_w if goal.wanted_w < goal.power_w else -math.inf
-    left_w = roster.predicted_w() - float(roster.soon_w[worst] - roster.facts.sleep_power_w[worst])
-    if up_w - 2.0 * float(roster.ceiling_w[worst]) > enough_w and left_w >= line_w - spare_w:
-        want_asleep(roster, np.array([worst]))
+    freed_w = float(roster.soon_w[worst] - roster.facts.sleep_power_w[worst])
+    if up_w - 2.0 * float(roster.ceiling_w[worst]) <= enough_w or roster.predicted_w() - freed_w < line_w - spare_w:
+        return
+    falling_w = estimator.still_falling_w(roster.facts, roster.state.fleet, roster.now)
+    room_w = goal.power_w - roster.predicted_w() - falling_w - 0.25 * roster.policy.deadband_up_w
+    want_asleep(roster, np.array([worst]))
+    if not goal.exact and room_w > 0.0:
+        raise_(roster, room_w)

@@ -62,6 +62,23 @@ def test_boots_that_are_late_do_not_pass_the_surplus_as_they_catch_up(kit):
     assert loads[-1] >= 27_500.0
 
 
+def test_what_is_let_go_for_lower_peaks_is_taken_up_by_others_as_it_goes(kit):
+    """Found by harsh seed 11166: the load sank by a whole deadband, unit by unit, and was raised by it in one, again
+    and again: 1 % of rated up and down every 33 s."""
+    pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 6e4), ("15s", 15e3))}
+    wide = {"deadband_up_w": 8_000.0, "margin_memory_s": 300.0}
+    policy = kit.policy(rated_w=160_000, site_cap_w=160_000, ramp=pace, fleet=wide)
+    site = kit.site(policy, kit.fleet(40), hashing=[True] * 40, surplus_w=142_000.0)
+    site.cycles(60)
+    site.spare_w = 100_000.0
+    site.cycles(60)
+    before = int(site.hashing.sum())
+    loads = [site.load_w() for _ in range(340) if site.cycle()]
+    assert before - int(site.hashing.sum()) >= 4
+    assert max(loads) - min(loads) <= 3_000.0, "a unit and the quarter; 7.8 kW without"
+    assert max(loads) <= 100_000.0
+
+
 def test_a_falling_surplus_is_met_in_the_same_cycle(kit):
     site = kit.site(hashing=[True] * 4, surplus_w=15_000.0)
     site.cycles(20)
