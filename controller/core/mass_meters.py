@@ -15,7 +15,7 @@ import numpy as np
 from controller.core import estimator, flight, mass_words
 from controller.core.consequences import Findings
 from controller.core.fleet_state import Away, FleetState
-from controller.core.mass import answered_since, away, dark_codes, end, limit_of, missing
+from controller.core.mass import answered_since, away, dark, dark_codes, end, limit_of, missing
 from controller.core.mass_words import DARK_RATIO
 from controller.core.state import MassState, State
 from controller.domain.fleet import Fleet, IntArray
@@ -86,7 +86,25 @@ def _judge(facts: Fleet, state: State, policy: Policy, now: float) -> tuple[int,
             turned_dark += len(rows)
             _plan_idle(facts, state, policy.fleet, rows, now)
     mass.dark_since = tuple(since)
+    stragglers = _stragglers(facts, state)
+    if len(stragglers):
+        _plan_idle(facts, state, policy.fleet, stragglers, now)
     return turned_dark, missing_w, lost_w
+
+
+def _stragglers(facts: Fleet, state: State) -> IntArray:
+    """Who was missed only when the others of its feeder were known to be dark: too few for a meter to tell, but nobody
+    on that feeder has answered since."""
+    fleet, since = state.fleet, state.mass.crowd_from
+    lost = (fleet.away == Away.DRAWS) & (fleet.gone_at >= since)
+    if not bool(lost.any()) or not state.mass.said_dark:
+        return np.empty(0, dtype=np.int64)
+    feeders = len(facts.feeder_names)
+    gone_dark = np.bincount(facts.feeder[dark(fleet) & (fleet.gone_at >= since)], minlength=feeders)
+    answers = np.bincount(facts.feeder[fleet.read_at > since], minlength=feeders)
+    tripped = (gone_dark > 0) & (answers == 0)
+    found: IntArray = (lost & tripped[facts.feeder]).nonzero()[0]
+    return found
 
 
 def _dropped_at(mass: MassState, lost_w: float, shown_at: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from controller.core.engine import Engine
 from controller.core.fleet_state import Away
 from controller.core.roster import limit_room_w, roster_of
 from controller.domain.command import Verb
@@ -107,6 +110,24 @@ def test_who_was_woken_in_vain_as_its_feeder_tripped_comes_back_asleep_by_our_or
     site.cycles(60)
     assert not site.hashing[list(woken)].any()
     assert site.state.fleet.ours_asleep[list(woken)].all(), "to be woken as the ramps let them in"
+
+
+@pytest.mark.parametrize("others_answer", [False, True])
+def test_who_is_missed_after_its_feeder_was_known_to_be_dark_is_dark_as_well(block, kit, others_answer):
+    """Found by harsh seed 11235: 14 of 1,414 were read last, and too few for the meter of 5 MW: they counted as drawing
+    for as long as they were away, and one was left hashing when its power came back."""
+    facts = kit.fleet(20, feeders=[0] * 10 + [1] * 10, feeder_rating_w=(40_000, 40_000))
+    site = block(facts=facts)
+    site.engine = Engine(facts, replace(site.engine.policy, rated_w=400_000))
+    tripped = range(8 if others_answer else 10)
+    site.silent = {3}
+    site.trip(tripped)
+    site.run_until(lambda: site.events("mass_disconnect", "mass_dark"), within=10)
+    site.cycles(3)
+    assert site.state.fleet.away[4] == Away.DARK
+    site.silent = set()
+    site.cycles(2)
+    assert site.state.fleet.away[3] == (Away.DRAWS if others_answer else Away.DARK)
 
 
 def test_the_feeder_of_dark_miners_keeps_room_for_their_start(block, kit):
