@@ -210,6 +210,8 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
         state.offset_w = float(policy.auxiliary_w)
         return
     if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
+        if now > state.offset_until:
+            _late_ones_arrive(state, now)
         return
     shown = _shown_w(state, policy.fleet.deadband_down_w, sample.value, sample.taken_at)
     before_w = shown if state.offset_w is None else state.offset_w
@@ -220,13 +222,26 @@ def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | No
     state.early_w = min(max(ahead_w, 0.0), float(most_ahead_w.sum()))
     # After a restart nobody knows what it was before; it cannot have been less than the auxiliaries.
     behind_w = max(before_w + state.late_w, float(policy.auxiliary_w)) - shown
-    state.late_w = min(max(behind_w, 0.0), float(most_behind_w.sum()))
+    state.behind_w = float(most_behind_w.sum())
+    state.late_w = min(max(behind_w, 0.0), state.behind_w)
     state.offset_w = shown
     # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
     told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)
     state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))
     state.offset_at = sample.taken_at
     state.offset_until = sample.taken_at + policy.inputs.hold_after_s
+
+
+def _late_ones_arrive(state: State, now: float) -> None:
+    """With the meter gone nobody sees late boots arrive: what the offset is below by them goes as they do, or as they
+    are told to sleep."""
+    fleet = state.fleet
+    if state.late_w <= 0.0 or state.behind_w <= 0.0 or state.offset_w is None:
+        return
+    booting = ((fleet.verb == WAKE) & (fleet.sent_at <= state.offset_at)).nonzero()[0]
+    left_w = min(float(_ahead_and_behind_w(fleet, booting, now)[1].sum()), state.behind_w)
+    arrived_w = state.late_w * (1.0 - left_w / state.behind_w)
+    state.offset_w, state.late_w, state.behind_w = state.offset_w + arrived_w, state.late_w - arrived_w, left_w
 
 
 def _shown_w(state: State, noise_w: float, value_w: float, at: float) -> float:

@@ -169,7 +169,7 @@ class State:
     what it gave way to beliefs of miners that changed; with it added it moves with the load alone. corrected_w: what
     those changes were in all, with the meter gone as well. early_w: of the offset, what is probably drawn by boots that
     are ahead of their class, and no more once they are through. late_w: so much less it shows because boots are behind
-    their class, probably: what they will bring all the same.
+    their class, probably: what they will bring all the same; behind_w: the most that could be.
     wear: when commands wrote to a miner's flash or restarted it, whole UTC seconds, by miner; see core/wear.
     operator_ends: by person, loop seconds at which their cap ends, counted from when it was taken.
     wall_ahead_s: the wall clock less loop time at the last cycle, None before the first; held_until: nothing is raised
@@ -215,6 +215,7 @@ class State:
     corrected_w: float = 0.0
     early_w: float = 0.0
     late_w: float = 0.0
+    behind_w: float = 0.0
     inputs: dict[str, InputMemory] = field(default_factory=dict)
     still: dict[Point, StillMemory] = field(default_factory=dict)
     heartbeat: tuple[float, float] | None = None
