@@ -172,7 +172,8 @@ def orders_end_in_time(setup: Setup, record: Record) -> list[Breach]:
         if not message.obeyed or not isinstance(order, Dispatch) or order.dispatch_id not in ended:
             continue  # superseded, or never accepted: orders_answered knows
         due_s = order.expires_at - WALL_AT_START
-        up_s = max((crash.up_s for crash in setup.crashes if crash.at_s <= due_s + 0.5), default=due_s)
+        told_s = due_s + setup.policy.cycle_s  # by the next cycle, where there is one
+        up_s = max((crash.up_s for crash in setup.crashes if crash.at_s <= told_s), default=due_s)
         early_s, at_s = due_s - setup.tick_s, ended[order.dispatch_id]
         if not early_s <= at_s <= max(due_s, up_s) + 2.0 * setup.policy.cycle_s:
             found.append(Breach("orders_end_in_time", at_s, f"{order.dispatch_id} ended {at_s - due_s:+.1f} s late"))
