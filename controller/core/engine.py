@@ -22,6 +22,7 @@ from controller.core import (
     mass,
     mass_meters,
     next_moves,
+    offset,
     open_loop,
     operator,
     progress,
@@ -108,7 +109,7 @@ class _Cycle:
         self._observe(findings)
         trust = failsafe.assess(state, self.policy, self.snapshot.readings, self.snapshot.dispatcher_heartbeat_at, now)
         findings.events.extend(failsafe.events(self.before, state, trust))
-        estimator.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
+        offset.follow_meter(self.facts, state, self.policy, trust.samples.get(Point.SITE_LOAD_W), now)
         mass_meters.weigh(self.facts, state, self.policy, now, findings)
         measured = good_value(trust.samples, Point.SITE_LOAD_W)
         shown = trust.samples.get(Point.SITE_LOAD_W) if measured is not None else None

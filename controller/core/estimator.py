@@ -1,7 +1,6 @@
 """What the fleet draws, will draw, and what is on its way: the in-flight ledger over the response classes.
 
-Predicted site power = offset + sum of expected miner watts. The offset (auxiliaries, losses, every bias of the miners'
-own figures) is set anew by each site-meter sample: the meter is trusted, the model only bridges what is in flight.
+Predicted site power = offset + sum of expected miner watts; see core/offset.
 """
 
 from __future__ import annotations
@@ -13,22 +12,16 @@ import numpy as np
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, FleetState
 from controller.core.state import State
 from controller.domain.command import Verb
-from controller.domain.fleet import BoolArray, Condition, Fleet, FloatArray, IntArray
-from controller.domain.metering import Sample
-from controller.domain.policy import Feedback, Policy
+from controller.domain.fleet import BoolArray, Fleet, FloatArray, IntArray
 
 SLEEP, WAKE = VERB_CODES[Verb.SLEEP], VERB_CODES[Verb.WAKE]
 EVERYBODY = slice(None)
 # A class's figures are the middle of what its miners do: one needs half the time, another half as much again.
 EARLY, LATE = 0.5, 1.6
-TIMING_S = 40.0  # how long what moves in flight could explain is taken for theirs
-METER_NOISE_S = 2.0  # how long one noisy reading of the site meter is felt
 HASTY = 0.65  # how much sooner than the middle the boots may be that a limit must be kept against
 
 
-def _share_left(
-    fleet: FleetState, miners: IntArray, at: float, stretch: float | FloatArray | None = None
-) -> FloatArray:
+def share_left(fleet: FleetState, miners: IntArray, at: float, stretch: float | FloatArray | None = None) -> FloatArray:
     """Share of the commanded moves of `miners`, (k,), all in flight, that has not happened yet at time `at`, in [0, 1].
 
     Sleep and trim fall off exponentially (a tenth left after the 90 % time); a boot climbs in a straight line,
@@ -53,7 +46,7 @@ def expected_power_w(fleet: FleetState, at: float, rows: IntArray | None = None)
     flying = (fleet.verb if rows is None else fleet.verb[rows]).nonzero()[0]  # most are at rest most of the time
     if len(flying):
         miners = flying if rows is None else rows[flying]
-        power_w[flying] += (fleet.from_w[miners] - power_w[flying]) * _share_left(fleet, miners, at)
+        power_w[flying] += (fleet.from_w[miners] - power_w[flying]) * share_left(fleet, miners, at)
     return power_w
 
 
@@ -74,7 +67,7 @@ def expected_soon_w(fleet: FleetState, now: float, horizon_s: float) -> FloatArr
     soon_w = fleet.to_w.copy()
     slow = ((fleet.verb == WAKE) | (fleet.doubted & (fleet.verb != NO_COMMAND))).nonzero()[0]
     if len(slow):
-        soon_w[slow] += (fleet.from_w[slow] - soon_w[slow]) * _share_left(fleet, slow, now + horizon_s)
+        soon_w[slow] += (fleet.from_w[slow] - soon_w[slow]) * share_left(fleet, slow, now + horizon_s)
     return soon_w
 
 
@@ -83,7 +76,7 @@ def boots_between_w(fleet: FleetState, now: float, soon_s: float, later_s: float
     booting = (fleet.verb == WAKE).nonzero()[0]
     if not len(booting):
         return 0.0
-    comes = _share_left(fleet, booting, now + soon_s) - _share_left(fleet, booting, now + later_s)
+    comes = share_left(fleet, booting, now + soon_s) - share_left(fleet, booting, now + later_s)
     return float(((fleet.to_w[booting] - fleet.from_w[booting]) * comes).sum())
 
 
@@ -97,7 +90,7 @@ def boots_ahead_w(state: State, now: float, horizon_s: float) -> float:
     booting = (fleet.verb == WAKE).nonzero()[0]
     if not len(booting):
         return 0.0
-    most_w = float(_ahead_and_behind_w(fleet, booting, at)[0].sum())
+    most_w = float(ahead_and_behind_w(fleet, booting, at)[0].sum())
     return min(most_w / math.sqrt(len(booting)), boots_left_w(state, at))
 
 
@@ -111,24 +104,24 @@ def catches_up_w(state: State, now: float, horizon_s: float) -> float:
     """What boots that are behind their class bring until `horizon_s` from now beyond what is expected of them, watts:
     nothing of one that may fall behind further, and all of it in the end."""
     booting = (state.fleet.verb == WAKE).nonzero()[0]
-    behind_w, then_w = (_ahead_and_behind_w(state.fleet, booting, at)[1] for at in (now, now + horizon_s))
+    behind_w, then_w = (ahead_and_behind_w(state.fleet, booting, at)[1] for at in (now, now + horizon_s))
     most_w = float(behind_w.sum())
     return state.late_w * float(np.maximum(behind_w - then_w, 0.0).sum()) / most_w if most_w > 0.0 else state.late_w
 
 
-def _ahead_and_behind_w(fleet: FleetState, booting: IntArray, at: float) -> tuple[FloatArray, FloatArray]:
+def ahead_and_behind_w(fleet: FleetState, booting: IntArray, at: float) -> tuple[FloatArray, FloatArray]:
     """What each of `booting`, (k,), draws at time `at` beyond what is expected if it is as quick as the quick ones, and
     short of it if it is as late as miners can be."""
-    learned, middle = 1.0 / fleet.learned[booting], _share_left(fleet, booting, at)
-    quick = _share_left(fleet, booting, at, HASTY * np.minimum(learned, 1.0))
-    slow = _share_left(fleet, booting, at, LATE * np.maximum(learned, 1.0))
+    learned, middle = 1.0 / fleet.learned[booting], share_left(fleet, booting, at)
+    quick = share_left(fleet, booting, at, HASTY * np.minimum(learned, 1.0))
+    slow = share_left(fleet, booting, at, LATE * np.maximum(learned, 1.0))
     way_w = (fleet.to_w - fleet.from_w)[booting]
     return way_w * (middle - quick), way_w * (slow - middle)
 
 
 def booted_early_w(fleet: FleetState, booting: IntArray, at: float) -> FloatArray:
     """What each of `booting`, (k,), will draw at time `at` if it is as quick as the quick ones, watts."""
-    return fleet.to_w[booting] + (fleet.from_w - fleet.to_w)[booting] * _share_left(fleet, booting, at, HASTY)
+    return fleet.to_w[booting] + (fleet.from_w - fleet.to_w)[booting] * share_left(fleet, booting, at, HASTY)
 
 
 def at_least_w(fleet: FleetState, at: float, rows: IntArray) -> FloatArray:
@@ -138,7 +131,7 @@ def at_least_w(fleet: FleetState, at: float, rows: IntArray) -> FloatArray:
     rises = ((fleet.verb[rows] != NO_COMMAND) & (fleet.to_w[rows] > fleet.from_w[rows])).nonzero()[0]
     if len(rises):
         miners = rows[rises]
-        left = _share_left(fleet, miners, at, LATE * np.maximum(1.0 / fleet.learned[miners], 1.0))
+        left = share_left(fleet, miners, at, LATE * np.maximum(1.0 / fleet.learned[miners], 1.0))
         power_w[rises] = fleet.to_w[miners] + (fleet.from_w[miners] - fleet.to_w[miners]) * left
     return power_w
 
@@ -170,7 +163,7 @@ def still_falling_w(facts: Fleet, fleet: FleetState, now: float) -> float:
     # Of a slow one that tells watts telemetry says so; a blind one may be as late as miners can be.
     for who, stretch in ((falling & facts.reports_power, None), (falling & ~facts.reports_power, LATE)):
         rows = who.nonzero()[0]
-        total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at, stretch)).sum())
+        total_w += float(((fleet.from_w[rows] - fleet.to_w[rows]) * share_left(fleet, rows, at, stretch)).sum())
     return total_w
 
 
@@ -182,7 +175,7 @@ def owed_w(fleet: FleetState, at: float) -> float:
 
 def way_left_w(fleet: FleetState, rows: IntArray, at: float) -> float:
     """What `rows`, (k,), have to come down yet at time `at`, watts for all; negative: up."""
-    return float(((fleet.from_w[rows] - fleet.to_w[rows]) * _share_left(fleet, rows, at)).sum()) if len(rows) else 0.0
+    return float(((fleet.from_w[rows] - fleet.to_w[rows]) * share_left(fleet, rows, at)).sum()) if len(rows) else 0.0
 
 
 def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: IntArray) -> FloatArray:
@@ -191,99 +184,7 @@ def planned_power_w(facts: Fleet, fleet: FleetState, hashing: BoolArray, level: 
     return np.where(hashing, rung * fleet.ratio, facts.sleep_power_w)
 
 
-def revise(state: State, change_w: float, now: float, first_read: bool = False, boots_w: float = 0.0) -> None:
-    """What we believe of miners changed by `change_w`. While the site meter tells what the site draws, that did not
-    change, and the offset takes up the difference; with the meter gone, miners are all there is to go by. first_read:
-    of one never read before; its watts were in what the meter last showed, however long ago. boots_w: of the change
-    what is of boots, through sooner than expected, or never to come: others are as late as those were early."""
-    state.corrected_w += change_w
-    if state.offset_w is not None and (now <= state.offset_until or (first_read and state.offset_at > -math.inf)):
-        state.offset_w -= change_w
-        state.revised_w += change_w
-        early_w, state.early_w = state.early_w, max(state.early_w - max(change_w, 0.0), 0.0)
-        state.late_w = max(state.late_w + boots_w - min(early_w - state.early_w, max(boots_w, 0.0)), 0.0)
-
-
-def follow_meter(facts: Fleet, state: State, policy: Policy, sample: Sample | None, now: float) -> None:
-    """Set the offset from a site-meter sample (loop-second stamp); without feedback it stays the configured one."""
-    if policy.fleet.feedback is Feedback.OPEN_LOOP:
-        state.offset_w = float(policy.auxiliary_w)
-        return
-    if sample is None or sample.value is None or sample.taken_at <= state.offset_at:
-        if now > state.offset_until:
-            _late_ones_arrive(state, now)
-        return
-    shown = _shown_w(state, policy.fleet.deadband_down_w, sample.value, sample.taken_at)
-    before_w = shown if state.offset_w is None else state.offset_w
-    booting = (state.fleet.verb == WAKE).nonzero()[0]
-    most_ahead_w, most_behind_w = _ahead_and_behind_w(state.fleet, booting, sample.taken_at)
-    # What late boots have made good is nothing that they are ahead by.
-    ahead_w = shown - (before_w + state.late_w - state.early_w)
-    state.early_w = min(max(ahead_w, 0.0), float(most_ahead_w.sum()))
-    # After a restart nobody knows what it was before; it cannot have been less than the auxiliaries.
-    behind_w = max(before_w + state.late_w, float(policy.auxiliary_w)) - shown
-    state.behind_w = float(most_behind_w.sum())
-    state.late_w = min(max(behind_w, 0.0), state.behind_w)
-    state.offset_w = shown
-    # Miners that tell their own watts are a witness too: a meter that shows less than they do stands still, or lies.
-    told_w = (1.0 - policy.fleet.tolerance_ratio) * _told_w(facts, state.fleet, policy, now)
-    state.offset_w = max(state.offset_w, told_w - float(expected_power_w(state.fleet, now).sum()))
-    state.offset_at = sample.taken_at
-    state.offset_until = sample.taken_at + policy.inputs.hold_after_s
-
-
-def _late_ones_arrive(state: State, now: float) -> None:
-    """With the meter gone nobody sees late boots arrive: what the offset is below by them goes as they do, or as they
-    are told to sleep."""
-    fleet = state.fleet
-    if state.late_w <= 0.0 or state.behind_w <= 0.0 or state.offset_w is None:
-        return
-    booting = ((fleet.verb == WAKE) & (fleet.sent_at <= state.offset_at)).nonzero()[0]
-    left_w = min(float(_ahead_and_behind_w(fleet, booting, now)[1].sum()), state.behind_w)
-    arrived_w = state.late_w * (1.0 - left_w / state.behind_w)
-    state.offset_w, state.late_w, state.behind_w = state.offset_w + arrived_w, state.late_w - arrived_w, left_w
-
-
-def _shown_w(state: State, noise_w: float, value_w: float, at: float) -> float:
-    """What a sample of the site meter shows beyond the miners, watts.
-
-    The meter corrects at once what the timing of sleeps and trims in flight cannot explain: a miner that is half a
-    second late looks like a load that will stay, and answering it would shed the same watts twice. What they could
-    explain it corrects slowly, for what stays is none of theirs. A difference below `noise_w` could be the meter's.
-    """
-    lowest_w, middle_w, highest_w = _bracket_w(state.fleet, at)
-    if state.offset_w is None:
-        return value_w - middle_w
-    since_s = at - state.offset_at
-    apart_w = min(max(value_w - middle_w - state.offset_w, -noise_w), noise_w)
-    known_w = state.offset_w - apart_w * math.expm1(-since_s / TIMING_S)
-    shown_w = min(max(known_w, value_w - highest_w), value_w - lowest_w)
-    if abs(shown_w - known_w) > noise_w:
-        return shown_w
-    return known_w - (shown_w - known_w) * math.expm1(-since_s / METER_NOISE_S)
-
-
-def _told_w(facts: Fleet, fleet: FleetState, policy: Policy, now: float) -> float:
-    """What miners that hash have lately said that they draw, watts; of those on the way down, nothing."""
-    lately = facts.reports_power & (now - fleet.read_at <= policy.fleet.telemetry_stale_s)
-    holds = (fleet.verb == NO_COMMAND) | ((fleet.verb == WAKE) & fleet.want_hashing)
-    who = lately & holds & (fleet.condition == Condition.HASHING) & ~np.isnan(fleet.reported_w)
-    return float(fleet.reported_w[who].sum())
-
-
-def load_at_w(state: State, sample: Sample | None, at: float) -> float | None:
-    """Site load at time `at`: the site meter's sample moved there by what the fleet is expected to have done since.
-
-    Two meters are never read in one instant; while the load moves, export and load of different moments add up to a
-    surplus that never was. Without a sample it is what the model says, None when nothing is known.
-    """
-    there_w = float(expected_power_w(state.fleet, at).sum())
-    if sample is not None and sample.value is not None:
-        return sample.value + there_w - float(expected_power_w(state.fleet, sample.taken_at).sum())
-    return None if state.offset_w is None else state.offset_w + there_w
-
-
-def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float, float]:
+def bracket_w(fleet: FleetState, at: float) -> tuple[float, float, float]:
     """Fleet power at time `at` if every quick move in flight is as far from its aim as miners can be, as its class has
     it, or as near: the least of these, the middle and the most."""
     base_w = float(fleet.to_w.sum())
@@ -292,12 +193,12 @@ def _bracket_w(fleet: FleetState, at: float) -> tuple[float, float, float]:
         return base_w, base_w, base_w
     to_w = fleet.to_w[flying]
     way_w = fleet.from_w[flying] - to_w
-    middle = _share_left(fleet, flying, at)
+    middle = share_left(fleet, flying, at)
     boots = fleet.verb[flying] == WAKE  # slow enough to be corrected on the way
     # What a class was learned to do narrows nothing: who keeps to the configured figures is within as well.
     learned = 1.0 / fleet.learned[flying]
-    early = np.where(boots, middle, _share_left(fleet, flying, at, EARLY * np.minimum(learned, 1.0)))
-    late = np.where(boots, middle, _share_left(fleet, flying, at, LATE * np.maximum(learned, 1.0)))
+    early = np.where(boots, middle, share_left(fleet, flying, at, EARLY * np.minimum(learned, 1.0)))
+    late = np.where(boots, middle, share_left(fleet, flying, at, LATE * np.maximum(learned, 1.0)))
     expected_w, lowest_w, highest_w = fleet.to_w.copy(), np.zeros(len(fleet.verb)), np.zeros(len(fleet.verb))
     expected_w[flying] += way_w * middle
     lowest_w[flying] = np.minimum(way_w * early, way_w * late)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from controller.core import estimator, flight
+from controller.core import estimator, flight, offset
 from controller.core.consequences import Findings, quarantine
 from controller.core.fleet_state import NO_COMMAND
 from controller.core.lifecycle import Signal, advance
@@ -225,4 +225,4 @@ def _book(state: State, miners: IntArray, draw_w: FloatArray, now: float) -> Non
     """Believe another draw of miners at rest; the site draws what it drew, so the offset takes up the difference."""
     before_w = estimator.expected_power_w(state.fleet, now)
     flight.take_out_of_flight(state.fleet, miners, draw_w)
-    estimator.revise(state, float((estimator.expected_power_w(state.fleet, now) - before_w).sum()), now)
+    offset.revise(state, float((estimator.expected_power_w(state.fleet, now) - before_w).sum()), now)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.core import estimator, flight, mass_words, verify
+from controller.core import estimator, flight, mass_words, offset, verify
 from controller.core.consequences import Findings
 from controller.core.fleet_state import NO_COMMAND, Away, FleetState
 from controller.core.state import MassState, State
@@ -178,7 +178,7 @@ def _seen(
         code = int(dark_codes(facts, fleet, policy, np.array([miner]))[0])
     if not boots_on:
         flight.take_out_of_flight(fleet, miner, draw_w)
-        estimator.revise(state, draw_w - before_w, now)
+        offset.revise(state, draw_w - before_w, now)
     fleet.attempts[miner] = fleet.drifts[miner] = fleet.disagreed[miner] = 0
     fleet.refused[miner] = False
     fleet.away[miner] = Away.NO
@@ -212,7 +212,7 @@ def _take_up_restarts(state: State, back: BoolArray, now: float) -> None:
     started = drawn_w < STARTED_RATIO * before_w  # no watts told, NaN, compares false
     rows, before_w, drawn_w = rows[started], before_w[started], drawn_w[started]
     flight.take_out_of_flight(fleet, rows, drawn_w)
-    estimator.revise(state, float((drawn_w - before_w).sum()), now)
+    offset.revise(state, float((drawn_w - before_w).sum()), now)
     fleet.back_at[rows], fleet.verdict[rows], fleet.disagreed[rows] = now, Verdict.SETTLED, 0
     fleet.want_level[rows] = np.where(fleet.level[rows] >= 0, fleet.level[rows], fleet.want_level[rows])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.core import estimator, flight, mass_words
+from controller.core import estimator, flight, mass_words, offset
 from controller.core.consequences import Findings
 from controller.core.fleet_state import Away, FleetState
 from controller.core.mass import answered_since, away, dark, dark_codes, end, limit_of, missing
@@ -126,7 +126,7 @@ def _plan_idle(facts: Fleet, state: State, rules: FleetPolicy, rows: IntArray, n
     # Not told to sleep: it shall be known when one is. Of whom was woken in vain the sleep before is still ours.
     fleet.ours_asleep[mine[fleet.want_hashing[mine] & (fleet.verb[mine] != estimator.WAKE)]] = False
     flight.take_out_of_flight(fleet, rows, 0.0)
-    estimator.revise(state, -before_w, now)
+    offset.revise(state, -before_w, now)
     if mass.offset_w is not None:
         mass.offset_w -= before_w  # of what the site's meter misses that much is explained
     if state.offset_w is not None and now <= state.offset_until:  # and is nothing that boots are late by

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from controller.core import estimator, trend
+from controller.core import offset, trend
 from controller.core.state import State
 from controller.domain.metering import FOLLOW_POINTS, Point, Quality, Sample, good_value
 from controller.domain.policy import Policy
@@ -42,11 +42,11 @@ def household_deficit_w(readings: Mapping[Point, Sample], policy: Policy) -> flo
 
 
 def at_one_instant(state: State, samples: dict[Point, Sample]) -> dict[Point, Sample]:
-    """The samples with the site load of the moment at which the export was read; see estimator.load_at_w."""
+    """The samples with the site load of the moment at which the export was read; see offset.load_at_w."""
     export = samples.get(Point.POI_EXPORT_W)
     if export is None:
         return samples
-    load_w = estimator.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
+    load_w = offset.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
     if load_w is None:
         return samples
     still = state.still.get(Point.POI_EXPORT_W)
@@ -83,7 +83,7 @@ def _guard_household(state: State, policy: Policy, samples: Mapping[Point, Sampl
     export, despatch = samples.get(Point.POI_EXPORT_W), samples.get(Point.DESPATCH_EXPORT_W)
     if export is None or despatch is None or household_deficit_w(samples, policy) <= 0.0:
         return
-    load_w = estimator.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
+    load_w = offset.load_at_w(state, samples.get(Point.SITE_LOAD_W), export.taken_at)
     if load_w is not None and export.value is not None and despatch.value is not None:
         known = math.inf if state.surplus_cap_w is None else state.surplus_cap_w
         state.surplus_cap_w = min(known, load_w + export.value - despatch.value)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from controller.core import estimator, flight
+from controller.core import estimator, flight, offset
 from controller.core.consequences import Findings, sleep_may_come
 from controller.core.fleet_state import FleetState
 from controller.core.state import State
@@ -88,7 +88,7 @@ def _take(
             text = "what answers is the miner of the inventory again"
             findings.events.append(Event("miner_fits_again", EventLevel.INFO, text, miner_id))
         if first[place]:
-            estimator.revise(state, float(changes_w[place]), now, first_read=bool(never_read[place]))
+            offset.revise(state, float(changes_w[place]), now, first_read=bool(never_read[place]))
             if not fleet.want_hashing[reading.miner] and not fleet.ours_asleep[reading.miner]:
                 text = "asleep, and not by our order: left alone until adopted"
                 findings.events.append(Event("foreign_sleeper", EventLevel.INFO, text, miner_id))
@@ -148,7 +148,7 @@ def _leave_to_a_person(facts: Fleet, state: State, reading: MinerReading, now: f
     expected_w = estimator.expected_one_w(fleet, miner, now)
     draw_w = float(np.fmax(max(float(fleet.from_w[miner]), expected_w), fleet.reported_w[miner]))  # NaN: nothing told
     flight.take_out_of_flight(fleet, miner, draw_w)
-    estimator.revise(state, draw_w - expected_w, now)
+    offset.revise(state, draw_w - expected_w, now)
     fleet.condition[miner] = Condition.CONTRADICTS
     fleet.reported_w[miner], fleet.level[miner] = math.nan, -1
     if fleet.verdict[miner] != Verdict.QUARANTINED:

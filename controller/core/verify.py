@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.core import arrivals, estimator, flight, starts
+from controller.core import arrivals, estimator, flight, offset, starts
 from controller.core.consequences import Findings, boot_on, follow_up, plan_rung, woke_lower
 from controller.core.fleet_state import NO_COMMAND, VERB_CODES, VERB_OF_CODE, FleetState
 from controller.core.lifecycle import Signal, advance
@@ -124,7 +124,7 @@ def judge(
         follow_up(facts, state, policy, int(miner), Verdict(int(before[miner])), now, findings)
     _learn_draw(facts, state, proves & (fleet.verb == NO_COMMAND))
     change_w = estimator.expected_power_w(fleet, now) - expected
-    estimator.revise(state, float(change_w.sum()), now, boots_w=float(change_w[booting].sum()))
+    offset.revise(state, float(change_w.sum()), now, boots_w=float(change_w[booting].sum()))
 
 
 def _arrived(fleet: FleetState, policy: FleetPolicy) -> BoolArray:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from controller.core import estimator, flight
+from controller.core import estimator, flight, offset
 from controller.core.consequences import Findings
 from controller.core.fleet_state import FleetState, Work
 from controller.core.mass import FRESH_S, limit_of
@@ -151,7 +151,7 @@ def _put_to_sleep(facts: Fleet, state: State, idle: BoolArray, now: float) -> No
     low_w = fleet.reported_w[rows] - fleet.power_error_w[rows]  # of an estimate its low end: it is known to idle
     draw_w = np.where(np.isnan(low_w), facts.sleep_power_w[rows], low_w)
     flight.take_out_of_flight(fleet, rows, draw_w)
-    estimator.revise(state, float((draw_w - before_w).sum()), now)
+    offset.revise(state, float((draw_w - before_w).sum()), now)
     known = _seen_awake(fleet) & (fleet.work != Work.HAS)
     fleet.work[rows], fleet.disagreed[rows], fleet.verdict[rows] = Work.LOST, 0, Verdict.SETTLED
     room = max(_watchers(facts) - int((known & ~idle).sum()), 0)

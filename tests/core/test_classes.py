@@ -206,8 +206,8 @@ def test_the_bracket_around_a_sleep_still_holds_who_keeps_to_the_configured_figu
     as_configured = kit.seen_state(plain, [True, True])
     flight.put_in_flight(plain, as_configured, rows, Verb.SLEEP, np.full(2, SLEEP_W), 0.0, np.full(2, 60.0))
     for at in (0.6, 1.0, 2.0, 4.0, 8.0):
-        low_w, _, high_w = estimator._bracket_w(state.fleet, at)
-        configured_low_w, _, configured_high_w = estimator._bracket_w(as_configured.fleet, at)
+        low_w, _, high_w = estimator.bracket_w(state.fleet, at)
+        configured_low_w, _, configured_high_w = estimator.bracket_w(as_configured.fleet, at)
         assert low_w <= configured_low_w + 1e-6
         assert high_w >= configured_high_w - 1e-6
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from controller.core import checkpoint, estimator, failsafe
+from controller.core import checkpoint, failsafe, offset
 from controller.core.estimator import SLEEP
 from controller.core.fleet_state import NO_COMMAND
 from controller.domain.command import Verb
@@ -143,7 +143,7 @@ def test_the_higher_end_that_a_checkpoint_keeps_of_a_sleep_under_way_is_no_load_
     restarted(watch)
     assert watch.state.fleet.to_w[0] == 3_500.0
     assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").state is GOOD
-    estimator.revise(watch.state, -3_470.0, watch.now)  # the first read
+    offset.revise(watch.state, -3_470.0, watch.now)  # the first read
     watch.state.fleet.to_w[:] = 30.0
     assert health(watch.see(poi_export_w=CALM["poi_export_w"] + 500.0), "site").state is GOOD
 
