@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Self
 
 from controller.domain.journalling import Row, RowKind
 from controller.domain.plan import Event, EventLevel
+from controller.runtime.journal_batch import Batch, bytes_of
 from controller.runtime.journal_file import JournalFile, JournalVersionError, is_corruption, set_aside
 from controller.runtime.journal_lock import JournalInUseError, JournalRefusedError, lock
 from controller.wire.rows import event_row
@@ -49,22 +50,6 @@ class JournalLimits:
     stalled_after_s: float = 5.0
 
 
-class _Batch:
-    """One append on its way; implements controller.ports.Durable."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, rows: tuple[Row, ...]) -> None:
-        self.rows = rows
-        self._settled = loop.create_future()
-
-    async def wait(self) -> bool:
-        return bool(await asyncio.shield(self._settled))
-
-    def settle(self, durable: bool) -> None:
-        """On the loop only."""
-        if not self._settled.done():
-            self._settled.set_result(durable)
-
-
 class SqliteJournal:
     """controller.ports.Journal on one SQLite file. `on_event` is called on the loop with what a person should know.
 
@@ -82,8 +67,8 @@ class SqliteJournal:
         self._loop = asyncio.get_running_loop()
         self._lock_fd = lock(path)
         self._changed = threading.Condition()
-        self._queue: list[_Batch] = []
-        self._taken: list[_Batch] = []
+        self._queue: list[Batch] = []
+        self._taken: list[Batch] = []
         self._backlog: list[Row] = []
         self._waiting_bytes = 0
         self._closing = False
@@ -101,13 +86,13 @@ class SqliteJournal:
         self._tried.wait(START_WITHIN_S)
         self._raise_if_refused()
 
-    def append(self, rows: tuple[Row, ...]) -> _Batch:
+    def append(self, rows: tuple[Row, ...]) -> Batch:
         """Queue rows for the next commit; see controller.ports.Journal.
 
         Raises RuntimeError when the writer ended by a bug: without it nothing would ever be raised again, or recorded,
         and nobody would know why. A restart is the better answer.
         """
-        batch = _Batch(self._loop, rows)
+        batch = Batch(self._loop, rows)
         with self._changed:
             if self._broken:
                 raise RuntimeError("the journal's writer ended by a bug; its traceback stands in the log")
@@ -117,7 +102,7 @@ class SqliteJournal:
             if self._failed is not None:
                 batch.settle(False)  # kept for later, but nobody should wait for a disk that has failed
             self._queue.append(batch)
-            self._waiting_bytes += _bytes_of(rows)
+            self._waiting_bytes += bytes_of(rows)
             if self._waiting_bytes > self._limits.waiting_bytes:
                 self._shrink()
             self._changed.notify()
@@ -208,7 +193,7 @@ class SqliteJournal:
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, RETRY_S)
 
-    def _take(self, wait: bool) -> tuple[list[_Batch], list[Row], bool]:
+    def _take(self, wait: bool) -> tuple[list[Batch], list[Row], bool]:
         """Everything that waits, oldest first; from here on it is the writer's alone."""
         with self._changed:
             if wait:
@@ -219,7 +204,7 @@ class SqliteJournal:
             self._committing_since = time.monotonic()
             return batches, rows, self._closing
 
-    def _commit(self, file: JournalFile, batches: list[_Batch], rows: list[Row]) -> None:
+    def _commit(self, file: JournalFile, batches: list[Batch], rows: list[Row]) -> None:
         failed, lost = self._failed, self._lost
         notes = []
         if failed is not None:  # also the proof that the disk takes rows again
@@ -235,14 +220,14 @@ class SqliteJournal:
         with self._changed:
             self._failed = None
             self._lost -= lost
-            self._waiting_bytes -= _bytes_of(rows)
+            self._waiting_bytes -= bytes_of(rows)
             self._committing_since = None
             self.rows_written += len(rows) + len(notes)
         for note in notes:
             self._tell(note)
         self._settle(batches, True)
 
-    def _after_failure(self, batches: list[_Batch], rows: list[Row], error: sqlite3.Error) -> bool:
+    def _after_failure(self, batches: list[Batch], rows: list[Row], error: sqlite3.Error) -> bool:
         """Keep the rows for the next try, which opens the file afresh; say so once; let nobody wait.
 
         True when that try may come at once, because a damaged file was moved out of the way.
@@ -294,7 +279,7 @@ class SqliteJournal:
         self._lost += len(dropped)
         self.rows_lost += len(dropped)
 
-    def _settle(self, batches: list[_Batch], durable: bool) -> None:
+    def _settle(self, batches: list[Batch], durable: bool) -> None:
         def settle() -> None:
             for batch in batches:
                 batch.settle(durable)
@@ -309,7 +294,3 @@ class SqliteJournal:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:  # the loop is closed: nobody is left to be told
             return
-
-
-def _bytes_of(rows: Iterable[Row]) -> int:
-    return sum(len(row.body) for row in rows)

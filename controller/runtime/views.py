@@ -9,7 +9,7 @@ import numpy as np
 
 from controller.core.failsafe import points_of
 from controller.core.figures import by_state
-from controller.core.state import ActiveOrder, State
+from controller.core.state import State
 from controller.domain.command import RESTORE_COMMAND_ID, CommandReport
 from controller.domain.fleet import Condition, Fleet, Verdict
 from controller.domain.plan import Decision, Event, FeederReport, InputHealth, VerdictReport
@@ -17,6 +17,7 @@ from controller.domain.policy import Policy
 from controller.domain.shadow import ShadowReport
 from controller.runtime.class_views import class_of, wave_of
 from controller.runtime.explain import Trace, View, explain
+from controller.runtime.order_views import operator_caps_view, orders_view, scheduled_view
 from controller.wire.canonical import kw_of, utc_text
 
 EVENTS_KEPT = 200
@@ -115,9 +116,9 @@ class Views:
             "contradicting": [
                 self.facts.miner_ids[row] for row in np.flatnonzero(state.fleet.condition == Condition.CONTRADICTS)
             ],
-            "orders": _orders(state),
-            "scheduled": _scheduled(state),
-            "operator_caps": _operator_caps(state),
+            "orders": orders_view(state),
+            "scheduled": scheduled_view(state),
+            "operator_caps": operator_caps_view(state),
             "progress": None
             if progress is None
             else {
@@ -257,44 +258,6 @@ def _metered(facts: Fleet, report: FeederReport) -> View:
         "proved_ago_s": None if report.proved_age_s is None else round(report.proved_age_s, 1),
         "unproved": report.unproved,
     }
-
-
-def _orders(state: State) -> list[View]:
-    return [{**_order(entry), "reached": entry.reached} for entry in state.orders.active]
-
-
-def _scheduled(state: State) -> list[View]:
-    """Accepted, and not begun; counted by the clock nobody can set."""
-    return [
-        {
-            **_order(entry),
-            "not_before": utc_text(entry.dispatch.not_before or 0.0),
-            "starts_in_s": round(entry.starts_at - state.now, 1),
-        }
-        for entry in sorted(state.orders.scheduled, key=lambda one: one.starts_at)
-    ]
-
-
-def _order(entry: ActiveOrder) -> dict[str, object]:
-    return {
-        "id": entry.dispatch.dispatch_id,
-        "issuer": entry.dispatch.issuer,
-        "class": entry.dispatch.dispatch_class.value,
-        "kind": entry.dispatch.kind.value,
-        "kw": kw_of(entry.answered_w),
-        "expires_at": utc_text(entry.dispatch.expires_at),
-    }
-
-
-def _operator_caps(state: State) -> list[View]:
-    return [
-        {
-            "operator": cap.operator,
-            "kw": kw_of(cap.power_w),
-            "expires_at": None if cap.expires_at is None else utc_text(cap.expires_at),
-        }
-        for cap in state.operator_caps
-    ]
 
 
 def _percentiles_ms(timings_s: deque[float]) -> View:
