@@ -148,8 +148,9 @@ def lower(
     if goal.wanted_w < goal.power_w and not sleep_first:
         in_the_end = _first_at_least(reached, need_w + led_w - goal.wanted_w)
         count = max(count, min(in_the_end, int(np.searchsorted(slept_w, need_w, side="right")) - 1))
-    # The way down is no limit itself: the unit at it goes when most of it is due, not all of it at once before.
-    if goal.wanted_w < goal.power_w and count and slept_w[count] - need_w > 0.5 * sleep_gain[count - 1]:
+    # The way to an order is no limit itself: the unit at it goes when most of it is due, not all of it at once before.
+    on_the_way = goal.exact and goal.wanted_w < goal.power_w
+    if on_the_way and count and slept_w[count] - need_w > 0.5 * sleep_gain[count - 1]:
         count -= 1
     asleep = sleepers[:count]
     want_asleep(roster, asleep)

@@ -25,10 +25,12 @@ class Hall:
     def fleet(self):
         return self.state.fleet
 
-    def allocate(self, power_w, lead_w=None, shed=False, waived=False, may_raise=True, now=0.0, ahead_w=0.0):
+    def allocate(
+        self, power_w, lead_w=None, shed=False, waived=False, may_raise=True, now=0.0, ahead_w=0.0, exact=False
+    ):
         goal = None
         if power_w is not None:
-            goal = Goal(power_w, lead_w or power_w, ANY_RAMP, shed, waived, may_raise, ahead_w=ahead_w)
+            goal = Goal(power_w, lead_w or power_w, ANY_RAMP, shed, waived, may_raise, exact, ahead_w=ahead_w)
         self.plan = allocator.allocate(self.facts, self.state, self.policy, goal, now)
         return self.plan
 

@@ -57,17 +57,18 @@ def test_without_trim_the_worst_sleep_until_it_is_enough(kit, power_w, asleep):
 
 
 @pytest.mark.parametrize(
-    ("power_w", "wanted_w", "asleep"),
+    ("power_w", "wanted_w", "exact", "asleep"),
     [
-        pytest.param(13_000, 5_000, [3], id="most of a unit is due"),
-        pytest.param(14_000, 5_000, [], id="less than half of one is: it goes when it is"),
-        pytest.param(14_000, 14_000, [3], id="where the way ends it is a limit"),
+        pytest.param(13_000, 5_000, True, [3], id="most of a unit is due"),
+        pytest.param(14_000, 5_000, True, [], id="less than half of one is: it goes when it is"),
+        pytest.param(14_000, 14_000, True, [3], id="where the way ends it is a limit"),
+        pytest.param(14_000, 5_000, False, [3], id="a surplus is one on the way to a lower order"),
     ],
 )
-def test_on_the_way_down_the_unit_at_the_line_goes_when_most_of_it_is_due(kit, power_w, wanted_w, asleep):
+def test_on_the_way_down_the_unit_at_the_line_goes_when_most_of_it_is_due(kit, power_w, wanted_w, exact, asleep):
     """Found by harsh seed 11171: large units each went a whole one early, 3 of the 11 kW that 15 s allow."""
     hall = Hall(kit, ALL_ON, trim=False)
-    hall.allocate(power_w, lead_w=wanted_w, waived=True)
+    hall.allocate(power_w, lead_w=wanted_w, waived=True, exact=exact)
     assert hall.asleep() == asleep
 
 
