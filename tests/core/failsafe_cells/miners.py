@@ -39,11 +39,12 @@ def a_miner_that_is_away(pair: Pair) -> None:
         pair.began = pair.site.now
         pair.until(lambda: told_of(pair))
     pair.assert_told(f"m{miner}")
-    pair.invite()
+    lost = pair.condition is Condition.LOST
+    pair.invite(**(away(pair.site, miner) if lost else {}))
     for _ in range(HEALED_S):
-        pair.both(**(away(pair.site, miner) if pair.condition is Condition.LOST else {}))
-        if pair.condition is Condition.LOST:
-            assert pair.last.expected_power_w[miner] == pytest.approx(drew_w, abs=0.1)
+        pair.both(**(away(pair.site, miner) if lost else {}))
+        if lost:
+            assert pair.last.expected_power_w[miner] == pytest.approx(drew_w, rel=1e-5)
         assert pair.site.load_w() <= ROOM_W
     assert pair.site.load_w() > ROSE_W
 
