@@ -153,3 +153,19 @@ def test_with_the_meter_gone_what_miners_show_moves_the_prediction(kit):
     offset_w = state.offset_w
     offset.revise(state, 3_450.0, 5.1)
     assert state.offset_w == offset_w
+
+
+def test_late_boots_are_waited_for_as_long_as_the_meter_is_there(kit):
+    """Its samples are seconds apart on some sites: what comes meanwhile it will show."""
+    facts = kit.fleet(2)
+    state = kit.seen_state(facts, [True, False])
+    put(facts, state, [1], Verb.WAKE, [3_500.0], 0.0)
+    follow(kit, state, kit.sample(1_000.0 + 3_500.0 + 50.0, at=25.0), now=25.0)
+    late_w, offset_w = state.late_w, state.offset_w
+    assert late_w > 500.0
+    state.offset_until = 70.0
+    follow(kit, state, None, now=70.0)
+    assert (state.late_w, state.offset_w) == (late_w, offset_w)
+    follow(kit, state, None, now=70.1)
+    assert state.late_w == 0.0
+    assert state.offset_w == offset_w + late_w

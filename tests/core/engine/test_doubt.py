@@ -56,12 +56,18 @@ def test_boots_that_are_late_do_not_pass_what_is_held_while_blind(kit, lost, aft
     assert max(frozen) <= held_w + DEADBAND
 
 
-def test_boots_a_target_came_too_late_for_do_not_pass_what_was_drawn_as_the_site_went_blind(kit):
+@pytest.mark.parametrize("blind_before", [False, True])
+def test_boots_a_target_came_too_late_for_do_not_pass_what_was_drawn_as_the_site_went_blind(kit, blind_before):
     """Found by harsh seed 11185: their dwell was kept, for a wish can wait, and the load climbed blindly."""
     pace = {f"{way}_w_per_{time}": watts for way in ("up", "down") for time, watts in (("min", 6e4), ("15s", 3e4))}
     policy = kit.policy(ramp=pace, fleet={"dwell_on_s": 900.0})
     site = kit.site(policy, kit.fleet(10), hashing=[row < 4 for row in range(10)], surplus_w=15_000.0)
     site.cycles(30)
+    if blind_before:  # at 15 kW, which is no limit any more
+        site.meter_lost = {Point.POI_EXPORT_W}
+        site.cycles(15)
+        site.meter_lost = set()
+        site.cycles(15)
     site.spare_w = 36_000.0
     site.cycles(8)
     assert int(site.boots.sum()) >= 4
