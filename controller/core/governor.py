@@ -127,8 +127,11 @@ class Governor:
         state, now = self.state, self.now
         committed_w = max(offset_w + float(estimator.expected_soon_w(state.fleet, now, 0.0).sum()), 0.0)
         there = abs(committed_w - setpoint.power_w) <= self.policy.fleet.deadband_up_w
-        drawn_w = offset_w + float(estimator.expected_power_w(state.fleet, now).sum())
-        ramp.remember(state, setpoint.power_w if there else committed_w, drawn_w, now)
+        ramp.remember(state, setpoint.power_w if there else committed_w, self._drawn_w(offset_w), now)
+
+    def _drawn_w(self, offset_w: float) -> float:
+        """What the site is believed to draw now, watts."""
+        return offset_w + float(estimator.expected_power_w(self.state.fleet, self.now).sum())
 
     def _blind_limit_w(self, blind: bool) -> float:
         """What was drawn as an input went into doubt, watts: boots that come for a wish of before may not pass that."""
@@ -136,7 +139,7 @@ class Governor:
         if not blind:
             state.blind_from_w = math.inf
         elif state.blind_from_w == math.inf and state.offset_w is not None:
-            state.blind_from_w = state.offset_w + float(estimator.expected_power_w(state.fleet, self.now).sum())
+            state.blind_from_w = self._drawn_w(state.offset_w)
         return state.blind_from_w
 
     def _goal(self, wanted: Setpoint, aim: Setpoint, setpoint: Setpoint, moves: Moves) -> Goal:

@@ -96,8 +96,10 @@ def _stragglers(facts: Fleet, state: State) -> IntArray:
     """Who was missed only when the others of its feeder were known to be dark: too few for a meter to tell, but nobody
     on that feeder has answered since."""
     fleet, since = state.fleet, state.mass.crowd_from
+    if not state.mass.said_dark:
+        return np.empty(0, dtype=np.int64)
     lost = (fleet.away == Away.DRAWS) & (fleet.gone_at >= since)
-    if not bool(lost.any()) or not state.mass.said_dark:
+    if not bool(lost.any()):
         return np.empty(0, dtype=np.int64)
     feeders = len(facts.feeder_names)
     gone_dark = np.bincount(facts.feeder[dark(fleet) & (fleet.gone_at >= since)], minlength=feeders)

@@ -47,12 +47,11 @@ def _moves_next(facts: Fleet, state: State, pace: RampPolicy, way_w: float, up: 
     fleet = state.fleet
     lags_s = trim_lags_s(facts, fleet, up)
     alone = trim_range_w(facts, fleet, up) >= way_w
-    sleeps_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)]
-    if not up and not len(lags_s):  # nobody trims
-        lags_s = sleeps_s
-    quickest_s, middling = float(lags_s.min()) if len(lags_s) else 0.0, _felt(state, middling_s(lags_s), now)
-    if not up and not alone:  # sleepers go with them, and some are quicker
-        quickest_s = float(sleeps_s.min(initial=quickest_s))
+    first_s = lags_s
+    if not up and not (alone and len(lags_s)):  # sleepers go with them, and some are quicker; or nobody trims
+        sleeps_s = (facts.sleep_dead_s + facts.sleep_90_s * HALF_OF_90)[_hashing(fleet)]
+        first_s, lags_s = np.concatenate((lags_s, sleeps_s)), lags_s if len(lags_s) else sleeps_s
+    quickest_s, middling = float(first_s.min()) if len(first_s) else 0.0, _felt(state, middling_s(lags_s), now)
     if up:
         come_w = estimator.boots_between_w(fleet, now, quickest_s, quickest_s + STEP_WINDOW_S)
         alone &= come_w <= FEW_BOOTS * pace.up_w_per_15s
